@@ -1,0 +1,11 @@
+"""The envelope of a checkpoint: a header that anybody can read, a payload, and the signature that binds both to a place.
+
+Why: nothing is ever unpickled before its signature has been verified (a LAW of DESIGN 3.4), and lists, dashboards and
+the coordinator must be able to describe a checkpoint without unpickling at all. Called by the worker's host (seal, open)
+and by commands that show agents (`read_header`). It knows neither stores nor pickles: bytes in, bytes out.
+"""
+
+from playbooks_providers.envelope.header import FORMAT, Header, Kind, Unverified, read_header
+from playbooks_providers.envelope.sealer import Opened, Sealer
+
+__all__ = ["FORMAT", "Header", "Kind", "Opened", "Sealer", "Unverified", "read_header"]

@@ -1,0 +1,84 @@
+"""Signs checkpoints and opens them again. The only place that touches the signing key; it knows no store and no pickle.
+
+The MAC is HMAC-SHA256 over the header's length (4 bytes, big endian), the header's JSON and the stored payload. The
+header names agent, fence and seq (its place) and its base's MAC, so an entry that was copied to another agent or
+position, or put on another base, does not open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+from playbooks_providers.envelope.header import MAC_BYTES, Header, encode, parse, read_header
+from playbooks_providers.errors import BadCheckpoint
+from playbooks_providers.ids import AgentId
+from playbooks_providers.model import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A checkpoint whose signature and place are right: its payload may be unpickled."""
+
+    header: Header
+    payload: bytes
+
+
+class Sealer:
+    """Seals and opens with one signing key (any non-empty string). Share one per process; it keeps no other state."""
+
+    __slots__ = ("_keyed", "key_id")
+
+    def __init__(self, key: str | bytes) -> None:
+        secret = key.encode() if isinstance(key, str) else key
+        if not secret:
+            raise ValueError("the signing key is empty")
+        self.key_id = hashlib.sha256(secret).hexdigest()[:8]
+        # Keyed once and copied for each use: half of hmac.digest's cost is fetching the algorithm and hashing the key.
+        self._keyed = hmac.new(secret, digestmod="sha256")
+
+    def seal(self, header: Header, payload: bytes) -> tuple[bytes, bytes]:
+        """The fields `h` and `d` of a stored entry: MAC and header, and the payload as it is to be stored."""
+        text = encode(header, len(payload), self.key_id)
+        return self._mac(text, payload) + text, payload
+
+    def open(self, entry: Entry, agent: AgentId) -> Opened:
+        """Verify *entry* as read from its place in *agent*'s history. Raises `BadCheckpoint`; decodes nothing before.
+
+        For a final entry (completed, failed, cancelled) pass an empty payload, which is what it was sealed with.
+        """
+        mac, text = entry.header[:MAC_BYTES], entry.header[MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._mac(text, entry.payload)):
+            raise BadCheckpoint(agent, str(entry.id), self._why_refused(entry))
+        try:
+            header = parse(text)
+        except ValueError as error:  # signed with our key, so written by a newer version
+            raise BadCheckpoint(agent, str(entry.id), str(error)) from error
+        if header.agent != agent or header.id != entry.id:
+            why = f"it was signed as checkpoint {header.id} of agent {header.agent} and moved here"
+            raise BadCheckpoint(agent, str(entry.id), why)
+        if header.codec != "raw" or header.base is not None:
+            why = f"it is stored as {header.codec}, base {header.base}, which this version cannot read"
+            raise BadCheckpoint(agent, str(entry.id), why)
+        return Opened(header, entry.payload)
+
+    def _mac(self, text: bytes, payload: bytes) -> bytes:
+        mac = self._keyed.copy()
+        mac.update(len(text).to_bytes(4, "big") + text)
+        mac.update(payload)
+        return mac.digest()
+
+    def _why_refused(self, entry: Entry) -> str:
+        """A guess for people from unverified bytes, after the MAC was found wrong; nothing is decided by it."""
+        if len(entry.header) <= MAC_BYTES:
+            return "truncated: its header is incomplete"
+        try:
+            claimed = read_header(entry.header)
+        except ValueError:
+            return f"corrupt or not signed with this key (key id {self.key_id})"
+        if claimed.key != self.key_id:
+            return f"signed with another key (key id {claimed.key}, this process has {self.key_id})"
+        if claimed.codec == "raw" and isinstance(claimed.size, int) and claimed.size > len(entry.payload):
+            return f"truncated: {len(entry.payload)} of {claimed.size} bytes are there"
+        return f"corrupt or not signed with this key (key id {self.key_id})"
