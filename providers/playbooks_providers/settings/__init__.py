@@ -1,0 +1,30 @@
+"""What a person can set, and where each value came from. Called by the wiring (command line, daemons), by nothing below.
+
+Flag > environment (`PLAYBOOKS_<SECTION>__<KEY>`) > `playbooks.toml` (project, then user) > `.playbooks/dev.json` > default.
+"""
+
+from playbooks_providers.settings.load import load_settings
+from playbooks_providers.settings.sections import (
+    CoordinatorSettings,
+    DurabilitySettings,
+    RedisSettings,
+    Settings,
+    WorkerSettings,
+)
+from playbooks_providers.settings.show import settings_json, settings_rows, settings_table
+from playbooks_providers.settings.signing_key import ensure_signing_key, signing_key, weakness
+
+__all__ = [
+    "CoordinatorSettings",
+    "DurabilitySettings",
+    "RedisSettings",
+    "Settings",
+    "WorkerSettings",
+    "ensure_signing_key",
+    "load_settings",
+    "settings_json",
+    "settings_rows",
+    "settings_table",
+    "signing_key",
+    "weakness",
+]

@@ -1,0 +1,86 @@
+"""The sections and keys that are ours, with their defaults and what is allowed. Values only: `load` finds them.
+
+Other sections of `playbooks.toml` belong to the upstream framework and are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DurabilitySettings(_Section):
+    """[durability]: where checkpoints live, how many are kept, and the key that signs them."""
+
+    storage_type: str = Field(default="filesystem", min_length=1)
+    storage_path: Path = Path(".checkpoints")
+    keep_last_n: int = Field(default=10, ge=1)
+    max_checkpoint_size_mb: float = Field(default=64.0, gt=0)
+    keep_finished_days: float = Field(default=7.0, gt=0)
+    signing_key: SecretStr | None = Field(default=None, min_length=1)
+    signing_key_file: Path | None = None
+
+
+class RedisSettings(_Section):
+    """[redis]: the server that workers, coordinators and clients share, and the prefix of every key on it."""
+
+    url: str = Field(default="redis://127.0.0.1:6379/0", pattern=r"^(rediss?://[^\s/]|unix:///?\S)\S*$")
+    prefix: str = Field(
+        default="playbooks", pattern=r"^[^{}\s]+$"
+    )  # braces would move the hash tag, which is the agent's id
+
+
+class WorkerSettings(_Section):
+    """[worker]: one `playbooks-worker`. An executor whose loop is blocked for ``stall_timeout_s`` is ended (None: never)."""
+
+    processes: int = Field(default=1, ge=1)
+    concurrency: int = Field(default=50, ge=1)
+    heartbeat_s: float = Field(default=1.0, gt=0)
+    drain_timeout_s: float = Field(default=25.0, ge=0)
+    stall_timeout_s: float | None = Field(default=None, gt=0)
+
+
+class CoordinatorSettings(_Section):
+    """[coordinator]: ``session_timeout_s`` without a heartbeat end a session; it is published and rules the workers too."""
+
+    session_timeout_s: float = Field(default=5.0, gt=0)
+    tick_s: float = Field(default=0.25, gt=0)
+
+
+class Settings(BaseSettings):
+    """All settings, checked. Calling it gives the defaults and what is passed in, and looks nowhere else."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PLAYBOOKS_", env_nested_delimiter="__", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    durability: DurabilitySettings = DurabilitySettings()
+    redis: RedisSettings = RedisSettings()
+    worker: WorkerSettings = WorkerSettings()
+    coordinator: CoordinatorSettings = CoordinatorSettings()
+
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Where each value that is not a default came from, by "section.key"."""
+        return self._sources
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # `load` reads each source by itself, since it must say for each value where it came from.
+        return (init_settings,)

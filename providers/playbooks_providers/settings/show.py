@@ -1,0 +1,57 @@
+"""Settings for people: every value with where it came from, secrets hidden. Called by `--print-config`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel
+
+from playbooks_providers.settings.sections import Settings
+
+HIDDEN = "********"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting. ``value`` is JSON, without secrets."""
+
+    name: str
+    value: Any
+    source: str
+
+
+def settings_rows(settings: Settings) -> list[Row]:
+    rows = []
+    for section in Settings.model_fields:
+        values: BaseModel = getattr(settings, section)
+        for key, value in values.model_dump(mode="json").items():
+            name = f"{section}.{key}"
+            shown = hide_password(value) if name == "redis.url" else value  # a SecretStr dumps as stars by itself
+            rows.append(Row(name, shown, settings.sources.get(name, "default")))
+    return rows
+
+
+def settings_json(settings: Settings) -> str:
+    """`{"section": {"key": {"value": …, "source": …}}}`."""
+    tree: dict[str, dict[str, Any]] = {}
+    for row in settings_rows(settings):
+        section, _, key = row.name.partition(".")
+        tree.setdefault(section, {})[key] = {"value": row.value, "source": row.source}
+    return json.dumps(tree, indent=2)
+
+
+def settings_table(settings: Settings) -> str:
+    rows = [(row.name, "-" if row.value is None else str(row.value), row.source) for row in settings_rows(settings)]
+    names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return "\n".join(f"{name:<{names}}  {value:<{values}}  {source}" for name, value, source in rows)
+
+
+def hide_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{HIDDEN}@{host}"))
