@@ -1,0 +1,78 @@
+"""Who leads: one coordinator holds the leader's lease, the others stand by and try for it.
+
+Called by `duty`. Two leaders at once are harmless (each step of theirs is compare-and-set), so the lease saves work and
+guards nothing. It must not know what a leader does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from playbooks_providers.errors import ProviderError
+from playbooks_providers.ids import Nonce
+
+log = structlog.get_logger()
+
+RENEWALS_PER_LEASE = 3
+
+
+class Lease(Protocol):
+    """The part of `Coordination` that an election needs."""
+
+    async def lead(self, nonce: Nonce, lease_s: float) -> bool: ...
+    async def resign(self, nonce: Nonce) -> None: ...
+
+
+class Election:
+    """One coordinator's side of it. The lease is counted from before it was asked for, so it ends here first."""
+
+    def __init__(self, lease: Lease, nonce: Nonce, *, lease_s: float, clock: Callable[[], float]) -> None:
+        self._lease = lease
+        self._nonce = nonce
+        self._lease_s = lease_s
+        self._clock = clock
+        self._until_s: float | None = None
+
+    @property
+    def leading(self) -> bool:
+        return self._until_s is not None and self._clock() < self._until_s
+
+    async def run(self) -> None:
+        """Try for the lease, or renew it, for ever."""
+        while True:
+            await self.campaign()
+            await asyncio.sleep(self._lease_s / RENEWALS_PER_LEASE)
+
+    async def campaign(self) -> None:
+        """Ask once. A store that does not answer leaves what is held to run out."""
+        asked_s = self._clock()
+        try:
+            mine = await self._lease.lead(self._nonce, self._lease_s)
+        except ProviderError:
+            if self._until_s is not None and not self.leading:
+                self._step_down("the lease ran out while the store did not answer")
+            return
+        if mine and self._until_s is None:
+            log.info("leader won", nonce=self._nonce, lease_s=self._lease_s)
+        if mine:
+            self._until_s = asked_s + self._lease_s
+        elif self._until_s is not None:
+            self._step_down("another coordinator leads")
+
+    async def resign(self) -> None:
+        """Give the lease up, so that a standby need not wait for its end. Never fails: a lease ends by itself."""
+        if self._until_s is None:
+            return
+        self._step_down("shutting down")
+        try:
+            await self._lease.resign(self._nonce)
+        except ProviderError as error:
+            log.info("lease left to run out", reason=str(error))
+
+    def _step_down(self, reason: str) -> None:
+        self._until_s = None
+        log.info("leader lost", nonce=self._nonce, reason=reason)
