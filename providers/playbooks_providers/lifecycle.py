@@ -1,0 +1,75 @@
+"""The life of an agent as one table: which step is allowed in which status, and where it leads (DESIGN 4.3).
+
+Pure. Every home of state obeys it: the in-memory and the filesystem one by asking `after`, the Redis scripts by doing the
+same (the conformance kit compares). It knows nothing of fences and sessions, which guard each step besides.
+
+    ready → running → (waiting → ready)* → completed | failed | cancelled
+    running → paused | blocked | quarantined → ready (by a person)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from playbooks_providers.model import Status
+
+
+class Step(StrEnum):
+    """What can happen to an agent."""
+
+    CREATE = "create"
+    TAKE = "take"  # an owner opened its newest ticket
+    RELEASE = "release"  # its owner handed it over
+    DELAY = "delay"  # its owner handed it over, but not before some time has passed
+    WAKE = "wake"  # its owner died, or its delay is over
+    COMPLETE = "complete"
+    FAIL = "fail"
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    BLOCK = "block"
+    QUARANTINE = "quarantine"
+    UNSTOP = "unstop"  # a person lets a stopped agent go on
+
+
+TABLE: Mapping[tuple[Status | None, Step], Status] = MappingProxyType(
+    {
+        (None, Step.CREATE): Status.READY,
+        (Status.READY, Step.TAKE): Status.RUNNING,
+        (Status.RUNNING, Step.RELEASE): Status.READY,
+        (Status.RUNNING, Step.DELAY): Status.WAITING,
+        (Status.RUNNING, Step.WAKE): Status.READY,
+        (Status.WAITING, Step.WAKE): Status.READY,
+        (Status.RUNNING, Step.COMPLETE): Status.COMPLETED,
+        (Status.RUNNING, Step.FAIL): Status.FAILED,
+        (Status.RUNNING, Step.CANCEL): Status.CANCELLED,
+        (Status.RUNNING, Step.PAUSE): Status.PAUSED,
+        (Status.RUNNING, Step.BLOCK): Status.BLOCKED,
+        (Status.RUNNING, Step.QUARANTINE): Status.QUARANTINED,
+        (Status.PAUSED, Step.UNSTOP): Status.READY,
+        (Status.BLOCKED, Step.UNSTOP): Status.READY,
+        (Status.QUARANTINED, Step.UNSTOP): Status.READY,
+    }
+)
+
+_LEADS_TO = {
+    Status.COMPLETED: Step.COMPLETE,
+    Status.FAILED: Step.FAIL,
+    Status.CANCELLED: Step.CANCEL,
+    Status.PAUSED: Step.PAUSE,
+    Status.BLOCKED: Step.BLOCK,
+    Status.QUARANTINED: Step.QUARANTINE,
+}
+
+
+def after(status: Status | None, step: Step) -> Status | None:
+    """The status after *step* in *status* (None: no such agent yet), or None when the step is not allowed."""
+    return TABLE.get((status, step))
+
+
+def step_to(status: Status) -> Step:
+    """The step by which an owner ends its agent with *status* or sets it aside. Raises `ValueError` for any other."""
+    if status not in _LEADS_TO:
+        raise ValueError(f"an owner cannot leave its agent {status}")
+    return _LEADS_TO[status]

@@ -1,0 +1,61 @@
+"""The contract of checkpoints, kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from playbooks_providers.envelope import read_header
+from playbooks_providers.ids import AgentId, CheckpointId
+from playbooks_providers.memory.store import AgentRecord, MemoryStore
+from playbooks_providers.model import Entry, Lock, Lost, Saved, Status
+
+
+class MemoryCheckpoints:
+    """`contracts.Checkpoints` over a `MemoryStore`."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def save(self, lock: Lock, entry: Entry, *, oldest: CheckpointId) -> Saved | Lost:
+        await self._store.until_reachable()
+        agent = self._store.agents.get(lock.agent)
+        if agent is None:
+            return Lost(lock.agent)
+        there = agent.entries.get(entry.id)
+        if there is not None:  # refused, so read back: is it mine?
+            return Saved(entry.id) if read_header(there.header).nonce == lock.nonce else Lost(lock.agent)
+        if agent.status is not Status.RUNNING or agent.fence != lock.fence or entry.id <= agent.last:
+            return Lost(lock.agent)
+        agent.entries[entry.id] = entry
+        agent.last = entry.id
+        _trim(agent, oldest)
+        return Saved(entry.id)
+
+    async def load(self, agent: AgentId, at: CheckpointId | None = None) -> Entry | None:
+        self._store.require()
+        record = self._store.agents.get(agent)
+        if record is None:
+            return None
+        return record.newest if at is None else record.entries.get(at)
+
+    async def list(self, agent: AgentId) -> Sequence[Entry]:
+        self._store.require()
+        record = self._store.agents.get(agent)
+        return [] if record is None else [Entry(entry.id, entry.header, b"") for entry in record.entries.values()]
+
+    async def cleanup(self, lock: Lock, *, oldest: CheckpointId) -> None:
+        await self._store.until_reachable()
+        agent = self._store.agents.get(lock.agent)
+        if agent is not None and agent.fence == lock.fence:
+            _trim(agent, oldest)
+
+    async def delete(self, agent: AgentId) -> None:
+        self._store.require()
+        record = self._store.agents.get(agent)
+        if record is not None:
+            record.entries.clear()
+
+
+def _trim(agent: AgentRecord, oldest: CheckpointId) -> None:
+    for old in [id for id in agent.entries if id < oldest]:
+        del agent.entries[old]

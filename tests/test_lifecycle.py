@@ -1,0 +1,67 @@
+"""The table of an agent's life, walked exhaustively."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from playbooks_providers.lifecycle import TABLE, Step, after, step_to
+from playbooks_providers.model import FINAL, Status
+
+ALL = [None, *Status]
+OWNERS = {Step.RELEASE, Step.DELAY, Step.COMPLETE, Step.FAIL, Step.CANCEL, Step.PAUSE, Step.BLOCK, Step.QUARANTINE}
+
+EXPECTED = """
+create:      None->ready
+take:        ready->running
+release:     running->ready
+delay:       running->waiting
+wake:        running->ready waiting->ready
+complete:    running->completed
+fail:        running->failed
+cancel:      running->cancelled
+pause:       running->paused
+block:       running->blocked
+quarantine:  running->quarantined
+unstop:      paused->ready blocked->ready quarantined->ready
+"""
+
+
+def test_every_pair_of_status_and_step_leads_where_the_design_says() -> None:
+    allowed = {}
+    for line in EXPECTED.split("\n"):
+        if line:
+            step, _, ways = line.partition(":")
+            for way in ways.split():
+                status, _, to = way.partition("->")
+                allowed[(None if status == "None" else Status(status), Step(step))] = Status(to)
+    for pair in itertools.product(ALL, Step):
+        assert after(*pair) == allowed.get(pair), pair
+
+
+def test_nothing_follows_the_end() -> None:
+    assert not any(after(status, step) for status in FINAL for step in Step)
+
+
+def test_only_a_running_agent_obeys_an_owner() -> None:
+    for (status, step), _ in TABLE.items():
+        assert step not in OWNERS or status is Status.RUNNING
+
+
+def test_every_status_can_be_reached_and_every_one_but_the_end_be_left() -> None:
+    assert {*TABLE.values()} == {*Status}
+    assert {status for status, _ in TABLE} - {None} == {*Status} - FINAL
+
+
+def test_only_take_makes_an_agent_run() -> None:
+    assert {step for (_, step), to in TABLE.items() if to is Status.RUNNING} == {Step.TAKE}
+
+
+def test_an_owner_leaves_its_agent_ended_or_set_aside_and_nothing_else() -> None:
+    for status in Status:
+        if status in (Status.READY, Status.RUNNING, Status.WAITING):
+            with pytest.raises(ValueError, match="cannot leave"):
+                step_to(status)
+        else:
+            assert after(Status.RUNNING, step_to(status)) is status
