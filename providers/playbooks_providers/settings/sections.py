@@ -34,8 +34,6 @@ class RedisSettings(_Section):
     url: str = Field(default="redis://127.0.0.1:6379/0", pattern=r"^(rediss?://[^\s/]|unix:///?\S)\S*$")
     # No braces: they would move the hash tag of each key, which is the agent's id.
     prefix: str = Field(default="playbooks", pattern=r"^[^{}\s]+$")
-        default="playbooks", pattern=r"^[^{}\s]+$"
-    )  # braces would move the hash tag, which is the agent's id
 
 
 class WorkerSettings(_Section):
