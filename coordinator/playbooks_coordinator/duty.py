@@ -10,13 +10,14 @@ interrupts is planned again: all of them are repeatable, by any number of coordi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from playbooks_coordinator import rules
 from playbooks_coordinator.election import Election
+from playbooks_providers.clock import Clock
 from playbooks_providers.contracts import Coordination
 from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import Nonce, SessionId
@@ -41,11 +42,11 @@ class Timing:
 class Coordinator:
     """One coordinator, leader or standby, until its task is cancelled."""
 
-    def __init__(self, coordination: Coordination, nonce: Nonce, timing: Timing, *, clock: Callable[[], float]) -> None:
+    def __init__(self, coordination: Coordination, nonce: Nonce, timing: Timing, *, clock: Clock) -> None:
         self._coordination = coordination
         self._timing = timing
         self._clock = clock
-        self._election = Election(coordination, nonce, lease_s=timing.lease_s, clock=clock)
+        self.election = Election(coordination, nonce, lease_s=timing.lease_s, clock=clock)
         self._watch = rules.LOST
         self._read = asyncio.Event()
         self._tenure: rules.Tenure | None = None
@@ -53,16 +54,16 @@ class Coordinator:
 
     @property
     def leading(self) -> bool:
-        return self._election.leading
+        return self.election.leading
 
     async def run(self) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._election.run())
+                tasks.create_task(self.election.run())
                 tasks.create_task(self._keep_watch())
                 tasks.create_task(self._serve())
         finally:
-            await self._election.resign()
+            await self.election.resign()
 
     # --- watching, in office or not ----------------------------------------------------------------------------------
 
@@ -74,13 +75,13 @@ class Coordinator:
 
     async def look(self) -> None:
         """Read all counters once."""
-        asked_s = self._clock()
+        asked_s = self._clock.monotonic()
         try:
             beats = await self._coordination.sessions()
         except ProviderError as error:
             self._lose(error)
             return
-        reading = rules.Reading(asked_s, self._clock(), beats)
+        reading = rules.Reading(asked_s, self._clock.monotonic(), beats)
         self._watch = rules.observe(self._watch, reading, self._timing.session_timeout_s)
         if self._failures:
             log.info("store is back", failures=self._failures)
@@ -91,7 +92,7 @@ class Coordinator:
         self._failures += 1
         self._watch = rules.LOST
         if self._tenure is not None:
-            self._tenure = rules.begin_again(self._tenure, self._clock())
+            self._tenure = rules.begin_again(self._tenure, self._clock.monotonic())
         if self._failures == 1:
             log.warning("store lost", reason=str(error), next="trying again until it answers")
 
@@ -105,22 +106,22 @@ class Coordinator:
 
     async def act(self) -> None:
         """Do what is to be done after a reading; nothing for a standby."""
-        if not self._election.leading:
+        if not self.election.leading:
             self._tenure = None
             return
         try:
             await self._carry_out()
         except ProviderError as error:
             if self._tenure is not None:
-                self._tenure = rules.begin_again(self._tenure, self._clock())
+                self._tenure = rules.begin_again(self._tenure, self._clock.monotonic())
             log.warning("step cut short", reason=str(error), next="planned again at the next tick")
 
     async def _carry_out(self) -> None:
         store, timeout_s = self._coordination, self._timing.session_timeout_s
         if self._tenure is None:
             _, published_s = await store.beat([])
-            self._tenure = rules.begin(self._clock(), timeout_s, published_s)
-        todo, self._tenure = rules.plan(self._tenure, self._watch, self._clock(), timeout_s)
+            self._tenure = rules.begin(self._clock.monotonic(), timeout_s, published_s)
+        todo, self._tenure = rules.plan(self._tenure, self._watch, self._clock.monotonic(), timeout_s)
         self._watch = rules.noticed(self._watch)
         if todo.publish:
             await store.publish_timeout(timeout_s)
@@ -134,7 +135,7 @@ class Coordinator:
         self._say("agents due", await store.fire_due(limit=DUE_PER_TICK))
         if todo.sweep:
             cursor, tickets = await store.sweep(self._tenure.cursor, limit=SWEPT_PER_TICK)
-            self._tenure = rules.swept(self._tenure, cursor, self._clock())
+            self._tenure = rules.swept(self._tenure, cursor, self._clock.monotonic())
             self._say("agents enqueued", tickets, reason="created, and never enqueued")
 
     async def _recover(self, session: SessionId, reason: str) -> None:

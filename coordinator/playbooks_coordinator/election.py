@@ -7,11 +7,11 @@ guards nothing. It must not know what a leader does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 
+from playbooks_providers.clock import Clock
 from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import Nonce
 
@@ -30,7 +30,7 @@ class Lease(Protocol):
 class Election:
     """One coordinator's side of it. The lease is counted from before it was asked for, so it ends here first."""
 
-    def __init__(self, lease: Lease, nonce: Nonce, *, lease_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, lease: Lease, nonce: Nonce, *, lease_s: float, clock: Clock) -> None:
         self._lease = lease
         self._nonce = nonce
         self._lease_s = lease_s
@@ -39,7 +39,7 @@ class Election:
 
     @property
     def leading(self) -> bool:
-        return self._until_s is not None and self._clock() < self._until_s
+        return self._until_s is not None and self._clock.monotonic() < self._until_s
 
     async def run(self) -> None:
         """Try for the lease, or renew it, for ever."""
@@ -49,7 +49,7 @@ class Election:
 
     async def campaign(self) -> None:
         """Ask once. A store that does not answer leaves what is held to run out."""
-        asked_s = self._clock()
+        asked_s = self._clock.monotonic()
         try:
             mine = await self._lease.lead(self._nonce, self._lease_s)
         except ProviderError:

@@ -27,6 +27,8 @@ from playbooks_providers.model import (
     Ticket,
 )
 
+SWEEP_AFTER_MS = 5_000  # a creator that lives comes to enqueue long before
+
 
 class MemoryCoordination:
     """`contracts.Coordination` over a `MemoryStore`."""
@@ -235,6 +237,20 @@ class MemoryCoordination:
             if isinstance(woken, Minted):
                 fired.append(self._enqueue(woken.ticket))
         return fired
+
+    async def sweep(self, cursor: str, *, limit: int) -> tuple[str, Sequence[Ticket]]:
+        self._store.require()
+        agents = list(self._store.agents.values())
+        start, end = int(cursor or 0), int(cursor or 0) + limit
+        known = {(ticket.agent, ticket.fence) for queue in self._store.queues.values() for ticket in queue}
+        known |= {(ticket.agent, ticket.fence) for _, ticket in self._store.pending.values()}
+        before = self._store.clock.now_ms() - SWEEP_AFTER_MS
+        left = [
+            self._enqueue(agent.ticket)
+            for agent in agents[start:end]
+            if agent.status is Status.READY and agent.fence < before and (agent.start.agent, agent.fence) not in known
+        ]
+        return str(end) if end < len(agents) else "", left
 
     # --- programs -----------------------------------------------------------------------------------------------
     async def publish(self, session: SessionId, programs: Sequence[ProgramInfo]) -> None:

@@ -1,0 +1,169 @@
+"""The two contracts that every home of state keeps: *checkpoints* and *coordination*. Law, before any implementation.
+
+What every implementation promises, and `playbooks_providers.testing` checks:
+
+* **Fenced.** An agent has one fence, a number that only grows. `Checkpoints.save` under a fence that is not the agent's
+  newest answers `Lost` and changes nothing. The instant a transition mints the next fence, every earlier owner is out.
+* **Atomic.** One `save` is one commit: wholly there or not at all, whatever is killed when. A torn or half-written
+  checkpoint never hides the one before it. Each transition of `Coordination` is atomic on its agent.
+* **Idempotent.** Every call may be repeated after an unknown outcome, with the same arguments, and gives the answer that
+  it would have given the first time. `save` recognises its own earlier write by the lock's nonce.
+* **Patient.** `save` returns only when the outcome is known. While the store is unreachable or full it waits and tries
+  again (and says so in the log); it is cancelled by cancelling the task.
+* **Blind.** Payloads are bytes. Nothing here unpickles, ever.
+
+Reads raise `Unreachable` at once; callers decide how often to try again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
+from playbooks_providers.model import (
+    AgentView,
+    Created,
+    Done,
+    Entry,
+    Exists,
+    Gone,
+    Lock,
+    Lost,
+    Minted,
+    ProgramInfo,
+    Saved,
+    SessionInfo,
+    Stale,
+    StartRecord,
+    Status,
+    Taken,
+    Ticket,
+)
+
+
+class Checkpoints(Protocol):
+    """The history of each agent. Only the holder of the agent's lock writes; anybody reads."""
+
+    async def save(self, lock: Lock, entry: Entry, *, oldest: CheckpointId) -> Saved | Lost:
+        """Append *entry* (``entry.id.fence == lock.fence``, seq greater than the last), then forget all before *oldest*.
+
+        Durable when it returns `Saved`. At most one unacknowledged entry per agent may be under way.
+        """
+
+    async def load(self, agent: AgentId, at: CheckpointId | None = None) -> Entry | None:
+        """The checkpoint *at*, or the newest one; None when there is none. Nothing is verified here."""
+
+    async def list(self, agent: AgentId) -> Sequence[Entry]:
+        """The kept checkpoints, oldest first, with empty payloads (headers are enough to describe them)."""
+
+    async def cleanup(self, lock: Lock, *, oldest: CheckpointId) -> None:
+        """Forget the checkpoints before *oldest*."""
+
+    async def delete(self, agent: AgentId) -> None:
+        """Forget every checkpoint of *agent*. Idempotent."""
+
+
+class Coordination(Protocol):
+    """Who may run which agent. Transitions are DESIGN 4.6, one atomic step each; the shells obey `lifecycle`."""
+
+    # --- agents -------------------------------------------------------------------------------------------------
+    async def create(self, start: StartRecord) -> Created | Exists:
+        """Store the start record and mint the first fence. The same origin again: the ticket while it is ready."""
+
+    async def enqueue(self, ticket: Ticket) -> None:
+        """Put *ticket* into its queue. A second copy is harmless: it is refused when taken."""
+
+    async def take(self, ticket: Ticket, session: SessionId, nonce: Nonce) -> Taken | Stale:
+        """Open *ticket*: ready and fence equal → running. The same session and nonce again: the same lock again."""
+
+    async def release(self, lock: Lock, why: str, *, delay_s: float = 0.0, blameless: bool = True) -> Minted | Gone:
+        """Hand the agent over: mint its next fence. With a delay it waits until due, armed in the timers here.
+
+        ``blameless`` gives the attempt back (a hand-over is not a death)."""
+
+    async def finish(self, lock: Lock, status: Status, final: Entry) -> Done | Gone:
+        """End the agent (completed, failed, cancelled). *final* has the signed header that holds result or error.
+
+        The start record and *final* stay readable (`describe`) until the agent's retention ends."""
+
+    async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
+        """Set the agent aside (blocked, paused, quarantined); its checkpoints are kept."""
+
+    async def wake(self, agent: AgentId, fence: int, by: SessionId | None) -> Minted | Gone:
+        """Make an orphan (running under *fence* in session *by*) or a due agent (*by* None) ready under a new fence.
+
+        An agent that is already ready under *fence* answers with its ticket."""
+
+    async def describe(self, agent: AgentId) -> AgentView | None:
+        """What is known about *agent*, with the newest header (the final one when it has ended)."""
+
+    async def agents(self) -> Sequence[AgentId]:
+        """All agents, in no order. Slow; for people only."""
+
+    # --- the ready queue ----------------------------------------------------------------------------------------
+    async def read(self, session: SessionId, queues: Sequence[str], *, limit: int, wait_s: float) -> Sequence[Ticket]:
+        """Up to *limit* tickets, now pending at *session*; waits up to *wait_s* for the first."""
+
+    async def pending(self, session: SessionId, queues: Sequence[str]) -> Sequence[Ticket]:
+        """The tickets that *session* has read and not acknowledged: exactly the agents that it holds."""
+
+    async def acknowledge(self, session: SessionId, ticket: Ticket) -> None:
+        """The last step of holding an agent: the ticket is done with and leaves the queue."""
+
+    async def recover(self, session: SessionId) -> Sequence[Ticket]:
+        """Give the tickets of a dead *session* to others: wake, enqueue, acknowledge each; then forget the consumer.
+
+        Any number of recoverers may do this at once. Answers the tickets that were enqueued anew."""
+
+    async def ownerless(self) -> Sequence[SessionId]:
+        """Sessions that hold tickets in some queue but no longer exist (their removal was cut short)."""
+
+    # --- sessions -----------------------------------------------------------------------------------------------
+    async def register(self, info: SessionInfo) -> None:
+        """Open a session. A session id is used once and never again."""
+
+    async def beat(self, sessions: Sequence[SessionId]) -> tuple[frozenset[SessionId], float | None]:
+        """Count one heartbeat for each session that still exists; answers (the refused ones, the published timeout)."""
+
+    async def sessions(self) -> dict[SessionId, int]:
+        """Every session and its count of heartbeats."""
+
+    async def session(self, session: SessionId) -> SessionInfo | None: ...
+
+    async def bury(self, session: SessionId, beats: int | None) -> bool:
+        """Remove the session if its count is still *beats* (None: unconditionally, by its own supervisor)."""
+
+    async def publish_timeout(self, seconds: float) -> None: ...
+
+    # --- the coordinator ----------------------------------------------------------------------------------------
+    async def lead(self, nonce: Nonce, lease_s: float) -> bool:
+        """Take or renew the leader's lease; True while it is mine."""
+
+    async def resign(self, nonce: Nonce) -> None: ...
+
+    async def leader(self) -> Nonce | None: ...
+
+    async def fire_due(self, *, limit: int) -> Sequence[Ticket]:
+        """Wake and enqueue the agents whose delay is over, by the store's clock. Answers the tickets."""
+
+    async def sweep(self, cursor: str, *, limit: int) -> tuple[str, Sequence[Ticket]]:
+        """One bounded step of a slow round over all agents, for what a client or a lost node left half done.
+
+        Looks at about *limit* agents from *cursor* on ("" begins a round). An agent that has been ready for some seconds
+        and whose ticket is not in its queue is enqueued (its creator died between `create` and `enqueue`). Answers the
+        next cursor ("" when the round is over) and the tickets that were enqueued.
+        """
+
+    # --- programs -----------------------------------------------------------------------------------------------
+    async def publish(self, session: SessionId, programs: Sequence[ProgramInfo]) -> None:
+        """Say which programs *session* hosts; forgotten with the session."""
+
+    async def programs(self) -> Sequence[ProgramInfo]:
+        """The programs that live sessions host."""
+
+    # --- life ---------------------------------------------------------------------------------------------------
+    async def ping(self) -> None:
+        """Raises `Unreachable` when the store does not answer."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,228 @@
+"""The shared vocabulary: what passes between worker, coordinator and the homes of state.
+
+Every answer is a type of its own. Nothing here does I/O, and nothing here is a persisted shape except where it says so.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
+
+
+class Status(StrEnum):
+    """Where an agent is in its life (the table of transitions is `lifecycle.py`)."""
+
+    READY = "ready"
+    RUNNING = "running"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    BLOCKED = "blocked"
+    QUARANTINED = "quarantined"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecord:
+    """What an agent was started with; persisted as JSON (format 1) before its first statement runs.
+
+    ``args``/``kwargs`` are JSON values as the caller gave them. ``entry`` is the qualified name of the playbook inside
+    the program. ``created_ms`` is Unix time in milliseconds. Two records are *the same start* when `origin` is equal.
+    """
+
+    agent: AgentId
+    program: str
+    entry: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    queue: str
+    created_ms: int
+
+    @property
+    def origin(self) -> str:
+        """Canonical JSON of program, entry and arguments: what must be equal for a second submit to be the same."""
+        return json.dumps([self.program, self.entry, self.args, self.kwargs], sort_keys=True, separators=(",", ":"))
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "format": 1,
+                "agent": self.agent,
+                "program": self.program,
+                "entry": self.entry,
+                "args": self.args,
+                "kwargs": self.kwargs,
+                "queue": self.queue,
+                "created_ms": self.created_ms,
+            },
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> StartRecord:
+        data = json.loads(text)
+        return cls(
+            agent=AgentId(data["agent"]),
+            program=data["program"],
+            entry=data["entry"],
+            args=data["args"],
+            kwargs=data["kwargs"],
+            queue=data["queue"],
+            created_ms=data["created_ms"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A queue entry: the right to open *agent* once, as long as *fence* is its newest. ``entry`` is the queue's own id."""
+
+    agent: AgentId
+    fence: int
+    queue: str
+    entry: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """The lock of an agent: a ticket opened by one session with one nonce. Every write of its owner carries *fence*.
+
+    ``resume_from`` is the checkpoint to go on from (None: from the start record). ``attempts`` counts how often the
+    agent was taken since an owner last wrote anything, this time included.
+    """
+
+    agent: AgentId
+    fence: int
+    session: SessionId
+    nonce: Nonce
+    queue: str
+    resume_from: CheckpointId | None
+    attempts: int
+    start: StartRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored checkpoint: its id, the signed envelope header (`h`) and the stored payload bytes (`d`)."""
+
+    id: CheckpointId
+    header: bytes
+    payload: bytes
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The checkpoint is durable, as far as the provider promises."""
+
+    id: CheckpointId
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Refused: a newer owner exists. The agent must be dropped here without running another statement."""
+
+    agent: AgentId
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """*ticket* must be enqueued (again, harmlessly, when ``fresh`` is False and the agent is still ready)."""
+
+    ticket: Ticket | None
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """An agent of this id was started with something else."""
+
+    agent: AgentId
+    status: Status
+    start: StartRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    lock: Lock
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The ticket is not the agent's newest, or was opened by somebody else: acknowledge it and drop it."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """The agent is ready (or waiting for its delay) under a new fence; *ticket* must be enqueued unless delayed."""
+
+    ticket: Ticket
+    due_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The transition no longer applies: the agent moved on (another fence, another status) or does not exist."""
+
+    agent: AgentId
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The transition holds now (it was made, or had been made before)."""
+
+
+# --- views, for people and for rules ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """One executor's session as its supervisor registered it. ``started_ms`` is Unix time in milliseconds."""
+
+    session: SessionId
+    worker: str
+    host: str
+    pid: int
+    build: str
+    started_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentView:
+    """What can be said about an agent without unpickling anything. ``why`` explains blocked, paused, quarantined."""
+
+    agent: AgentId
+    status: Status
+    fence: int
+    start: StartRecord
+    session: SessionId | None = None
+    attempts: int = 0
+    why: str = ""
+    last: CheckpointId | None = None
+    header: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramInfo:
+    """What workers publish about a program: its playbooks and their signatures as text, by qualified name.
+
+    ``signatures`` maps a qualified name to a list of parameters
+    ``[name, kind, has_default]`` with *kind* the name of `inspect.Parameter.kind` (so that arguments can be bound
+    without importing the program).
+    """
+
+    program: str
+    queue: str
+    build: str
+    signatures: dict[str, list[tuple[str, str, bool]]] = field(default_factory=dict)
