@@ -1,0 +1,19 @@
+"""The conformance kit of `contracts.Coordination`: who may run which agent, one behaviour a test.
+
+    class TestMyCoordination(CoordinationKit):
+        @asynccontextmanager
+        async def home(self):
+            yield CoordinatedHome(checkpoints, coordination)
+
+The parts are in `agents_kit` (transitions and queue) and `sessions_kit` (sessions, leader, programs).
+"""
+
+from __future__ import annotations
+
+from playbooks_providers.testing.agents_kit import AgentsKit
+from playbooks_providers.testing.recovery_kit import RecoveryKit
+from playbooks_providers.testing.sessions_kit import SessionsKit
+
+
+class CoordinationKit(AgentsKit, RecoveryKit, SessionsKit):
+    """All of the contract."""

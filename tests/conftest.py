@@ -1,0 +1,25 @@
+"""What every test module may ask for. Helpers live in `playbooks_providers.testing`, which this only wires to pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+pytest.register_assert_rewrite("playbooks_providers.testing")
+
+from playbooks_providers.testing import RedisServer, redis_server  # noqa: E402 - after the rewrite is asked for
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """One server for all tests that don't stop, fill or reconfigure it."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(shared_redis: RedisServer) -> str:
+    """The URL of an empty Redis. A test that does harm to its server starts its own: `with redis_server() as server`."""
+    assert shared_redis.command("FLUSHALL").startswith(b"+OK")
+    return shared_redis.url
