@@ -93,7 +93,8 @@ class Coordination(Protocol):
     async def wake(self, agent: AgentId, fence: int, by: SessionId | None) -> Minted | Gone:
         """Make an orphan (running under *fence* in session *by*) or a due agent (*by* None) ready under a new fence.
 
-        An agent that is already ready under *fence* answers with its ticket."""
+        An agent that is ready already answers with its ticket, whatever its fence: whoever woke it may have died before
+        the ticket was enqueued. Any other agent that moved on is `Gone`."""
 
     async def describe(self, agent: AgentId) -> AgentView | None:
         """What is known about *agent*, with the newest header (the final one when it has ended)."""
@@ -132,7 +133,9 @@ class Coordination(Protocol):
     async def session(self, session: SessionId) -> SessionInfo | None: ...
 
     async def bury(self, session: SessionId, beats: int | None) -> bool:
-        """Remove the session if its count is still *beats* (None: unconditionally, by its own supervisor)."""
+        """Remove the session if its count is still *beats* (None: unconditionally, by its own supervisor).
+
+        True: the session does not exist now. False: it has beaten since, and lives."""
 
     async def publish_timeout(self, seconds: float) -> None: ...
 
