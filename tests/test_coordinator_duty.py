@@ -15,6 +15,7 @@ from playbooks_providers.errors import Unreachable
 from playbooks_providers.ids import AgentId, Nonce, SessionId
 from playbooks_providers.memory import MemoryCoordination, MemoryStore
 from playbooks_providers.model import Created, Minted, SessionInfo, StartRecord, Status, Taken, Ticket
+from playbooks_providers.testing import eventually
 
 
 class World:
@@ -385,9 +386,11 @@ def test_a_coordinator_runs_by_itself(world: World) -> None:
         one = Coordinator(coordination, Nonce("one"), Timing(0.01, 0.2, 0.3), clock=store.clock)
         await coordination.register(SessionInfo(SessionId("s"), "worker", "host", 1, "build", 0))
         running = asyncio.create_task(one.run())
-        async with asyncio.timeout(10):
-            while await coordination.sessions():  # noqa: ASYNC110 - the store says nothing when a session is removed
-                await asyncio.sleep(0.001)
+
+        async def buried() -> bool:
+            return not await coordination.sessions()
+
+        await eventually(buried, 10.0, "the silent session is buried")
         running.cancel()
         await asyncio.wait([running])
         assert await coordination.leader() is None

@@ -18,6 +18,7 @@ from playbooks_providers.ids import Nonce
 log = structlog.get_logger()
 
 RENEWALS_PER_LEASE = 3
+RESIGN_WITHIN_S = 2.0
 
 
 class Lease(Protocol):
@@ -69,9 +70,10 @@ class Election:
             return
         self._step_down("shutting down")
         try:
-            await self._lease.resign(self._nonce)
-        except ProviderError as error:
-            log.info("lease left to run out", reason=str(error))
+            async with asyncio.timeout(RESIGN_WITHIN_S):
+                await self._lease.resign(self._nonce)
+        except (ProviderError, TimeoutError) as error:
+            log.info("lease left to run out", reason=str(error) or "no answer")
 
     def _step_down(self, reason: str) -> None:
         self._until_s = None

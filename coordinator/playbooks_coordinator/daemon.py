@@ -1,0 +1,136 @@
+"""The command `playbooks-coordinator`: settings, logs, signals, and the one place of this package that names a store.
+
+Start as many as you like, anywhere: one leads, the others watch with it and take over. A coordinator keeps nothing that a
+restart could lose. It never opens a checkpoint; that it asks for the signing key all the same is so that a deployment
+without one fails here and now, and not in its workers at the first agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import structlog
+import typer
+
+from playbooks_coordinator.duty import Coordinator, Timing
+from playbooks_providers.clock import SystemClock
+from playbooks_providers.errors import ConfigError, Unreachable
+from playbooks_providers.ids import new_nonce
+from playbooks_providers.logs import configure
+from playbooks_providers.redis import RedisHome, connect
+from playbooks_providers.settings import (
+    CoordinatorSettings,
+    Settings,
+    load_settings,
+    settings_table,
+    signing_key,
+    weakness,
+)
+
+log = structlog.get_logger()
+
+USAGE = 2
+ADVICE_RETRY_S = 2.0
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(name="playbooks-coordinator")
+def coordinate(
+    redis_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="The Redis server (else PLAYBOOKS_REDIS__URL, playbooks.toml).")
+    ] = None,
+    session_timeout: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds without a heartbeat that end a worker's session [5].")
+    ] = None,
+    log_format: Annotated[
+        Literal["console", "json"], typer.Option(help="How events are written to stderr.")
+    ] = "console",
+    print_config: Annotated[bool, typer.Option("--print-config", help="Show all settings, and exit.")] = False,
+    check_config: Annotated[bool, typer.Option("--check-config", help="Check the settings, and exit.")] = False,
+) -> None:
+    """Watch over the workers: bury sessions that end, give their agents to others, wake agents that are due.
+
+    Run one or several; one leads and the others stand by. SIGTERM ends it in order, a second one at once.
+    """
+    try:
+        settings = load_settings(
+            {"redis": {"url": redis_url}, "coordinator": {"session_timeout_s": session_timeout}}, Path.cwd()
+        )
+        if print_config:
+            typer.echo(settings_table(settings))
+            return
+        key = signing_key(settings)
+        if key is None:
+            raise ConfigError(
+                "no signing key: set PLAYBOOKS_DURABILITY__SIGNING_KEY (or durability.signing_key_file) to the same "
+                "secret for all workers and coordinators; `openssl rand -hex 32` makes one"
+            )
+        if check_config:
+            return
+        configure(log_format, pid=os.getpid())
+        if (weak := weakness(key)) is not None:
+            log.warning("weak signing key", reason=weak)
+        code = asyncio.run(_until_signalled(settings))
+    except ConfigError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(USAGE) from error
+    raise typer.Exit(code)
+
+
+async def _until_signalled(settings: Settings) -> int:
+    """Run. Answers the exit code; raises `ConfigError` for a URL that cannot be used."""
+    home = connect(settings.redis.url, prefix=settings.redis.prefix)
+    running = asyncio.create_task(_run(home, settings.coordinator))
+    received: list[signal.Signals] = []
+
+    def end(number: signal.Signals) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(number)
+        log.info("stopping", signal=number.name)
+        running.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    try:
+        await running
+    except asyncio.CancelledError:
+        pass  # by `end`, and nobody else
+    finally:
+        await home.close()
+    return 128 + signal.SIGINT if received[:1] == [signal.SIGINT] else 0
+
+
+async def _run(home: RedisHome, settings: CoordinatorSettings) -> None:
+    # The lease is as long as a session's timeout: an operator's patience with a dead worker and a dead leader is one.
+    timing = Timing(settings.tick_s, settings.session_timeout_s, lease_s=settings.session_timeout_s)
+    coordinator = Coordinator(home.coordination, new_nonce(), timing, clock=SystemClock())
+    log.info("coordinator started", redis=str(home.server.address), **asdict(timing))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(coordinator.run())
+        tasks.create_task(_advise(home))
+
+
+async def _advise(home: RedisHome) -> None:
+    """Say once what a person should know about this server, as soon as it answers."""
+    while True:
+        try:
+            for line in await home.advice():
+                log.warning("redis setting", advice=line)
+            return
+        except Unreachable:
+            await asyncio.sleep(ADVICE_RETRY_S)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()
