@@ -1,0 +1,40 @@
+"""What a person should know about the server they gave us, asked once at start-up, where asking is allowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playbooks_providers.errors import ProviderError, Unreachable
+from playbooks_providers.redis.client import Server
+
+
+async def advice(server: Server) -> list[str]:
+    """One line per finding, saying what to do; empty when all is well or the server does not tell. Raises `Unreachable`."""
+    found: list[str] = []
+    info = await _ask(server, "INFO") or {}
+    version = str(info.get("redis_version", ""))
+    if version and tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < (6, 2):
+        found.append(f"Redis {version} is too old: use Redis 6.2 or newer, or Valkey 7.2 or newer")
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        found.append(f"maxmemory-policy is {policy}: Redis may delete agents; set it to noeviction")
+    if info.get("aof_enabled") == 0:
+        saves = await _ask(server, "CONFIG GET", "save")
+        if saves is not None and not any(_values(saves)):
+            found.append("persistence is off: when this Redis ends, all agents are lost; set appendonly to yes")
+        else:
+            found.append("appendonly is off: a crash of Redis loses everything since its last snapshot; set it to yes")
+    return found
+
+
+async def _ask(server: Server, *command: str) -> Any:
+    try:
+        return await server.command(*command)
+    except Unreachable:
+        raise
+    except ProviderError:  # managed servers forbid such questions
+        return None
+
+
+def _values(answer: Any) -> list[Any]:
+    return list(answer.values()) if isinstance(answer, dict) else list(answer)[1::2]

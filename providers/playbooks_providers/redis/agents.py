@@ -1,0 +1,178 @@
+"""The transitions of agents in Redis: one script each, atomic on one agent's keys (DESIGN 4.6).
+
+The first part of `contracts.Coordination`. The rules are in the scripts' headers; here their answers become types. What
+follows a transition on another key (enqueue a ticket, arm a timer) is a step of its own, which whoever recovers repeats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
+from playbooks_providers.model import (
+    AgentView,
+    Created,
+    Done,
+    Entry,
+    Exists,
+    Gone,
+    Lock,
+    Minted,
+    Stale,
+    StartRecord,
+    Status,
+    Taken,
+    Ticket,
+)
+from playbooks_providers.redis.client import Call, Server
+from playbooks_providers.redis.keys import Keys
+from playbooks_providers.redis.scripts import script
+from playbooks_providers.redis.writer import Writer
+
+
+class Room:
+    """What every part of the coordination shares."""
+
+    def __init__(self, server: Server, keys: Keys, writer: Writer, *, retention_s: float) -> None:
+        self._server = server
+        self._keys = keys
+        self._writer = writer
+        self._retention_s = retention_s
+
+
+class Agents(Room):
+    async def create(self, start: StartRecord) -> Created | Exists:
+        keys = self._keys.agent(start.agent)
+        origin = hashlib.sha256(start.origin.encode()).hexdigest()
+        answer = await self._server.run(
+            script("create"), [keys.meta, keys.checkpoints, keys.state], [origin, start.to_json(), start.queue]
+        )
+        if answer[0] == b"exists":
+            return Exists(start.agent, Status(answer[1].decode()), StartRecord.from_json(answer[2]))
+        ticket = Ticket(start.agent, int(answer[1]), start.queue) if answer[1] else None
+        return Created(ticket, fresh=answer[0] == b"fresh")
+
+    async def take(self, ticket: Ticket, session: SessionId, nonce: Nonce) -> Taken | Stale:
+        keys = self._keys.agent(ticket.agent)
+        answer = await self._server.run(
+            script("take"), [keys.meta, keys.checkpoints, keys.state], [ticket.fence, session, nonce]
+        )
+        if answer[0] == b"stale":
+            return Stale(ticket)
+        _, resume_from, attempts, queue, start = answer
+        return Taken(
+            Lock(
+                agent=ticket.agent,
+                fence=ticket.fence,
+                session=session,
+                nonce=nonce,
+                queue=queue.decode(),
+                resume_from=_checkpoint(resume_from),
+                attempts=int(attempts),
+                start=StartRecord.from_json(start),
+            )
+        )
+
+    async def release(self, lock: Lock, why: str, *, delay_s: float = 0.0, blameless: bool = True) -> Minted | Gone:
+        keys = self._keys.agent(lock.agent)
+        answer = await self._server.run(
+            script("release"),
+            [keys.meta, keys.checkpoints],
+            [lock.fence, lock.session, why, round(delay_s * 1000), int(blameless)],
+        )
+        self._writer.disown(lock.agent, lock.fence)
+        minted = _minted(lock.agent, answer)
+        if isinstance(minted, Minted) and minted.due_ms is not None:
+            await self._arm([minted])
+        return minted
+
+    async def finish(self, lock: Lock, status: Status, final: Entry) -> Done | Gone:
+        keys = self._keys.agent(lock.agent)
+        answer = await self._server.run(
+            script("finish"),
+            [keys.meta, keys.checkpoints, keys.state],
+            [lock.fence, lock.session, status.value, str(final.id), final.header, round(self._retention_s * 1000)],
+        )
+        self._writer.disown(lock.agent, lock.fence)
+        return Done() if answer == b"done" else Gone(lock.agent)
+
+    async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
+        keys = self._keys.agent(lock.agent)
+        answer = await self._server.run(
+            script("stop"), [keys.meta, keys.checkpoints, keys.state], [lock.fence, lock.session, status.value, why]
+        )
+        self._writer.disown(lock.agent, lock.fence)
+        return Done() if answer == b"done" else Gone(lock.agent)
+
+    async def wake(self, agent: AgentId, fence: int, by: SessionId | None) -> Minted | Gone:
+        minted = _minted(agent, await self._server.run(*self._wake_call(agent, fence, by)))
+        if isinstance(minted, Minted) and minted.due_ms is not None:
+            await self._arm([minted])
+        return minted
+
+    async def describe(self, agent: AgentId) -> AgentView | None:
+        keys = self._keys.agent(agent)
+        answer = await self._server.run(script("describe"), [keys.meta, keys.checkpoints, keys.state], [])
+        if not answer:
+            return None
+        status, fence, session, attempts, start, why, last, header = answer
+        return AgentView(
+            agent=agent,
+            status=Status(status.decode()),
+            fence=int(fence),
+            start=StartRecord.from_json(start),
+            session=SessionId(session.decode()) if session else None,
+            attempts=int(attempts),
+            why=why.decode(),
+            last=_checkpoint(last),
+            header=header,
+        )
+
+    async def agents(self) -> Sequence[AgentId]:
+        found: set[AgentId] = set()  # SCAN may say a key twice
+        cursor = 0
+        while True:
+            cursor, keys = await self._scan(cursor, 1000)
+            found.update(map(self._keys.agent_of, keys))
+            if cursor == 0:
+                return sorted(found)
+
+    # --- shared with the queue and the timers -----------------------------------------------------------------------
+
+    async def _scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """One step over the agents' meta keys; the round is over when the cursor is 0 again."""
+        after, keys = await self._server.command("SCAN", cursor, "MATCH", self._keys.any_meta, "COUNT", count)
+        return int(after), keys
+
+    def _wake_call(self, agent: AgentId, fence: int, by: SessionId | None) -> Call:
+        keys = self._keys.agent(agent)
+        why = "its delay is over" if by is None else f"session {by} is over"
+        return script("wake"), [keys.meta, keys.checkpoints], [fence, by or "", why]
+
+    async def _wake_many(self, woken: Sequence[tuple[AgentId, int]], by: SessionId | None) -> list[Ticket]:
+        """Wake each, arm the timers of those that wait, answer the tickets of those that are ready."""
+        answers = await self._server.run_many(self._wake_call(agent, fence, by) for agent, fence in woken)
+        all_minted = [_minted(agent, answer) for (agent, _), answer in zip(woken, answers, strict=True)]
+        minted = [one for one in all_minted if isinstance(one, Minted)]
+        await self._arm([one for one in minted if one.due_ms is not None])
+        return [one.ticket for one in minted if one.due_ms is None]
+
+    async def _arm(self, waiting: Sequence[Minted]) -> None:
+        for first in range(0, len(waiting), 500):
+            args: list[str | bytes | int] = []
+            for minted in waiting[first : first + 500]:
+                args += [f"{minted.ticket.agent}:{minted.ticket.fence}", minted.due_ms or 0]
+            await self._server.run(script("arm"), [self._keys.due], args)
+
+
+def _minted(agent: AgentId, answer: Any) -> Minted | Gone:
+    if answer[0] == b"gone":
+        return Gone(agent)
+    ticket = Ticket(agent, int(answer[1]), answer[2].decode())
+    return Minted(ticket, due_ms=int(answer[3]) if answer[0] == b"waiting" else None)
+
+
+def _checkpoint(text: bytes) -> CheckpointId | None:
+    return CheckpointId.parse(text.decode()) if text else None

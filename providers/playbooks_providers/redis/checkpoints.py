@@ -1,0 +1,86 @@
+"""The histories of agents in Redis: one stream each, whose ids are the fence (DESIGN 4.1).
+
+Implements `contracts.Checkpoints`. Writes go through the writer, reads through the server's main pool. A finished agent
+has no stream any more; what its `state` kept is read instead.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+from playbooks_providers.ids import AgentId, CheckpointId
+from playbooks_providers.model import Entry, Lock, Lost, Saved
+from playbooks_providers.redis import state
+from playbooks_providers.redis.client import Server
+from playbooks_providers.redis.keys import Keys
+from playbooks_providers.redis.scripts import script
+from playbooks_providers.redis.writer import Writer
+
+
+class RedisCheckpoints:
+    def __init__(self, server: Server, keys: Keys, writer: Writer) -> None:
+        self._server = server
+        self._keys = keys
+        self._writer = writer
+
+    async def save(self, lock: Lock, entry: Entry, *, oldest: CheckpointId) -> Saved | Lost:
+        owned = self._writer.own(lock.agent, lock.fence, self._keys.agent(lock.agent).checkpoints)
+        if entry.id.fence != lock.fence or oldest > entry.id:
+            raise ValueError(f"entry {entry.id} under fence {lock.fence}, oldest {oldest}")
+        return await self._writer.write(owned, entry.id, oldest, lock.nonce, entry.header, entry.payload)
+
+    async def load(self, agent: AgentId, at: CheckpointId | None = None) -> Entry | None:
+        keys = self._keys.agent(agent)
+        if at is None:
+            top = await self._server.command("XREVRANGE", keys.checkpoints, "+", "-", "COUNT", 1)
+            if top and _id(top[0]).seq > 0:
+                return _entry(top[0])
+            if not top:
+                ended = await self._ended(keys.state)
+                return ended[-1] if ended else None
+            after = top[0][1][b"from"].decode()
+            if not after:
+                return None
+            at = CheckpointId.parse(after)
+        found = await self._server.command("XRANGE", keys.checkpoints, str(at), str(at))
+        if found:
+            return _entry(found[0]) if at.seq > 0 else None
+        return next((entry for entry in await self._ended(keys.state) if entry.id == at), None)
+
+    async def list(self, agent: AgentId) -> Sequence[Entry]:
+        keys = self._keys.agent(agent)
+        flat = await self._server.run(script("headers"), [keys.checkpoints], [])
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        kept = [Entry(CheckpointId.parse(id.decode()), header, b"") for id, header in pairs]
+        return kept or [Entry(entry.id, entry.header, b"") for entry in await self._ended(keys.state)]
+
+    async def cleanup(self, lock: Lock, *, oldest: CheckpointId) -> None:
+        keys = self._keys.agent(lock.agent)
+        await self._server.run(
+            script("trim"), [keys.meta, keys.checkpoints], [lock.fence, f"{oldest.fence}-{max(oldest.seq, 0)}"]
+        )
+
+    async def delete(self, agent: AgentId) -> None:
+        keys = self._keys.agent(agent)
+        await self._server.run(script("forget"), [keys.checkpoints, keys.state], [])
+
+    async def _ended(self, key: str) -> builtins.list[Entry]:
+        """What is kept of an agent that has ended, oldest first."""
+        kept = state.parse(await self._server.command("GET", key) or b"")
+        entries: builtins.list[Entry] = []
+        if "id" in kept:
+            entries.append(Entry(CheckpointId.parse(kept["id"].decode()), kept["h"], kept["d"]))
+        if "final" in kept:
+            entries.append(Entry(CheckpointId.parse(kept["final_id"].decode()), kept["final"], b""))
+        return entries
+
+
+def _id(row: Any) -> CheckpointId:
+    return CheckpointId.parse(row[0].decode())
+
+
+def _entry(row: Any) -> Entry:
+    """A row of XRANGE as redis-py gives it: (id, fields)."""
+    return Entry(_id(row), row[1][b"h"], row[1][b"d"])

@@ -1,0 +1,154 @@
+"""The connections to one Redis, for everything but the writer's: calls without automatic retries, errors in our words.
+
+Every room of this package goes through `Server`. Three pools, so that nobody waits behind somebody else (DESIGN 4.4):
+*main*, *beats* for heartbeats, *blocking* for reads that wait. redis-py's own retries are off: a lost reply would run a
+command twice; every transition here may be repeated, and its caller decides when. It must not know what a call means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from redis import asyncio as driver
+from redis import exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from playbooks_providers.errors import ConfigError, ProviderError, StorageFull, Unreachable
+from playbooks_providers.redis.address import Address
+from playbooks_providers.redis.scripts import Script
+
+Pool = Literal["main", "beats", "blocking"]
+Call = tuple[Script, Sequence[str], Sequence[str | bytes | int]]
+
+# A blocking read is cut into pieces of this length, well below the socket's timeout: a timeout then means a broken
+# connection and never a quiet queue (redis-py 8 times out sockets after 5 s: BLOCK 5000 was seen to fail).
+BLOCK_S = 5.0
+_BATCH = 500  # calls in one pipeline: some ms of the server's time, and no reply buffer that grows without bound
+
+# What the server says when it is there but cannot serve us: a replica, still loading, cut off from its primary.
+ELSEWHERE = (
+    "READONLY",
+    "LOADING",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY ",
+    "NOAUTH",
+    "WRONGPASS",
+)
+
+
+class Server:
+    """One Redis, as the rooms of this package see it."""
+
+    def __init__(self, address: Address, *, timeout_s: float, max_connections: int) -> None:
+        self.address = address
+        self._pools: dict[Pool, Any] = {
+            "main": _client(address, timeout_s=timeout_s, connect_s=timeout_s, most=max_connections),
+            "beats": _client(address, timeout_s=timeout_s, connect_s=timeout_s, most=2),
+            "blocking": _client(address, timeout_s=BLOCK_S + timeout_s, connect_s=timeout_s, most=max_connections),
+        }
+
+    async def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int], pool: Pool = "main"
+    ) -> Any:
+        """One script. Raises `Unreachable` (the outcome is unknown), `StorageFull`, or `ProviderError`."""
+        client = self._pools[pool]
+        try:
+            return await client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+        except exceptions.NoScriptError:
+            pass
+        except Exception as error:
+            raise await self._ours(error, client) from error
+        # the server does not know it (yet, or since its restart): its text instead, which also teaches it
+        return await self._say(client, "EVAL", script.text, len(keys), *keys, *args)
+
+    async def run_many(self, calls: Iterable[Call]) -> list[Any]:
+        """Many independent scripts, pipelined, answers in order. One that fails leaves the others done, and is raised."""
+        todo = list(calls)
+        answers: list[Any] = []
+        for first in range(0, len(todo), _BATCH):
+            answers += await self._pipeline(todo[first : first + _BATCH])
+        return answers
+
+    async def _pipeline(self, calls: Sequence[Call]) -> list[Any]:
+        answers = await self._pipelined([("EVALSHA", one.sha, len(keys), *keys, *args) for one, keys, args in calls])
+        unknown = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
+        if unknown:  # the server does not know them (yet, or since its restart): nothing of these was done
+            for text in {calls[i][0].text for i in unknown}:
+                await self.command("SCRIPT LOAD", text)
+            again = [("EVALSHA", calls[i][0].sha, len(calls[i][1]), *calls[i][1], *calls[i][2]) for i in unknown]
+            for i, answer in zip(unknown, await self._pipelined(again), strict=True):
+                answers[i] = answer
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise await self._ours(answer, self._pools["main"]) from answer
+        return answers
+
+    async def _pipelined(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
+        client = self._pools["main"]
+        pipeline = client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        try:
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        except Exception as error:
+            raise await self._ours(error, client) from error
+        return answers
+
+    async def command(self, *args: str | bytes | int, pool: Pool = "main") -> Any:
+        """One plain command. Raises like `run`."""
+        return await self._say(self._pools[pool], *args)
+
+    async def _say(self, client: Any, *args: str | bytes | int) -> Any:
+        try:
+            return await client.execute_command(*args)
+        except Exception as error:
+            raise await self._ours(error, client) from error
+
+    async def _ours(self, error: Exception, client: Any) -> Exception:
+        """The driver's error in the words of `errors`."""
+        if isinstance(error, (exceptions.ReadOnlyError, exceptions.MasterDownError, exceptions.BusyLoadingError)):
+            # these connections lead to the wrong server: the next call opens one anew, and finds the right one
+            await client.connection_pool.disconnect(inuse_connections=False)
+        text = str(error)
+        lost = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError, OSError, TimeoutError)
+        if isinstance(error, lost) or text.startswith(ELSEWHERE):
+            return Unreachable(f"Redis at {self.address} does not serve us now: {text or type(error).__name__}")
+        if isinstance(error, (exceptions.ReadOnlyError, exceptions.ClusterError)):
+            return Unreachable(f"Redis at {self.address} does not serve us now: {text}")
+        if isinstance(error, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
+            return StorageFull(
+                f"Redis at {self.address} is at its maxmemory: raise it, or remove data; nothing is lost"
+            )
+        if isinstance(error, exceptions.RedisError):
+            return ProviderError(f"Redis at {self.address}: {text}")
+        return error
+
+    async def close(self) -> None:
+        for client in self._pools.values():
+            await client.aclose()
+            await client.connection_pool.disconnect()
+
+
+def _client(address: Address, *, timeout_s: float, connect_s: float, most: int) -> Any:
+    try:
+        pool = driver.BlockingConnectionPool.from_url(
+            address.url,
+            max_connections=most,  # waits for a free connection; the plain pool raises
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=connect_s,
+            socket_keepalive=True,
+            health_check_interval=0,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_error=[],
+            protocol=2,  # one shape of replies on every version of server and driver
+            decode_responses=False,
+        )
+    except ValueError as error:
+        raise ConfigError(f"redis.url: {error}") from error
+    return driver.Redis(connection_pool=pool)

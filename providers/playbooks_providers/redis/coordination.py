@@ -1,0 +1,16 @@
+"""The whole of `contracts.Coordination` over Redis, put together from its parts; and the end of its connections."""
+
+from __future__ import annotations
+
+from playbooks_providers.redis.due import Due
+from playbooks_providers.redis.leader import Leader
+from playbooks_providers.redis.sessions import Sessions
+
+
+class RedisCoordination(Due, Sessions, Leader):
+    async def ping(self) -> None:
+        await self._server.command("PING")
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self._server.close()

@@ -1,0 +1,74 @@
+"""Delays and the slow sweep in Redis: what the leading coordinator looks after besides dead sessions.
+
+The third part of `contracts.Coordination`. A timer is a member of one sorted set, `<agent>:<fence>`; it goes when its
+agent's ticket has been enqueued, last of all, and one whose fence is over fires into nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from playbooks_providers.ids import AgentId
+from playbooks_providers.model import Minted, Ticket
+from playbooks_providers.redis.agents import _minted
+from playbooks_providers.redis.queue import Queue
+from playbooks_providers.redis.scripts import script
+
+# An agent that is ready, or overdue, for longer than this without a ticket or a timer was left half done.
+_SETTLED_MS = 5_000
+# A ticket is enqueued right after its fence is minted, and both carry the server's time: it is looked for here.
+_BEFORE_MS, _AFTER_MS = 1_000, 3_000
+
+
+class Due(Queue):
+    async def fire_due(self, *, limit: int) -> Sequence[Ticket]:
+        members = await self._server.run(script("due"), [self._keys.due], [min(limit, 1000)])
+        if not members:
+            return []
+        woken = [_member(member.decode()) for member in members]
+        ready = await self._wake_many(woken, None)
+        await self._enqueue_many(ready)
+        await self._server.command("ZREM", self._keys.due, *members)  # last: a second firing finds the ticket again
+        return ready
+
+    async def sweep(self, cursor: str, *, limit: int) -> tuple[str, Sequence[Ticket]]:
+        after, metas = await self._scan(int(cursor or 0), limit)
+        now_s, _ = await self._server.command("TIME")
+        long_ago = int(now_s) * 1000 - _SETTLED_MS
+        renewed: list[Ticket] = []
+        for meta in metas:
+            status, fence, queue, wake = await self._server.command("HMGET", meta, "status", "fence", "queue", "wake")
+            agent = self._keys.agent_of(meta)
+            if status == b"waiting" and wake and int(wake) < long_ago:
+                await self._arm([Minted(Ticket(agent, int(fence), queue.decode()), int(wake))])
+            elif status == b"ready" and int(fence) < long_ago:
+                ticket = Ticket(agent, int(fence), queue.decode())
+                if not await self._is_queued(ticket):
+                    renewed += await self._reticket(ticket)
+        return str(after or ""), renewed
+
+    async def _is_queued(self, ticket: Ticket) -> bool:
+        key = self._keys.queue(ticket.queue)
+        start, end = str(ticket.fence - _BEFORE_MS), str(ticket.fence + _AFTER_MS)
+        while True:
+            rows = await self._server.command("XRANGE", key, start, end, "COUNT", 1000)
+            for _, fields in rows:
+                if fields[b"agent"] == ticket.agent.encode() and int(fields[b"fence"]) == ticket.fence:
+                    return True
+            if len(rows) < 1000:
+                return False
+            start = "(" + rows[-1][0].decode()
+
+    async def _reticket(self, lost: Ticket) -> list[Ticket]:
+        keys = self._keys.agent(lost.agent)
+        answer = await self._server.run(script("reticket"), [keys.meta, keys.checkpoints], [lost.fence])
+        minted = _minted(lost.agent, answer)
+        if not isinstance(minted, Minted):
+            return []
+        await self._enqueue_many([minted.ticket])
+        return [minted.ticket]
+
+
+def _member(text: str) -> tuple[AgentId, int]:
+    agent, _, fence = text.rpartition(":")
+    return AgentId(agent), int(fence)

@@ -1,0 +1,36 @@
+-- Shared by the transitions that make an agent ready; put in front of them by scripts.py (`-- uses: mint`).
+--
+-- newest(checkpoints) -> id of the top entry, id of the newest checkpoint ('' when there is none), whether the top
+-- entry is one (the owner of the top's fence has written something).
+-- An entry <fence>-0 is a mint's: it holds no state, and its field `from` names the checkpoint to go on from.
+local function newest(checkpoints)
+  local top = redis.call('XREVRANGE', checkpoints, '+', '-', 'COUNT', 1)[1]
+  if not top then
+    return '', '', false
+  end
+  if string.sub(top[1], -2) == '-0' then
+    return top[1], top[2][4], false
+  end
+  return top[1], top[1], true
+end
+
+-- now_ms() -> the server's clock, Unix time in ms.
+local function now_ms()
+  local now = redis.call('TIME')
+  return now[1] * 1000 + math.floor(now[2] / 1000)
+end
+
+-- mint(meta, checkpoints, why) -> the new fence (a string). From here on Redis refuses every write of every earlier
+-- owner, because their ids are smaller. The mint's entry before this one is removed, so that an agent that nobody can
+-- run does not grow; the stream keeps its last id all the same. XADD comes first: if it fails, nothing has changed.
+local function mint(meta, checkpoints, why)
+  local last = tonumber(redis.call('HGET', meta, 'fence') or '0')
+  local fence = string.format('%.0f', math.max(last + 1, now_ms()))
+  local top, from, written = newest(checkpoints)
+  redis.call('XADD', checkpoints, fence .. '-0', 'why', why, 'from', from)
+  if top ~= '' and not written then
+    redis.call('XDEL', checkpoints, top)
+  end
+  redis.call('HSET', meta, 'fence', fence)
+  return fence
+end

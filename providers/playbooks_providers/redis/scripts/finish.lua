@@ -1,0 +1,45 @@
+-- finish(a, fence, session): the end. What stays is one small hash and one string, until the retention is over.
+-- uses: mint, state
+--
+-- KEYS  1 meta  2 checkpoints  3 state
+-- ARGV  1 fence  2 session  3 status  4 id of the final entry  5 its header (result or error)  6 retention in ms
+-- ANSWERS  'done' or 'gone'
+-- The stream is deleted: the fence stays in the hash, and NOMKSTREAM keeps a late writer from making a new one. A failed
+-- agent keeps its newest checkpoint that holds state, for a retry.
+-- IDEMPOTENT because a final status with this fence answers 'done' and changes nothing.
+redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
+local known = redis.call('HMGET', KEYS[1], 'status', 'fence', 'session')
+if known[2] ~= ARGV[1] then
+  return 'gone'
+end
+if known[1] == ARGV[3] then
+  return 'done'
+end
+if known[1] ~= 'running' or known[3] ~= ARGV[2] then
+  return 'gone'
+end
+local id, header, payload = false, false, false
+if ARGV[3] == 'failed' then
+  local before = '+'
+  while not id do
+    local entry = redis.call('XREVRANGE', KEYS[2], before, '-', 'COUNT', 1)[1]
+    if not entry then
+      break
+    end
+    local value = entry[2]
+    if string.sub(entry[1], -2) ~= '-0' and entry[1] ~= ARGV[4] and value[4] ~= '' then
+      id, header, payload = entry[1], value[2], value[4]
+    end
+    before = '(' .. entry[1]
+  end
+end
+local start = fields(redis.call('GET', KEYS[3]) or '', {start = true}).start
+redis.call('SET', KEYS[3], fold(
+  'start', start, 'final_id', ARGV[4], 'final', ARGV[5], 'id', id, 'h', header, 'd', payload))
+redis.call('UNLINK', KEYS[2])
+redis.call('HDEL', KEYS[1], 'session', 'nonce', 'wake')
+redis.call('HSET', KEYS[1], 'status', ARGV[3])
+local ends = string.format('%.0f', now_ms() + ARGV[6])
+redis.call('PEXPIREAT', KEYS[1], ends)
+redis.call('PEXPIREAT', KEYS[3], ends)
+return 'done'

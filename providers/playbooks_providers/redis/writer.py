@@ -1,0 +1,334 @@
+"""The one connection on which an executor's checkpoints go out: group commit, and patience.
+
+Called by checkpoints.py. What gathers in one turn of the event loop goes out as one piece, without a task in between; an
+agent alone waits for nobody (DESIGN 4.4). It must not know what an envelope is.
+
+A write ends in one of two ways: `Saved` or `Lost`. Everything else that can happen (connection cut, server full, loading,
+demoted, frozen executor) means that its outcome is unknown; then the very same bytes are sent again, until it is known:
+
+* **accepted**: Redis took the id → saved.
+* **refused** (an id that is not greater than the last, or no stream): read back who wrote that id. My nonce → an earlier
+  send of this very write had arrived → saved. Anything else, or nothing → a newer owner exists → lost.
+* **anything else** → unknown → again, after a pause.
+
+On each new connection, before an agent's first write on it, the writer asks there whose the end of the history is
+(DESIGN 4.5): a server that lost acknowledged entries must not be written on as if it had them. Nothing is ever sent behind
+a write that assumes it succeeded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from playbooks_providers.errors import Unreachable
+from playbooks_providers.ids import AgentId, CheckpointId, Nonce
+from playbooks_providers.model import Lost, Saved
+from playbooks_providers.redis.address import Address
+from playbooks_providers.redis.client import ELSEWHERE
+from playbooks_providers.redis.gate import Gate
+from playbooks_providers.redis.link import Link, ReplyError, open_link, pack
+from playbooks_providers.redis.scripts import script
+
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 1.0
+# A refusal in Redis's and Valkey's words (t_stream.c); the same since 5.0.
+_REFUSED = "ERR The ID specified in XADD"
+
+_log = structlog.get_logger(__name__)
+
+
+class Owned:
+    """What this process knows about an agent that it owns: its stream's key, and how far it has written under *fence*."""
+
+    __slots__ = ("agent", "fence", "key", "link", "seq")
+
+    def __init__(self, agent: AgentId, fence: int, key: str) -> None:
+        self.agent = agent
+        self.fence = fence
+        self.key = key
+        self.seq = 0  # the last one that Redis acknowledged to me; 0: the mint's
+        self.link: Link | None = None  # the connection on which the end of its history was seen to be its own
+
+
+class _Write:
+    """One XADD under way: the bytes, and who waits."""
+
+    __slots__ = ("asking", "future", "id", "nonce", "owned", "packed", "refused", "tries", "writer")
+
+    def __init__(self, writer: Writer, owned: Owned, id: CheckpointId, nonce: bytes, packed: bytes) -> None:
+        self.writer = writer
+        self.owned = owned
+        self.id = id
+        self.nonce = nonce
+        self.packed = packed
+        self.future: asyncio.Future[Saved | Lost] = writer.loop.create_future()
+        self.asking = False  # what is on the wire is the question, not the write
+        self.refused = False
+        self.tries = 0
+
+    def answered(self, reply: Any) -> None:
+        if not self.asking and type(reply) is bytes:
+            self.writer.saved(self)
+        else:
+            self.writer.answered(self, reply)
+
+
+class Writer:
+    """See the module. One per process and Redis node, used within one event loop; `close` ends it."""
+
+    def __init__(
+        self,
+        address: Address,
+        gate: Gate,
+        *,
+        connect_timeout_s: float = 5.0,
+        silence_s: float = 10.0,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.loop: asyncio.AbstractEventLoop
+        self._address = address
+        self._gate = gate
+        self._connect_timeout_s = connect_timeout_s
+        self._silence_s = silence_s
+        self._jitter = jitter
+        self._question = script("owner")
+        self._owned: dict[AgentId, Owned] = {}
+        self._gathered: list[_Write] = []
+        self._flushing = False
+        self._link: Link | None = None
+        self._failures = 0
+        self._driver: asyncio.Task[None] | None = None
+        self._later: dict[_Write, asyncio.TimerHandle] = {}
+        self._watch: asyncio.TimerHandle | None = None
+        self._outage: dict[str, float] = {}  # kind of trouble → loop time since
+        self._closed = False
+
+    # --- for checkpoints.py ----------------------------------------------------------------------------------------
+
+    def own(self, agent: AgentId, fence: int, key: str) -> Owned:
+        """The record of this agent under this fence; a new fence begins a new one."""
+        owned = self._owned.get(agent)
+        if owned is None or owned.fence != fence:
+            owned = self._owned[agent] = Owned(agent, fence, key)
+        return owned
+
+    def disown(self, agent: AgentId, fence: int) -> None:
+        """The agent ended or went elsewhere: nothing needs to be remembered."""
+        owned = self._owned.get(agent)
+        if owned is not None and owned.fence == fence:
+            del self._owned[agent]
+
+    def write(
+        self, owned: Owned, id: CheckpointId, oldest: CheckpointId, nonce: Nonce, header: bytes, payload: bytes
+    ) -> asyncio.Future[Saved | Lost]:
+        """Starts the write; cancel the future to give up waiting (what was sent may still arrive).
+
+        Fields: ``h`` envelope header, ``d`` payload, ``n`` nonce. The nonce is inside the header too, but there it is the
+        sealer's: with a field of its own, the writer and its script recognise an earlier send without parsing headers.
+        """
+        if self._closed:
+            raise Unreachable("this connection has been closed")
+        self.loop = asyncio.get_running_loop()
+        packed = pack(
+            "XADD", owned.key, "NOMKSTREAM", "MINID", "=", f"{oldest.fence}-{max(oldest.seq, 0)}", f"{id.fence}-{id.seq}",
+            "h", header, "d", payload, "n", nonce,
+        )  # fmt: skip
+        write = _Write(self, owned, id, nonce.encode(), packed)
+        self._gather(write)
+        return write.future
+
+    async def close(self) -> None:
+        """Ends the connection. Writes that still wait are cancelled; their outcome is unknown."""
+        self._closed = True
+        for timer in self._later.values():
+            timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+        waiting = [*self._gathered, *self._later]
+        if self._link is not None:
+            waiting += [one for one in self._link.waiting if isinstance(one, _Write)]
+            self._link.abort()
+        for write in waiting:
+            write.future.cancel()
+        self._gathered.clear()
+        self._later.clear()
+        if self._driver is not None:
+            self._driver.cancel()
+            await asyncio.wait([self._driver])
+
+    # --- out -------------------------------------------------------------------------------------------------------
+
+    def _gather(self, write: _Write) -> None:
+        self._later.pop(write, None)
+        self._gathered.append(write)
+        if not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Everything that has gathered goes out in one piece."""
+        self._flushing = False
+        link = self._link
+        if link is None or not self._gate.is_open:
+            self._summon()
+            return
+        writes, self._gathered = self._gathered, []
+        out: list[bytes] = []
+        for write in writes:
+            if write.future.done():
+                continue  # its task was cancelled before anything was sent
+            if write.owned.link is link and not write.refused:
+                write.asking = False
+                out.append(write.packed)
+            else:
+                write.asking = True
+                out.append(pack("EVAL", self._question.text, 1, write.owned.key, str(write.id)))
+            link.waiting.append(write)
+        if out:
+            if self._watch is None:
+                self._watch = self.loop.call_later(self._silence_s, self._look, link, link.replies, 0)
+            link.send(out)
+
+    def _summon(self) -> None:
+        """There is something to send and no way to send it now: somebody has to see to that."""
+        if not self._closed and (self._driver is None or self._driver.done()):
+            self._driver = self.loop.create_task(self._drive())
+
+    async def _drive(self) -> None:
+        try:
+            await self._drive_on()
+        except Exception as error:  # a gate that breaks must not leave its agents hanging
+            writes, self._gathered = self._gathered, []
+            for write in writes:
+                if not write.future.done():
+                    write.future.set_exception(error)
+
+    async def _drive_on(self) -> None:
+        while True:
+            self._gathered = [write for write in self._gathered if not write.future.done()]
+            if not self._gathered:
+                return
+            if not self._gate.is_open:
+                await self._gate.wait_open()
+                await asyncio.sleep(0)  # it may close again at once; others run in between
+                continue
+            if self._link is None:
+                await asyncio.sleep(self._pause_s(self._failures))
+                await self._connect()
+                continue
+            self._flush()
+
+    async def _connect(self) -> None:
+        try:
+            self._link = await open_link(self._address, self._lost, self._connect_timeout_s)
+        except Unreachable as error:
+            self._failures += 1
+            self._trouble("unreachable", str(error))
+
+    # --- in --------------------------------------------------------------------------------------------------------
+
+    def saved(self, write: _Write) -> None:
+        write.owned.seq = write.id.seq
+        if self._outage or self._failures:
+            self._over()
+        if not write.future.done():
+            write.future.set_result(Saved(write.id))
+
+    def answered(self, write: _Write, reply: Any) -> None:
+        """Any answer but the plain yes."""
+        if isinstance(reply, ReplyError):
+            self._error(write, str(reply))
+        elif not write.asking:  # nil: there is no stream
+            write.refused = True
+            self._gather(write)
+        else:
+            top, nonce = reply
+            self._judge(write, top, nonce)
+
+    def _judge(self, write: _Write, top: bytes, nonce: bytes) -> None:
+        """What the end of the history says about a write that is new on this connection, or was refused."""
+        owned = write.owned
+        if nonce:
+            return self.saved(write) if nonce == write.nonce else self._lose(write)
+        if write.refused or not top:
+            return self._lose(write)
+        end = CheckpointId.parse(top.decode())
+        # under my fence only I write: an end that is no older than what was acknowledged to me is mine
+        if end.fence != owned.fence or not owned.seq <= end.seq < write.id.seq:
+            return self._lose(write)
+        owned.link = self._link
+        self._gather(write)
+
+    def _lose(self, write: _Write) -> None:
+        self.disown(write.owned.agent, write.owned.fence)
+        if not write.future.done():
+            write.future.set_result(Lost(write.owned.agent))
+
+    def _error(self, write: _Write, text: str) -> None:
+        if not write.asking and text.startswith(_REFUSED):
+            write.refused = True
+            return self._gather(write)
+        if text.startswith(ELSEWHERE):
+            self._trouble("unreachable", text)
+            self._failures += 1
+            self._gathered.append(write)
+            if self._link is not None:
+                self._link.abort()  # a new connection may find the right server; all that is unanswered goes there again
+            return None
+        self._trouble("full" if text.startswith("OOM") else "error", text)
+        write.tries += 1
+        if not write.future.done():
+            self._later[write] = self.loop.call_later(self._pause_s(write.tries), self._gather, write)
+        return None
+
+    def _lost(self, link: Link, error: Exception | None) -> None:
+        """The connection is gone: what it had not answered is unknown, and goes out again on the next one."""
+        if self._link is not link:
+            return
+        self._link = None
+        unknown = [write for write in link.waiting if isinstance(write, _Write)]
+        link.waiting.clear()
+        self._gathered = unknown + self._gathered
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self._closed:
+            return
+        if self._gathered:
+            self._trouble("unreachable", str(error or "connection closed by the server"))
+            self._summon()
+
+    def _look(self, link: Link, replies: int, unsent: int) -> None:
+        """Is the other side alive? Neither a reply nor a byte taken for `silence_s` means that it is not."""
+        self._watch = None
+        if self._link is not link or not link.waiting:
+            return
+        if link.replies == replies and (link.unsent() == 0 or link.unsent() == unsent):
+            self._trouble("unreachable", f"no reply for {self._silence_s:g} s")
+            link.abort()
+        else:
+            self._watch = self.loop.call_later(self._silence_s, self._look, link, link.replies, link.unsent())
+
+    # --- pauses and words ------------------------------------------------------------------------------------------
+
+    def _pause_s(self, failures: int) -> float:
+        if failures == 0:
+            return 0.0
+        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures, 10))
+        return longest * (0.5 + self._jitter() / 2)
+
+    def _trouble(self, kind: str, text: str) -> None:
+        if kind not in self._outage:  # once per outage
+            self._outage[kind] = self.loop.time()
+            _log.warning("checkpoints wait for Redis", trouble=kind, redis=str(self._address), reason=text)
+
+    def _over(self) -> None:
+        for kind, since in self._outage.items():
+            _log.info("checkpoints go on", trouble=kind, waited_s=round(self.loop.time() - since, 3))
+        self._outage.clear()
+        self._failures = 0
