@@ -7,6 +7,8 @@ refused lock, a lost agent) are not errors: they are types in `model`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ProviderError(Exception):
     """Root of all errors of this package."""
@@ -26,6 +28,10 @@ class Unreachable(ProviderError):
 
 class StorageFull(ProviderError):
     """The store has no room (Redis at maxmemory, a full disk). Nothing is lost; retry when there is room."""
+
+
+class StorageFailed(ProviderError):
+    """The store refuses in a way that trying again does not cure: permissions, a broken disk, a file in the way."""
 
 
 class BadCheckpoint(ProviderError):
@@ -51,6 +57,15 @@ class UnknownAgent(ProviderError):
     def __init__(self, agent: str) -> None:
         super().__init__(f"no agent {agent} here; `playbooksctl list` shows the agents that are")
         self.agent = agent
+
+
+class UnknownCheckpoint(ProviderError):
+    def __init__(self, agent: str, number: int, kept: Sequence[int]) -> None:
+        there = f"kept are {', '.join(map(str, kept))}" if kept else "it has none"
+        super().__init__(f"agent {agent} has no checkpoint {number}: {there}")
+        self.agent = agent
+        self.number = number
+        self.kept = list(kept)
 
 
 class ConfigError(ProviderError):

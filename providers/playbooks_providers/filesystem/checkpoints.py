@@ -1,0 +1,117 @@
+"""The contract of checkpoints, kept in files: one a checkpoint, written whole under another name and then renamed.
+
+A save is fenced twice: this process must hold the agent's OS lock, and `owner.json` must still name its fence. A full disk
+is waited for. A file that is torn, empty or garbage hides nothing: it is listed and loaded as it is, and whoever opens it
+finds that it does not verify (a damaged one is listed with an empty header).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from playbooks_providers.envelope import read_header
+from playbooks_providers.errors import StorageFull
+from playbooks_providers.filesystem.files import translated, write_durably
+from playbooks_providers.filesystem.format import pack
+from playbooks_providers.filesystem.store import FilesystemStore, Held
+from playbooks_providers.ids import AgentId, CheckpointId
+from playbooks_providers.model import Entry, Lock, Lost, Saved
+
+log = structlog.get_logger()
+
+
+class FilesystemCheckpoints:
+    """`contracts.Checkpoints` over a `FilesystemStore`. A full disk is tried again every *retry_s* seconds."""
+
+    def __init__(self, store: FilesystemStore, *, retry_s: float = 1.0) -> None:
+        self._store = store
+        self._retry_s = retry_s
+
+    async def save(self, lock: Lock, entry: Entry, *, oldest: CheckpointId) -> Saved | Lost:
+        waiting = False
+        while True:
+            try:
+                # In a thread: an fsync takes milliseconds, in which the agent's other branches go on.
+                return await asyncio.to_thread(self._save, lock, entry, oldest)
+            except StorageFull as error:
+                if not waiting:
+                    log.warning("storage full, waiting", agent=lock.agent, checkpoint=str(entry.id), reason=str(error))
+                waiting = True
+                await asyncio.sleep(self._retry_s)
+
+    async def load(self, agent: AgentId, at: CheckpointId | None = None) -> Entry | None:
+        with translated(self._store.folder(agent)):
+            if at is None:
+                return self._newest(agent)
+            entry = self._store.entry(agent, at.seq)
+        if entry is None:
+            return None
+        if not entry.header:  # damaged: it is what was asked for, and it will not verify
+            return Entry(at, b"", b"")
+        return entry if entry.id == at else None
+
+    async def list(self, agent: AgentId) -> Sequence[Entry]:
+        with translated(self._store.folder(agent)):
+            return self._store.entries(agent)
+
+    async def cleanup(self, lock: Lock, *, oldest: CheckpointId) -> None:
+        held = self._store.held.get(lock.agent)
+        if held is not None and held.fence == lock.fence:
+            await asyncio.to_thread(self._forget, lock.agent, held, oldest)
+
+    async def delete(self, agent: AgentId) -> None:
+        with translated(self._store.folder(agent)):
+            for number in self._store.numbers(agent):
+                self._store.checkpoint_path(agent, number).unlink(missing_ok=True)
+
+    def _newest(self, agent: AgentId) -> Entry | None:
+        while (head := self._store.newest(agent)) is not None:
+            if not head.header:
+                return head
+            entry = self._store.entry(agent, head.id.seq)
+            if entry is not None:  # else trimmed since, by an owner that has written a newer one
+                return entry
+        return None
+
+    def _save(self, lock: Lock, entry: Entry, oldest: CheckpointId) -> Saved | Lost:
+        folder = self._store.folder(lock.agent)
+        held = self._store.held.get(lock.agent)
+        if held is None or held.fence != lock.fence:
+            with translated(folder):
+                return self._read_back(lock, entry)
+        with held.writing, translated(folder):
+            if held.over or self._store.owner(lock.agent).fence != lock.fence:
+                return self._read_back(lock, entry)
+            if held.kept and entry.id.seq <= held.kept[-1].seq:
+                return self._read_back(lock, entry)
+            write_durably(self._store.checkpoint_path(lock.agent, entry.id.seq), pack(entry))
+            held.kept.append(entry.id)
+        self._forget(lock.agent, held, oldest)
+        return Saved(entry.id)
+
+    def _read_back(self, lock: Lock, entry: Entry) -> Saved | Lost:
+        """Refused: unless it was this very owner that had written it before."""
+        there = self._store.entry(lock.agent, entry.id.seq)
+        if there is None or there.id != entry.id:
+            return Lost(lock.agent)
+        try:
+            mine = read_header(there.header).nonce == lock.nonce
+        except ValueError:
+            return Lost(lock.agent)
+        return Saved(entry.id) if mine else Lost(lock.agent)
+
+    def _forget(self, agent: AgentId, held: Held, oldest: CheckpointId) -> None:
+        """Older files go only after the newer one is durable. One that cannot be removed stays until the next time."""
+        with held.writing:
+            if held.over:
+                return
+            for old in [id for id in held.kept if id < oldest]:
+                try:
+                    self._store.checkpoint_path(agent, old.seq).unlink(missing_ok=True)
+                except OSError as error:
+                    log.warning("old checkpoint not removed", agent=agent, checkpoint=str(old), reason=str(error))
+                    return
+                held.kept.remove(old)
