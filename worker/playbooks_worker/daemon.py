@@ -1,0 +1,171 @@
+"""The command `playbooks-worker`: settings, logs, signals, and the supervisor's connection. Wiring, no rules.
+
+A supervisor runs no user code and never imports a program: its executors do, and one that cannot say so (`Broken`) ends
+the worker with one line if no executor ever could.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+import structlog
+import typer
+from pydantic import SecretStr
+
+from playbooks_providers.clock import SystemClock
+from playbooks_providers.errors import ConfigError, Unreachable
+from playbooks_providers.logs import LogFormat, configure
+from playbooks_providers.redis import RedisHome, connect
+from playbooks_providers.settings import Settings, load_settings, settings_table, signing_key, weakness
+from playbooks_worker.channel import Orders
+from playbooks_worker.seat import Staff
+from playbooks_worker.supervisor import BrokenProgram, Supervisor
+
+USAGE = 2
+ADVICE_RETRY_S = 2.0
+SECONDS_A_DAY = 86400.0
+
+_log = structlog.get_logger()
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(name="playbooks-worker")
+def work(  # noqa: PLR0913 - the options of a command
+    programs: Annotated[list[str], typer.Argument(metavar="PROGRAM...", help="A .py file or an importable module.")],
+    queue: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Take agents from it; repeatable [the programs' names].")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(metavar="N", help="Executor processes [1].")] = None,
+    concurrency: Annotated[int | None, typer.Option(metavar="N", help="Agents at once per executor [50].")] = None,
+    redis_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="The Redis server (else PLAYBOOKS_REDIS__URL, playbooks.toml).")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What people call this worker [host-pid].")] = None,
+    drain_timeout: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds that agents have to reach a checkpoint on SIGTERM [25].")
+    ] = None,
+    log_format: Annotated[
+        Literal["console", "json"], typer.Option(help="How events are written to stderr.")
+    ] = "console",
+    print_config: Annotated[bool, typer.Option("--print-config", help="Show all settings, and exit.")] = False,
+    check_config: Annotated[bool, typer.Option("--check-config", help="Check the settings, and exit.")] = False,
+) -> None:
+    """Run the agents of PROGRAM... with others of its kind, on one Redis.
+
+    SIGTERM drains: each agent is handed over at its next checkpoint. A second signal stops at once.
+    """
+    flags: dict[str, dict[str, object]] = {
+        "redis": {"url": redis_url},
+        "worker": {"processes": processes, "concurrency": concurrency, "drain_timeout_s": drain_timeout},
+    }
+    try:
+        settings = load_settings(flags, Path.cwd())
+        if print_config:
+            typer.echo(settings_table(settings))
+            return
+        key = signing_key(settings)
+        if key is None:
+            raise ConfigError(
+                "no signing key: set PLAYBOOKS_DURABILITY__SIGNING_KEY (or durability.signing_key_file) to the same "
+                "secret for all workers and coordinators; `openssl rand -hex 32` makes one"
+            )
+        if check_config:
+            return
+        called = name or f"{socket.gethostname()}-{os.getpid()}"
+        configure(log_format, worker=called, pid=os.getpid())
+        if (weak := weakness(key)) is not None:
+            _log.warning("weak signing key", reason=weak)
+        staff = staff_of(settings, called, key, programs=programs, queues=queue or [], log_format=log_format)
+        code = asyncio.run(supervise(settings, staff))
+    except (ConfigError, BrokenProgram) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(USAGE) from error
+    raise typer.Exit(code)
+
+
+def staff_of(
+    settings: Settings, name: str, key: SecretStr, *, programs: list[str], queues: list[str], log_format: LogFormat
+) -> Staff:
+    """What the supervisor and its executors are told."""
+    orders = Orders(
+        worker=name,
+        programs=programs,
+        queues=queues,
+        concurrency=settings.worker.concurrency,
+        redis_url=settings.redis.url,
+        redis_prefix=settings.redis.prefix,
+        signing_key=key.get_secret_value(),
+        keep_last_n=settings.durability.keep_last_n,
+        retention_s=settings.durability.keep_finished_days * SECONDS_A_DAY,
+        drain_timeout_s=settings.worker.drain_timeout_s,
+        log_format=log_format,
+    )
+    return Staff(
+        name=name,
+        processes=settings.worker.processes,
+        orders=orders,
+        heartbeat_s=settings.worker.heartbeat_s,
+        session_timeout_s=settings.coordinator.session_timeout_s,
+        drain_timeout_s=settings.worker.drain_timeout_s,
+        stall_timeout_s=settings.worker.stall_timeout_s,
+    )
+
+
+async def supervise(settings: Settings, staff: Staff) -> int:
+    """Run the worker until a signal has ended it. Answers the exit code."""
+    home = connect(settings.redis.url, prefix=settings.redis.prefix)
+    supervisor = Supervisor(staff, home.coordination, SystemClock())
+    received: list[signal.Signals] = []
+
+    def on_signal(number: signal.Signals) -> None:
+        received.append(number)
+        if len(received) == 1:
+            supervisor.drain()
+        else:
+            supervisor.stop_at_once()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    _log.info(
+        "worker started",
+        redis=str(home.server.address),
+        programs=staff.orders.programs,
+        processes=staff.processes,
+        concurrency=staff.orders.concurrency,
+    )
+    advice = asyncio.create_task(_advise(home))
+    try:
+        in_order = await supervisor.run()
+    finally:
+        advice.cancel()
+        await home.close()
+    _log.info("worker ended", in_order=in_order)
+    if len(received) > 1:
+        return 128 + received[-1]
+    return 0 if in_order else 1
+
+
+async def _advise(home: RedisHome) -> None:
+    """Say once what a person should know about this server, as soon as it answers."""
+    while True:
+        try:
+            for line in await home.advice():
+                _log.warning("redis setting", advice=line)
+            return
+        except Unreachable:
+            await asyncio.sleep(ADVICE_RETRY_S)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

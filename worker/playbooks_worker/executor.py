@@ -1,0 +1,98 @@
+"""The process that runs agents: ``python -m playbooks_worker.executor FD PPID``, exec'ed by a supervisor, never forked.
+
+Wiring: loads the programs, connects to Redis, and obeys what the supervisor says about its session. It must not outlive
+its supervisor, who alone renews the session: the kernel kills it (Linux), a changed parent and a closed channel end it too.
+It ends hard, since a crash runs no `finally` of a playbook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import math
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import NoReturn
+
+from playbooks_providers import logs
+from playbooks_providers.clock import SystemClock
+from playbooks_providers.envelope import Sealer
+from playbooks_providers.redis import connect
+from playbooks_worker.channel import Broken, Channel, Message, Orders
+from playbooks_worker.hold import Bench
+from playbooks_worker.host.gate import Gate
+from playbooks_worker.host.life import Surroundings
+from playbooks_worker.host.programs import Program, ProgramError, load_all
+from playbooks_worker.serving import Serving
+
+PR_SET_PDEATHSIG = 1
+EXIT_BROKEN = 2
+EXIT_ORPHANED = 70
+
+
+def main() -> None:
+    fd, parent = int(sys.argv[1]), int(sys.argv[2])
+    die_with(parent)
+    # To die of it at once, instead of raising KeyboardInterrupt somewhere inside a playbook. (Ctrl+C in a terminal does
+    # not come here: executors have process groups of their own.)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.set_inheritable(fd, False)
+    sys.argv = [sys.argv[0]]  # programs may read it
+    sock = socket.socket(fileno=fd)
+    code = asyncio.run(run(sock))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(code)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends; end now if that has happened before we could ask."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        orphaned()
+
+
+def orphaned() -> NoReturn:
+    """End now, with all that was started here. Nobody renews our session any more."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(EXIT_ORPHANED)
+
+
+async def run(sock: socket.socket) -> int:
+    channel = await Channel.over(sock)
+    said = channel.heard()
+    orders: Message = await anext(said, Broken("the supervisor is gone"))
+    if not isinstance(orders, Orders):
+        orphaned()
+    logs.configure(orders.log_format, worker=orders.worker, pid=os.getpid())
+    try:
+        programs = load_all(orders.programs)
+    except ProgramError as broken:
+        channel.say(Broken(str(broken)))
+        await channel.flush()
+        return EXIT_BROKEN
+    await host(channel, orders, programs, said)
+    return 0
+
+
+async def host(channel: Channel, orders: Orders, programs: Mapping[str, Program], said: AsyncIterator[Message]) -> None:
+    """Put the parts together and serve until drained."""
+    gate = Gate(time.monotonic, deadline=-math.inf)  # closed until there is a session
+    home = connect(orders.redis_url, prefix=orders.redis_prefix, gate=gate, retention_s=orders.retention_s)
+    clock = SystemClock()
+    around = Surroundings(home.checkpoints, Sealer(orders.signing_key), clock.now_ms, orders.keep_last_n)
+    bench = Bench(home.coordination, around, programs)
+    try:
+        await Serving(channel, orders, bench, gate).serve(said, orphaned)
+    finally:
+        await home.close()
+
+
+if __name__ == "__main__":
+    main()

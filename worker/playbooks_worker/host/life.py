@@ -1,0 +1,241 @@
+"""One owner's time with an agent: from its lock to an outcome. The same for `run` (filesystem) and executors (Redis).
+
+It fetches the checkpoint the lock says to go on from, verifies it, and gives its payload to the engine; or starts the
+agent from its start record. It makes the engine's moments into signed checkpoints in the store, each behind the gate. It
+does not know which store, which session or which queue; what an outcome means for the agent's status is the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from playbooks_providers.contracts import Checkpoints
+from playbooks_providers.envelope import Header, Sealer
+from playbooks_providers.errors import BadCheckpoint, Unreachable
+from playbooks_providers.ids import CheckpointId
+from playbooks_providers.model import Entry, Lock, Lost, Status
+from playbooks_worker import engine
+from playbooks_worker.engine import Agent, AgentLost, Moment
+from playbooks_worker.host.gate import Gate
+from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
+from playbooks_worker.host.patience import patiently
+from playbooks_worker.host.results import failure, jsonable
+
+_NOTHING = CheckpointId(0, 0)
+_ENDS = {"completed": Status.COMPLETED, "failed": Status.FAILED}
+
+
+class EntryPoint(Protocol):
+    """The playbook that an agent started with, as `Program.playbook` gives it."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every life in a process shares. ``now_ms`` is Unix time in milliseconds, for people."""
+
+    checkpoints: Checkpoints
+    sealer: Sealer
+    now_ms: Callable[[], int]
+    keep_last_n: int = 10
+
+
+def _ignore(header: Header) -> None: ...
+
+
+class Life:
+    """Call `live` once; the other methods from the same event loop, whenever.
+
+    *progress* is called with the header of each checkpoint when it is durable. *numbered_after*: the number of the
+    agent's newest checkpoint when the lock resumes from an older one (`run --resume --at`); new ones count on from it.
+    """
+
+    def __init__(
+        self,
+        lock: Lock,
+        entry: EntryPoint,
+        around: Surroundings,
+        gate: Gate,
+        *,
+        progress: Callable[[Header], None] = _ignore,
+        numbered_after: int = 0,
+    ) -> None:
+        self.lock = lock
+        self._entry = entry
+        self._around = around
+        self._gate = gate
+        self._progress = progress
+        self._numbered_after = numbered_after
+        self._kept: list[CheckpointId] = []
+        self._kept_known = lock.resume_from is None
+        self._agent: Agent | None = None
+        self._last: tuple[Header, Entry] | None = None
+        self._over: Outcome | None = None  # decided before the engine has said so
+        self._leaving: HandedOver | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    # --- what the owner may do meanwhile --------------------------------------------------------------------------
+    def hand_over(self, why: str) -> None:
+        """Stop at the next checkpoint: nothing repeats elsewhere but what is in flight then."""
+        if self._leaving is None:
+            self._leaving = HandedOver(why, abandoned=False)
+        if self._agent is not None:
+            self._agent.stop_at_checkpoint(why)
+
+    async def abandon(self, why: str) -> None:
+        """Stop now, without a checkpoint; the lock is still ours. The effect in flight repeats elsewhere."""
+        await self._end(HandedOver(why, abandoned=True))
+
+    async def drop(self, why: str) -> None:
+        """Stop now: the lock is not ours any more."""
+        await self._end(LockLost(why))
+
+    def freeze(self) -> None:
+        """No effect starts until `thaw`. (Writes are held by the gate.)"""
+        if self._agent is not None:
+            self._agent.freeze()
+
+    def thaw(self) -> None:
+        if self._agent is not None:
+            self._agent.thaw()
+
+    def stack(self) -> Sequence[tuple[str, int, str, int]]:
+        """Where the agent stands now: (playbook id, line, statement, depth), outermost first."""
+        return self._agent.stack() if self._agent is not None else []
+
+    @property
+    def newest(self) -> Header | None:
+        """The header of the newest checkpoint that this owner wrote, or resumed from."""
+        return self._last[0] if self._last is not None else None
+
+    @property
+    def proven(self) -> bool:
+        """This owner has written something, so its earlier deaths are forgiven (DESIGN 4.3)."""
+        return self._last is not None and self._last[1].id.fence == self.lock.fence
+
+    # --- the life -------------------------------------------------------------------------------------------------
+    async def live(self) -> Outcome:
+        """Run the agent until it ends, blocks, or leaves. Raises only what is a bug of ours."""
+        found = await self._find() if self.lock.resume_from is not None else None
+        if isinstance(found, Blocked):
+            return found
+        if found is not None:
+            header, entry = found
+            self._last = found
+            self._kept = [entry.id]
+            if header.kind in _ENDS:  # the earlier owner died between its last write and saying so
+                return Ended(_ENDS[header.kind], header, entry)
+        await self._pass()
+        left = self._over or self._leaving
+        if left is not None:
+            return left
+        number = max(found[0].seq if found is not None else 0, self._numbered_after) + 1
+        self._agent = Agent(self.lock.agent, persist=self._persist, next_seq=number)
+        start = self.lock.start
+        if found is not None:
+            said = await self._agent.resume(found[1].payload)
+        else:
+            said = await self._agent.start(self._entry, start.args, start.kwargs)
+        return self._outcome(said)
+
+    def _outcome(self, said: engine.Completed | engine.Failed | engine.Stopped | engine.Blocked) -> Outcome:
+        match said:
+            case engine.Completed() | engine.Failed():
+                assert self._last is not None  # the engine persists the end before it says so
+                header, entry = self._last
+                return Ended(_ENDS[header.kind], header, entry)
+            case engine.Blocked():
+                return Blocked(said.why, elsewhere=True)
+            case engine.Stopped():
+                return self._over or self._leaving or HandedOver(said.why, abandoned=True)
+
+    async def _end(self, outcome: HandedOver | LockLost) -> None:
+        if self._over is None:
+            self._over = outcome
+        if self._waiter is not None:
+            self._waiter.cancel()
+        if self._agent is not None:
+            await self._agent.stop(outcome.why)
+
+    async def _pass(self) -> None:
+        """Through the gate. Comes back early when this life is over meanwhile: the gate may never open again."""
+        while not self._gate.is_open and self._over is None:
+            self._waiter = asyncio.ensure_future(self._gate.wait_open())
+            await asyncio.wait([self._waiter])
+            self._waiter = None
+
+    # --- reading --------------------------------------------------------------------------------------------------
+    async def _find(self) -> tuple[Header, Entry] | Blocked:
+        agent, wanted = self.lock.agent, self.lock.resume_from
+        assert wanted is not None
+        checkpoints = self._around.checkpoints
+        entry = await patiently(lambda: checkpoints.load(agent, wanted), "load a checkpoint")
+        try:
+            if entry is None:
+                raise BadCheckpoint(agent, str(wanted), "it is not there")
+            return self._around.sealer.open(entry, agent).header, entry
+        except BadCheckpoint as bad:
+            kept = await patiently(lambda: checkpoints.list(agent), "list checkpoints")
+            before = max((other.id for other in kept if other.id < wanted), default=None)
+            told = f"the checkpoint before it is {before}" if before else "no checkpoint before it is kept"
+            return Blocked(f"{bad}; {told}", at=wanted, before=before)
+
+    # --- writing (once per await: keep it short) ------------------------------------------------------------------
+    async def _persist(self, moment: Moment, payload: bytes) -> None:
+        if not self._gate.is_open:
+            await self._pass()
+        lock = self.lock
+        if self._over is not None:
+            raise AgentLost(lock.agent)
+        header = self._header(moment, len(payload))
+        sealed, stored = self._around.sealer.seal(header, payload)
+        entry = Entry(CheckpointId(lock.fence, moment.seq), sealed, stored)
+        kept = self._kept
+        kept.append(entry.id)
+        keep = self._around.keep_last_n
+        oldest = kept[-keep] if len(kept) >= keep and self._kept_known else kept[0] if self._kept_known else _NOTHING
+        if isinstance(await self._around.checkpoints.save(lock, entry, oldest=oldest), Lost):
+            self._over = self._over or LockLost("a newer owner has it")
+            raise AgentLost(lock.agent)
+        self._last = header, entry
+        if self._kept_known:
+            del kept[:-keep]
+        else:
+            await self._learn_kept()
+        self._progress(header)
+        if not self._gate.is_open:  # the write came through, but its owner may be given up by now
+            await self._pass()
+
+    def _header(self, moment: Moment, size: int) -> Header:
+        lock = self.lock
+        return Header(
+            agent=lock.agent,
+            program=lock.start.program,
+            fence=lock.fence,
+            seq=moment.seq,
+            nonce=lock.nonce,
+            time_ms=self._around.now_ms(),
+            kind=moment.kind,
+            stack_json=moment.stack_json,
+            lowering=moment.lowering,
+            attempts=lock.attempts,
+            result=jsonable(moment.result) if moment.kind == "completed" else None,
+            error=failure(moment.error, moment.traceback) if moment.kind == "failed" else None,
+            size=size,
+        )
+
+    async def _learn_kept(self) -> None:
+        """After the first write of a resumed agent, not before it: trimming must not delay the resume."""
+        try:
+            stored = await self._around.checkpoints.list(self.lock.agent)
+        except Unreachable:
+            return  # trims nothing this time; asked again after the next write
+        for entry in stored:
+            if entry.id not in self._kept:
+                bisect.insort(self._kept, entry.id)
+        self._kept_known = True

@@ -1,0 +1,49 @@
+"""How one owner's time with an agent ended: what `life` answers, and `run` and the executor act on. Values, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from playbooks_providers.envelope import Header
+from playbooks_providers.ids import CheckpointId
+from playbooks_providers.model import Entry, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The agent completed or failed. *final* is its last checkpoint, durable and verified; the header has the result."""
+
+    status: Status
+    header: Header
+    final: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """Stopped here on demand; the lock is still ours, to be released. ``abandoned``: not at a checkpoint."""
+
+    why: str
+    abandoned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LockLost:
+    """Somebody else owns the agent now, or soon will. Nothing more may be done for it here."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """It cannot go on here. ``elsewhere``: another build of the program may be able to; else a person has to decide.
+
+    ``at`` is the checkpoint that cannot be used, ``before`` the kept one before it, if any.
+    """
+
+    why: str
+    elsewhere: bool = False
+    at: CheckpointId | None = None
+    before: CheckpointId | None = None
+
+
+Outcome = Ended | HandedOver | LockLost | Blocked

@@ -1,0 +1,191 @@
+"""One session's time in an executor: reads tickets, holds their agents, and gives all of them up in the end.
+
+A session that was refused is over, with all that it held; the next one is another shift with another gate. Called by the
+executor, which hears from the supervisor what has become of the session. Knows neither processes nor programs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from playbooks_providers.errors import ProviderError
+from playbooks_providers.ids import SessionId
+from playbooks_providers.model import Ticket
+from playbooks_worker.hold import Bench, Hold
+from playbooks_worker.host.gate import Gate
+
+READ_WAIT_S = 2.0
+READ_AT_ONCE = 8
+"""A burst of tickets is shared with other executors that wait, instead of going to whoever reads first."""
+DROP_WITHIN_S = 5.0
+
+_ON_TRIAL = "an agent that may kill its process needs this one alone"
+_log = structlog.get_logger()
+
+
+class Shift:
+    """Call `serve` once, and `drain` or `drop` to end it."""
+
+    def __init__(
+        self,
+        session: SessionId,
+        gate: Gate,
+        bench: Bench,
+        queues: Sequence[str],
+        *,
+        concurrency: int,
+        drain_timeout_s: float,
+    ) -> None:
+        self.session = session
+        self.gate = gate
+        self._draining = ""
+        self._bench = bench
+        self._queues = list(queues)
+        self._concurrency = concurrency
+        self._drain_timeout_s = drain_timeout_s
+        self._holds: dict[Hold, asyncio.Task[None]] = {}
+        self._alone: Hold | None = None
+        self._changed = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
+        self._dropping = False
+
+    # --- serving --------------------------------------------------------------------------------------------------
+    async def serve(self) -> None:
+        """Until `drain` or `drop` has ended it. Raises what a hold raised: a bug, which ends the process."""
+        async with asyncio.TaskGroup() as group:
+            self._reader = group.create_task(self._read(group))
+            if self._draining or self._dropping:
+                self._reader.cancel()
+
+    async def _read(self, group: asyncio.TaskGroup) -> None:
+        again, away = False, False
+        while True:
+            await self._room()
+            limit = min(self._concurrency - len(self._holds), READ_AT_ONCE)
+            try:
+                if again:  # what was read for us when the connection broke is pending, and nobody else's
+                    tickets = await self._bench.coordination.pending(self.session, self._queues)
+                else:
+                    tickets = await self._bench.coordination.read(
+                        self.session, self._queues, limit=limit, wait_s=READ_WAIT_S
+                    )
+            except ProviderError as error:
+                if not away:
+                    _log.warning("store unavailable, cannot read tickets", session=self.session, reason=str(error))
+                again = away = True
+                await asyncio.sleep(0.2)
+                continue
+            if away:
+                _log.info("store available again", session=self.session)
+            again = away = False
+            self._start(tickets, group)
+
+    def _start(self, tickets: Sequence[Ticket], group: asyncio.TaskGroup) -> None:
+        held = {(hold.ticket.queue, hold.ticket.entry) for hold in self._holds}
+        for ticket in tickets:
+            if (ticket.queue, ticket.entry) not in held:
+                hold = Hold(ticket, self.session, self.gate, self._bench, self)
+                self._holds[hold] = group.create_task(self._carry(hold), name=f"hold {ticket.agent}")
+
+    async def _carry(self, hold: Hold) -> None:
+        try:
+            await hold.carry()
+        except asyncio.CancelledError:
+            if not self._dropping:
+                raise
+        finally:
+            del self._holds[hold]
+            self.no_longer_alone(hold)
+            self._say_changed()
+
+    async def _room(self) -> None:
+        while self._alone is not None or len(self._holds) >= self._concurrency or not self.gate.is_open:
+            if not self.gate.is_open:
+                await self.gate.wait_open()
+            else:
+                await self._change()
+
+    # --- one that needs a room of its own (see `trial`) -----------------------------------------------------------
+    async def only(self, hold: Hold) -> bool:
+        if self._alone is not None:
+            return False
+        self._alone = hold
+        _log.warning("agent runs alone", agent=hold.ticket.agent, session=self.session, others=len(self._holds) - 1)
+        await self._empty(_ON_TRIAL, self._drain_timeout_s, but=hold)
+        return True
+
+    def leaving(self, hold: Hold) -> str:
+        return self._draining or (_ON_TRIAL if self._alone not in (None, hold) else "")
+
+    def no_longer_alone(self, hold: Hold) -> None:
+        if self._alone is hold:
+            self._alone = None
+            self._say_changed()
+
+    # --- ending ---------------------------------------------------------------------------------------------------
+    async def drain(self, within_s: float) -> None:
+        """Take no more, hand each agent over at its next checkpoint; after *within_s* without one."""
+        self._draining = "the worker is draining"
+        if self._reader is not None:
+            self._reader.cancel()
+        await self._empty(self._draining, within_s)
+
+    async def drop(self, why: str) -> None:
+        """The session is over: stop all agents, conclude nothing. Bounded, since user code may hold on to its tasks."""
+        self._dropping = True
+        if self._reader is not None:
+            self._reader.cancel()
+        tasks = list(self._holds.values())
+        for hold in list(self._holds):
+            _log.warning("agent lost", agent=hold.ticket.agent, session=self.session, reason=why)
+        try:
+            async with asyncio.timeout(DROP_WITHIN_S):
+                await asyncio.gather(*(hold.drop(why) for hold in list(self._holds)))
+                if tasks:
+                    await asyncio.wait(tasks)
+        except TimeoutError:
+            _log.error("dropped agents have not let go of their tasks", session=self.session, agents=self.agents)
+        for task in self._holds.values():  # waiting for the store to conclude, which nobody needs any more
+            task.cancel()
+
+    def freeze(self) -> None:
+        for hold in self._holds:
+            if hold.life is not None:
+                hold.life.freeze()
+
+    def thaw(self) -> None:
+        for hold in self._holds:
+            if hold.life is not None:
+                hold.life.thaw()
+
+    @property
+    def agents(self) -> list[str]:
+        return [hold.ticket.agent for hold in self._holds]
+
+    async def _empty(self, why: str, within_s: float, *, but: Hold | None = None) -> None:
+        def others() -> list[Hold]:
+            return [hold for hold in self._holds if hold is not but]
+
+        told: set[Hold] = set()
+        try:
+            async with asyncio.timeout(within_s):
+                while others():
+                    for hold in others():
+                        if hold.life is not None and hold not in told:
+                            told.add(hold)
+                            hold.hand_over(why)
+                    await self._change()
+        except TimeoutError:
+            await asyncio.gather(*(hold.abandon(f"{why}; no checkpoint in {within_s:g} s") for hold in others()))
+            while others():
+                await self._change()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _say_changed(self) -> None:
+        self._changed.set()

@@ -1,0 +1,266 @@
+"""Keeps a worker's executors running and their sessions renewed. Runs no user code, so it goes on whatever that does.
+
+One seat per executor: spawn, wait until its programs are loaded, open a session for it, and when the kernel says that it
+has ended, give its tickets to others before anything else (DESIGN 4.2), then fill the seat again. One heartbeat renews all
+sessions, on a client of its own. Called by `daemon`; names no store and loads no program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from playbooks_providers.clock import Clock
+from playbooks_providers.contracts import Coordination
+from playbooks_providers.errors import ProviderError
+from playbooks_providers.ids import SessionId, new_session_id
+from playbooks_providers.model import SessionInfo
+from playbooks_worker.channel import Alive, Broken, Drain, Drained, Dropped, Ready, Refused, Serve
+from playbooks_worker.child import Child
+from playbooks_worker.heart import Heart
+from playbooks_worker.host.patience import patiently
+from playbooks_worker.seat import Seat, Staff
+
+EXECUTOR = "playbooks_worker.executor"
+SETTLED_S = 10.0
+"""An executor that lived so long has started well: its seat's failures are forgotten."""
+GRACE_S = 3.0
+"""How long after its drain an executor may take to end, and the store to be told."""
+
+_log = structlog.get_logger()
+
+
+class BrokenProgram(Exception):
+    """No executor can load the programs: one line for a person."""
+
+
+class Supervisor:
+    """Call `run` once; `drain` and `stop_at_once` from the same loop (a signal handler, say)."""
+
+    def __init__(self, staff: Staff, coordination: Coordination, clock: Clock) -> None:
+        self._staff = staff
+        self._coordination = coordination
+        self._clock = clock
+        self._seats = [Seat(index) for index in range(staff.processes)]
+        self._closing = asyncio.Event()
+        self._served = False
+        self._left_behind = False
+        self._heart = Heart(staff, self._seats, coordination, clock, self._refused)
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self) -> bool:
+        """Until told to end. True when no agent was left for the coordinator to find. Raises `BrokenProgram`."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                beating = group.create_task(self._heart.beat_forever())
+                async with asyncio.TaskGroup() as seats:
+                    for seat in self._seats:
+                        seats.create_task(self._fill(seat))
+                beating.cancel()
+        except BaseExceptionGroup as errors:
+            broken = errors.subgroup(BrokenProgram)
+            if broken is None:
+                raise
+            raise _first(broken) from None
+        return not self._left_behind
+
+    # --- ending ---------------------------------------------------------------------------------------------------
+    def drain(self) -> None:
+        """Hand every agent over, at the latest after the drain timeout; then `run` returns."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        _log.info("worker draining", within_s=self._staff.drain_timeout_s)
+        for seat in self._seats:
+            self._end(seat)
+
+    def stop_at_once(self) -> None:
+        """End the executors now. Their effects in flight repeat elsewhere."""
+        self._closing.set()
+        for seat in self._seats:
+            if seat.child is not None:
+                seat.child.kill()
+
+    def _end(self, seat: Seat) -> None:
+        child = seat.child
+        if child is None or child.has_ended:
+            return
+        if seat.session is None:  # it holds nothing yet, or nothing any more
+            seat.drained = True
+            child.kill()
+            return
+        child.channel.say(Drain(self._staff.drain_timeout_s))
+        asyncio.get_running_loop().call_later(self._staff.drain_timeout_s + GRACE_S, self._end_late, seat, child)
+
+    def _end_late(self, seat: Seat, child: Child) -> None:
+        if not child.has_ended and seat.child is child:
+            _log.error("executor did not drain in time, ended", session=seat.session, executor=child.pid)
+            child.kill()
+
+    # --- a seat ---------------------------------------------------------------------------------------------------
+    async def _fill(self, seat: Seat) -> None:
+        failures = 0
+        while not self._closing.is_set():
+            seat.child = child = await Child.spawn(EXECUTOR)
+            started = seat.heard_at = self._clock.monotonic()
+            child.channel.say(self._staff.orders)
+            talk = asyncio.create_task(self._talk(seat, child))
+            if self._closing.is_set():
+                self._end(seat)
+            try:
+                await asyncio.wait([talk, asyncio.ensure_future(child.ended())], return_when=asyncio.FIRST_COMPLETED)
+                if talk.done() and not child.has_ended:  # it closed its channel: it is ending, or broken
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(child.ended(), GRACE_S)
+            except asyncio.CancelledError:
+                child.kill()
+                raise
+            finally:
+                await self._leave(seat, child, talk)
+            if self._closing.is_set():
+                break
+            failures = 0 if self._clock.monotonic() - started > SETTLED_S else failures + 1
+            if failures > 1:
+                pause_s = min(30.0, 0.5 * 2.0 ** (failures - 2))
+                _log.error("executor ends again and again", seat=seat.index, next_try_s=pause_s)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), pause_s)
+
+    async def _leave(self, seat: Seat, child: Child, talk: asyncio.Task[None]) -> None:
+        """The executor has ended, or must: its agents go on elsewhere, before anything else is done."""
+        code = child.reap()
+        session, seat.session = seat.session, None
+        if session is not None:
+            await self._give_up(session)
+        if seat.renewal is not None:
+            seat.renewal.cancel()
+        try:
+            await _finish(talk)
+        finally:
+            child.channel.close()
+            seat.child = None
+            if seat.session is not None:  # opened while its executor was ending
+                late, seat.session = seat.session, None
+                await self._give_up(late)
+        if self._closing.is_set() and seat.drained:
+            _log.info("executor drained", session=session, executor=child.pid)
+        else:
+            _log.warning("executor ended", session=session, executor=child.pid, reason=_why_ended(code))
+
+    async def _give_up(self, session: SessionId) -> None:
+        """Everything that the session held goes to others; then the session itself."""
+
+        async def both() -> None:
+            tickets = await patiently(lambda: self._coordination.recover(session), "recover a session")
+            if tickets:
+                agents = [ticket.agent for ticket in tickets]
+                _log.info("agents given to others", session=session, agents=agents[:20], count=len(agents))
+            await patiently(lambda: self._coordination.bury(session, None), "bury a session")
+
+        if not self._closing.is_set():
+            return await both()
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await both()
+        except TimeoutError:
+            self._left_behind = True
+            _log.error("session left to the coordinator", session=session, reason="the store did not answer")
+
+    # --- what it says ---------------------------------------------------------------------------------------------
+    async def _talk(self, seat: Seat, child: Child) -> None:
+        async for message in child.channel.heard():
+            seat.heard_at = self._clock.monotonic()
+            match message:
+                case Ready():
+                    seat.infos = message.infos()
+                    self._served = True
+                    await self._enrol(seat, child)
+                case Broken(why):
+                    if not self._served:
+                        raise BrokenProgram(why)
+                    _log.error("program broken", executor=child.pid, reason=why)
+                case Alive():
+                    pass
+                case Dropped():
+                    seat.dropped.set()
+                case Drained():
+                    seat.drained = True
+                    asyncio.get_running_loop().call_later(GRACE_S, self._end_late, seat, child)
+                case _:
+                    _log.error("message not understood", message=type(message).__name__)
+
+    async def _enrol(self, seat: Seat, child: Child) -> None:
+        """Open a new session for the executor in *seat*, and have it serve."""
+        info = SessionInfo(
+            session=new_session_id(),
+            worker=self._staff.name,
+            host=socket.gethostname(),
+            pid=child.pid,
+            build=" ".join(f"{told.program}:{told.build}" for told in seat.infos),
+            started_ms=self._clock.now_ms(),
+        )
+        await _insistently(lambda: self._coordination.register(info), "register a session")
+        await patiently(lambda: self._coordination.publish(info.session, seat.infos), "publish programs")
+        sent_at = self._clock.monotonic()
+        refused, timeout_s = await patiently(lambda: self._coordination.beat([info.session]), "renew a session")
+        if info.session in refused:
+            return await self._enrol(seat, child)
+        seat.session = info.session
+        self._heart.learn(timeout_s)
+        child.channel.say(Serve(info.session, sent_at, self._heart.timeout_s))
+        _log.info("session registered", session=info.session, executor=child.pid)
+        if self._closing.is_set():
+            self._end(seat)
+
+    def _refused(self, seat: Seat) -> None:
+        """The heart found the session of *seat* refused: its agents are lost here, and a new session begins."""
+        child, session = seat.child, seat.session
+        if child is None or session is None or self._group is None:
+            return
+        seat.session = None
+        seat.dropped.clear()
+        _log.warning("session refused", session=session, executor=child.pid)
+        child.channel.say(Refused(session))
+        seat.renewal = self._group.create_task(self._replace(seat, child, session))
+
+    async def _replace(self, seat: Seat, child: Child, session: SessionId) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(seat.dropped.wait(), self._heart.timeout_s)
+        # what was read for the old session at the last instant is nobody's until the coordinator looks
+        await self._give_up(session)
+        await self._enrol(seat, child)
+
+
+async def _insistently(call: Callable[[], Awaitable[None]], doing: str) -> None:
+    """Like `patiently`, with a line for each attempt: a worker that cannot start should keep saying why."""
+    attempt = 0
+    while True:
+        try:
+            return await call()
+        except ProviderError as error:
+            pause_s = min(5.0, 0.25 * 2.0**attempt)
+            attempt += 1
+            _log.warning("store unavailable, trying again", doing=doing, reason=str(error), next_try_s=pause_s)
+            await asyncio.sleep(pause_s)
+
+
+async def _finish(talk: asyncio.Task[None]) -> None:
+    """Let it hear what was said before the end, then end it. Raises what it raised."""
+    await asyncio.wait([talk], timeout=0.5)
+    talk.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await talk
+
+
+def _why_ended(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _first(errors: BaseExceptionGroup[BrokenProgram]) -> BrokenProgram:
+    found = errors.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
