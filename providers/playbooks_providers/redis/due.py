@@ -18,6 +18,8 @@ from playbooks_providers.redis.scripts import script
 _SETTLED_MS = 5_000
 # A ticket is enqueued right after its fence is minted, and both carry the server's time: it is looked for here.
 _BEFORE_MS, _AFTER_MS = 1_000, 3_000
+# Tickets read to look for one: in a backlog of 100,000 made at once a step that read them all took 44 ms of the server.
+_LOOK_AT = 50
 
 
 class Due(Queue):
@@ -43,21 +45,17 @@ class Due(Queue):
                 await self._arm([Minted(Ticket(agent, int(fence), queue.decode()), int(wake))])
             elif status == b"ready" and int(fence) < long_ago:
                 ticket = Ticket(agent, int(fence), queue.decode())
-                if not await self._is_queued(ticket):
+                if await self._is_lost(ticket):
                     renewed += await self._reticket(ticket)
         return str(after or ""), renewed
 
-    async def _is_queued(self, ticket: Ticket) -> bool:
+    async def _is_lost(self, ticket: Ticket) -> bool:
+        """Surely not in its queue. Among too many others to tell it is not; a later round, of a shorter queue, will."""
         key = self._keys.queue(ticket.queue)
         start, end = str(ticket.fence - _BEFORE_MS), str(ticket.fence + _AFTER_MS)
-        while True:
-            rows = await self._server.command("XRANGE", key, start, end, "COUNT", 1000)
-            for _, fields in rows:
-                if fields[b"agent"] == ticket.agent.encode() and int(fields[b"fence"]) == ticket.fence:
-                    return True
-            if len(rows) < 1000:
-                return False
-            start = "(" + rows[-1][0].decode()
+        rows = await self._server.command("XRANGE", key, start, end, "COUNT", _LOOK_AT)
+        there = {(fields[b"agent"], fields[b"fence"]) for _, fields in rows}
+        return len(rows) < _LOOK_AT and (ticket.agent.encode(), str(ticket.fence).encode()) not in there
 
     async def _reticket(self, lost: Ticket) -> list[Ticket]:
         keys = self._keys.agent(lost.agent)
