@@ -142,7 +142,7 @@ def _client(address: Address, *, timeout_s: float, connect_s: float, most: int) 
             timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=connect_s,
-            socket_keepalive=True,
+            **({} if address.path is not None else {"socket_keepalive": True}),
             health_check_interval=0,
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],

@@ -11,6 +11,7 @@ from playbooks_providers.testing.checkpoints_kit import CheckpointsKit
 from playbooks_providers.testing.coordination_kit import CoordinationKit
 from playbooks_providers.testing.homes import CoordinatedHome, Home, entry, start_record, story
 from playbooks_providers.testing.outage_kit import Breakable, OutageKit
+from playbooks_providers.testing.proxy import Proxy, proxy
 from playbooks_providers.testing.redis_server import RedisServer, free_port, redis_server
 from playbooks_providers.testing.waiting import eventually, eventually_blocking
 
@@ -21,11 +22,13 @@ __all__ = [
     "CoordinationKit",
     "Home",
     "OutageKit",
+    "Proxy",
     "RedisServer",
     "entry",
     "eventually",
     "eventually_blocking",
     "free_port",
+    "proxy",
     "redis_server",
     "start_record",
     "story",
