@@ -44,14 +44,13 @@ class FilesystemCheckpoints:
 
     async def load(self, agent: AgentId, at: CheckpointId | None = None) -> Entry | None:
         with translated(self._store.folder(agent)):
-            if at is None:
-                return self._newest(agent)
-            entry = self._store.entry(agent, at.seq)
-        if entry is None:
-            return None
-        if not entry.header:  # damaged: it is what was asked for, and it will not verify
-            return Entry(at, b"", b"")
-        return entry if entry.id == at else None
+            if at is not None:
+                return self._at(agent, at)
+            while (newest := self._store.newest(agent)) is not None:
+                entry = self._at(agent, newest.id)
+                if entry is not None:  # else trimmed since, by an owner that has written a newer one
+                    return entry
+        return None
 
     async def list(self, agent: AgentId) -> Sequence[Entry]:
         with translated(self._store.folder(agent)):
@@ -67,14 +66,12 @@ class FilesystemCheckpoints:
             for number in self._store.numbers(agent):
                 self._store.checkpoint_path(agent, number).unlink(missing_ok=True)
 
-    def _newest(self, agent: AgentId) -> Entry | None:
-        while (head := self._store.newest(agent)) is not None:
-            if not head.header:
-                return head
-            entry = self._store.entry(agent, head.id.seq)
-            if entry is not None:  # else trimmed since, by an owner that has written a newer one
-                return entry
-        return None
+    def _at(self, agent: AgentId, id: CheckpointId) -> Entry | None:
+        entry = self._store.entry(agent, id.seq)
+        if entry is not None and entry.id != id:
+            # Damaged beyond its fence: still what was asked for, and it will not verify. Else a stranger to this id.
+            return None if entry.header else Entry(id, b"", b"")
+        return entry
 
     def _save(self, lock: Lock, entry: Entry, oldest: CheckpointId) -> Saved | Lost:
         folder = self._store.folder(lock.agent)

@@ -88,7 +88,7 @@ class FilesystemStore:
     def entries(self, agent: AgentId) -> list[Entry]:
         """Every checkpoint that has a file, oldest first, without payloads. A damaged one has an empty header.
 
-        Its fence cannot be trusted, so it borrows the one before: ids stay in order.
+        One whose fence cannot be read borrows that of the one before: ids stay in order.
         """
         found: list[Entry] = []
         for number in self.numbers(agent):
@@ -191,11 +191,12 @@ class FilesystemStore:
         try:
             with open(self.checkpoint_path(agent, number), "rb") as file:
                 prologue = self._prologue(file.read(PROLOGUE_BYTES), number)
-                if prologue is not None and os.fstat(file.fileno()).st_size == prologue.file_bytes:
-                    return Entry(prologue.id, file.read(prologue.header_bytes), b"")
+                if prologue is None:
+                    return Entry(CheckpointId(fence_before, number), b"", b"")
+                whole = os.fstat(file.fileno()).st_size == prologue.file_bytes
+                return Entry(prologue.id, file.read(prologue.header_bytes) if whole else b"", b"")
         except FileNotFoundError:
             return None
-        return Entry(CheckpointId(fence_before, number), b"", b"")
 
     @staticmethod
     def _prologue(start: bytes, number: int) -> Prologue | None:
