@@ -1,0 +1,127 @@
+"""Opens the home of state that a command looks at: Redis, or a folder of `run`. The wiring of the short commands.
+
+Where Redis is: --redis-url, else the environment, else `playbooks.toml`, else a `dev` that runs in this folder. The
+signing key is found the same way; without one, what agents ended with is shown unverified, and said to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from playbooks_providers.contracts import Coordination
+    from playbooks_providers.envelope import Sealer
+    from playbooks_providers.filesystem import FilesystemAgents
+    from playbooks_providers.ids import AgentId, SessionId
+    from playbooks_providers.model import AgentView, SessionInfo
+    from playbooks_providers.settings import Settings
+
+TIMEOUT_S = 3.0  # a person waits; the daemons are more patient
+
+
+class Agents(Protocol):
+    """What `list` and `show` need to know, of any home of state."""
+
+    @property
+    def sealer(self) -> Sealer | None: ...
+    async def agents(self) -> Sequence[AgentId]: ...
+    async def describe(self, agent: AgentId) -> AgentView | None: ...
+    async def session(self, session: SessionId) -> SessionInfo | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Redis, with the key that checks what is read from it (None: there is none here)."""
+
+    coordination: Coordination
+    sealer: Sealer | None
+
+    async def agents(self) -> Sequence[AgentId]:
+        return await self.coordination.agents()
+
+    async def describe(self, agent: AgentId) -> AgentView | None:
+        return await self.coordination.describe(agent)
+
+    async def session(self, session: SessionId) -> SessionInfo | None:
+        return await self.coordination.session(session)
+
+
+@asynccontextmanager
+async def redis_home(redis_url: str | None) -> AsyncIterator[Home]:
+    """Raises `ConfigError` and, when the server does not answer now, `Unreachable`."""
+    from playbooks_providers.redis import connect
+    from playbooks_providers.settings import load_settings
+
+    _quiet_logs()
+    settings = load_settings({"redis": {"url": redis_url}}, Path.cwd())
+    days = settings.durability.keep_finished_days
+    home = connect(settings.redis.url, prefix=settings.redis.prefix, retention_s=days * 24 * 3600, timeout_s=TIMEOUT_S)
+    try:
+        await home.coordination.ping()
+        yield Home(home.coordination, _sealer(settings))
+    finally:
+        await home.close()
+
+
+def _sealer(settings: Settings, folder: Path | None = None) -> Sealer | None:
+    """With the configured key, else the one that `run` made in *folder*. Makes none."""
+    from playbooks_providers.envelope import Sealer
+    from playbooks_providers.settings import ensure_signing_key, signing_key
+
+    key = signing_key(settings)
+    if key is None and folder is not None and (folder / ".signing_key").exists():
+        key = ensure_signing_key(folder)
+    return Sealer(key.get_secret_value()) if key is not None else None
+
+
+def _quiet_logs() -> None:
+    """What the providers log would go to stdout by default, between a command's own lines."""
+    import logging
+
+    from playbooks_providers import logs
+
+    logs.configure(level=logging.WARNING)
+
+
+@asynccontextmanager
+async def home_of(storage_path: Path | None, redis_url: str | None) -> AsyncIterator[Agents]:
+    """The folder *storage_path* when one is named, else Redis."""
+    if storage_path is None:
+        async with redis_home(redis_url) as home:
+            yield home
+    else:
+        yield _Folder.open(storage_path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """The agents that `run` keeps in a folder: they have no sessions."""
+
+    files: FilesystemAgents
+    sealer: Sealer | None
+
+    @classmethod
+    def open(cls, path: Path) -> _Folder:
+        from playbooks_providers.errors import StorageFailed
+        from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemStore
+        from playbooks_providers.settings import load_settings
+
+        if not path.is_dir():
+            raise StorageFailed(f"no such folder: {path}")
+        _quiet_logs()
+        store = FilesystemStore(path)
+        sealer = _sealer(load_settings({}, Path.cwd(), dev_file=False), path)
+        return cls(FilesystemAgents(store, FilesystemCheckpoints(store)), sealer)
+
+    async def agents(self) -> Sequence[AgentId]:
+        return await self.files.agents()
+
+    async def describe(self, agent: AgentId) -> AgentView | None:
+        return await self.files.describe(agent)
+
+    async def session(self, session: SessionId) -> SessionInfo | None:
+        return None

@@ -1,0 +1,70 @@
+"""`playbooksctl list`: every agent, newest first; on Redis, or in a folder of `run`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from playbooks_worker.cli import options
+from playbooks_worker.cli.output import Output
+from playbooks_worker.cli.views import Record, ago, record
+
+_AT_ONCE = 64
+
+
+def list_agents(
+    storage_path: options.StoragePath = None, redis_url: options.RedisUrl = None, json: options.Json = False
+) -> None:
+    """List the agents, newest first."""
+    with Output(json) as out:
+        told = sorted(asyncio.run(_agents(storage_path, redis_url)), key=lambda each: -each["created_ms"])
+        if out.as_json:
+            out.json(told)
+        elif told:
+            _print(out, told)
+        else:
+            out.note("no agents" + (f" in {storage_path}" if storage_path else ""))
+
+
+async def _agents(storage_path: options.StoragePath, redis_url: str | None) -> list[Record]:
+    from playbooks_worker.cli.connect import home_of
+
+    async with home_of(storage_path, redis_url) as home:
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(agent: str) -> Record | None:
+            from playbooks_providers.errors import ProviderError, Unreachable
+            from playbooks_providers.ids import AgentId
+
+            async with room:
+                view = await home.describe(AgentId(agent))
+            if view is None:  # its retention ended between the two questions
+                return None
+            try:
+                return record(view, home.sealer)
+            except Unreachable:
+                raise
+            except ProviderError as error:  # one bad agent must not hide the others
+                return {**record(view, None), "unreadable": str(error)}
+
+        return [told for told in await asyncio.gather(*map(one, await home.agents())) if told is not None]
+
+
+def _print(out: Output, agents: list[Record]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from playbooks_worker.cli.views import styled_status
+
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("AGENT", "STATUS", "PROGRAM", "STEP", "AGE"):
+        table.add_column(heading, overflow="fold", justify="right" if heading in ("STEP", "AGE") else "left")
+    for told in agents:
+        program = told["program"] if told["entry"] == "main" else f"{told['program']}:{told['entry']}"
+        table.add_row(
+            Text(told["agent_id"]),
+            styled_status(told["status"]),
+            Text(program),
+            str(told["seq"]),
+            ago(told["created_ms"]),
+        )
+    out.console().print(table)

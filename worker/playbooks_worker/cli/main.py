@@ -1,0 +1,34 @@
+"""The app: which commands there are. Each is one function in a module of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from playbooks_worker.cli.dev import dev
+from playbooks_worker.cli.list import list_agents
+from playbooks_worker.cli.run import run
+from playbooks_worker.cli.show import show
+from playbooks_worker.cli.submit import submit
+from playbooks_worker.cli.wait import wait
+from playbooks_worker.cli.workers import workers
+
+# Plain help: it reads the same in 60 columns, in a pipe and in a bug report, and rich is not imported for it.
+app = typer.Typer(
+    name="playbooksctl",
+    help="Run durable agents: here (run), on workers (submit), or with everything on this machine (dev).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+app.command("run")(run)
+app.command("submit")(submit)
+app.command("wait")(wait)
+app.command("list")(list_agents)
+app.command("show")(show)
+app.command("workers")(workers)
+app.command("dev")(dev)
+
+
+def main() -> None:
+    app(prog_name="playbooksctl")

@@ -1,0 +1,32 @@
+"""The options that several commands share, named and explained once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--redis-url", metavar="URL", help="The Redis server (else PLAYBOOKS_REDIS__URL, playbooks.toml, dev)."
+    ),
+]
+StoragePath = Annotated[
+    Path | None,
+    typer.Option("--storage-path", metavar="DIR", help="Look at agents that `run` keeps in this folder, not at Redis."),
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--storage-path", metavar="DIR", help="Where agents are kept (else .checkpoints, or as configured)."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON; the last line of stdout is the answer.")]
+Entry = Annotated[str | None, typer.Option("--entry", metavar="NAME", help="The playbook to call (the same as :NAME).")]
+Arguments = Annotated[
+    str | None,
+    typer.Option("--args", metavar="JSON", help="Arguments: a JSON object (keywords) or array (positions)."),
+]
+NewAgentId = Annotated[
+    str | None, typer.Option("--agent-id", metavar="ID", help="The new agent's id (made up when not given).")
+]

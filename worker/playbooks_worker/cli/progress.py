@@ -1,0 +1,71 @@
+"""Where an agent stands, live, in two lines of a terminal: for `run`. Nothing at all where nobody watches.
+
+It reads headers of durable checkpoints only, from its own thread, and never asks the engine.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+    from playbooks_providers.envelope import Header
+
+_REFRESHES_PER_S = 8
+
+
+class Progress:
+    """A context manager; `saved` is told each checkpoint. *console* None: says nothing."""
+
+    def __init__(self, console: Console | None, agent: str) -> None:
+        self._console = console
+        self._agent = agent
+        self._last: Header | None = None
+        self._began = time.monotonic()
+        self._live: Live | None = None
+
+    def saved(self, header: Header) -> None:
+        self._last = header  # drawn at the next refresh: this runs once per await
+
+    def __enter__(self) -> Self:
+        if self._console is not None:
+            from rich.live import Live
+            from rich.spinner import Spinner
+
+            self._spinner = Spinner("dots")
+            self._live = Live(
+                get_renderable=self._draw,
+                console=self._console,
+                refresh_per_second=_REFRESHES_PER_S,
+                transient=True,
+                redirect_stdout=sys.stdout.isatty(),  # what the program prints goes above; into a pipe it goes as it is
+            )
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.__exit__(kind, error, where)
+
+    def _draw(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        header, seconds = self._last, time.monotonic() - self._began
+        step = f"checkpoint {header.seq}" if header else "starting"
+        self._spinner.update(text=Text(f"{self._agent}  {step}  {seconds:.0f} s", overflow="ellipsis", no_wrap=True))
+        stack = header.stack if header else []
+        if not stack:
+            return self._spinner
+        playbook, line, statement, _ = stack[-1]
+        where = Text.assemble(
+            ("  " + playbook, "cyan"), f" line {line}: {statement}", overflow="ellipsis", no_wrap=True
+        )
+        return Group(self._spinner, where)

@@ -1,0 +1,56 @@
+"""`playbooksctl run`: an agent in this process, kept in a folder; and `--resume`, which goes on where one stopped.
+
+The command and its checks; what happens then is in `run_here`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from playbooks_worker.cli import options
+from playbooks_worker.cli.output import CommandError, Output
+from playbooks_worker.cli.target import arguments, target
+
+
+def run(  # noqa: PLR0913  (typer: one parameter per option)
+    program: Annotated[
+        str,
+        typer.Argument(metavar="PROGRAM[:PLAYBOOK]", help="A `.py` file or an importable module; `main` is called."),
+    ],
+    resume_id: Annotated[str | None, typer.Argument(metavar="ID", help="With --resume: the agent to continue.")] = None,
+    entry: options.Entry = None,
+    args: options.Arguments = None,
+    agent_id: options.NewAgentId = None,
+    storage_path: options.Folder = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue agent ID, or the program's newest unfinished one, or its newest.")
+    ] = False,
+    at: Annotated[
+        int | None, typer.Option("--at", metavar="N", min=1, help="With --resume: go on from checkpoint number N.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Run an agent here, keeping its checkpoints in a folder.
+
+    Whatever stops it, `run PROGRAM --resume` continues from the last await that completed.
+    """
+    with Output(json) as out:
+        asked = target(program, entry)
+        if resume:
+            if args is not None or agent_id is not None:
+                raise CommandError("--resume needs neither --args nor --agent-id: both are kept with the agent")
+        elif resume_id is not None:
+            raise CommandError(f"unexpected {resume_id!r}: --resume continues an agent, --agent-id names a new one")
+        elif at is not None:
+            raise CommandError("--at goes with --resume")
+        positional, keywords = arguments(args)
+        from playbooks_worker.cli.run_here import Here
+
+        here = Here(out, asked, storage_path)
+        if resume:
+            asyncio.run(here.resume(resume_id, at))
+        else:
+            asyncio.run(here.start(agent_id, positional, keywords))

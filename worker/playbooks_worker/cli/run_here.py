@@ -1,0 +1,227 @@
+"""One agent in this process, on the filesystem provider: starts or continues it, and tells how it ended. For `run`.
+
+The wiring of `run`: it names the store, and leaves the living to `host.life`. An interrupted run ends the process hard, as
+a crash would: no `finally` of a playbook runs, and no thread of an effect keeps the person waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from playbooks_providers import ids, logs
+from playbooks_providers.clock import SystemClock
+from playbooks_providers.envelope import Header, Sealer
+from playbooks_providers.errors import BadCheckpoint, UnknownAgent
+from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemStore
+from playbooks_providers.ids import AgentId
+from playbooks_providers.model import FINAL, AgentView, Exists, Lock, StartRecord, Status
+from playbooks_providers.settings import ensure_signing_key, load_settings, signing_key, weakness
+from playbooks_worker.cli.output import CommandError, Exit, Output
+from playbooks_worker.cli.progress import Progress
+from playbooks_worker.cli.target import Target
+from playbooks_worker.cli.views import Record, ago, announce_end, record
+from playbooks_worker.host.gate import Gate
+from playbooks_worker.host.life import Life, Surroundings
+from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
+from playbooks_worker.host.programs import Program, load
+
+
+class Here:
+    """The folder of agents that this `run` works in, and what it was asked to run."""
+
+    def __init__(self, out: Output, asked: Target, storage_path: Path | None) -> None:
+        logs.configure(level=logging.WARNING)
+        self._out = out
+        self._asked = asked
+        self._storage_path = storage_path
+        settings = load_settings({"durability": {"storage_path": storage_path}}, Path.cwd(), dev_file=False)
+        folder = settings.durability.storage_path
+        key = signing_key(settings)
+        if key is not None and (weak := weakness(key)):
+            out.note(f"warning: {weak}")
+        self._sealer = Sealer((key or ensure_signing_key(folder)).get_secret_value())
+        self._clock = SystemClock()
+        store = FilesystemStore(folder)
+        self._checkpoints = FilesystemCheckpoints(store)
+        self._agents = FilesystemAgents(store, self._checkpoints)
+        self._keep_last_n = settings.durability.keep_last_n
+
+    # --- the two ways in -------------------------------------------------------------------------------------------
+    async def start(self, agent: str | None, args: list[Any], kwargs: dict[str, Any]) -> None:
+        """A new agent. Its start record is stored before anything of it runs."""
+        program = load(self._asked.program)
+        entry = program.bind(self._asked.entry, args, kwargs)
+        chosen = ids.agent_id(agent) if agent else ids.new_agent_id(program.name)
+        now = self._clock.now_ms()
+        answer = await self._agents.create(StartRecord(chosen, program.name, self._asked.entry, args, kwargs, "", now))
+        if isinstance(answer, Exists) or not answer.fresh:
+            raise self._taken(await self._view(chosen))
+        await self._live(await self._agents.lock(chosen), entry, after=0)
+
+    async def resume(self, agent: str | None, at: int | None) -> None:
+        """An agent that is there: the one named, or the newest unfinished one of the program, or its newest."""
+        program = load(self._asked.program)
+        chosen = ids.agent_id(agent) if agent else await self._newest(program)
+        view = await self._view(chosen)
+        self._check(view, program)
+        if view.status in FINAL and at is None:
+            self._tell_end(view)
+        entry = program.playbook(view.start.entry)
+        lock = await self._agents.lock(chosen, at=at)
+        await self._tell_found(lock)
+        await self._live(lock, entry, after=view.last.seq if view.last else 0)
+
+    async def _newest(self, program: Program) -> AgentId:
+        chosen = await self._agents.newest(program.name)
+        if chosen is None:
+            raise CommandError(
+                f"program {program.name} has no agent to continue",
+                hint=f"Start one: {self._command()}",
+            )
+        return chosen
+
+    def _check(self, view: AgentView, program: Program) -> None:
+        start = view.start
+        named = self._asked.named
+        if start.program != program.name or (named is not None and named != start.entry):
+            asked = program.name if named is None else f"{program.name}:{named}"
+            raise CommandError(f"agent {start.agent} was started as {start.program}:{start.entry}, not {asked}")
+
+    # --- the life of the agent -------------------------------------------------------------------------------------
+    async def _live(self, lock: Lock, entry: Any, *, after: int) -> None:
+        around = Surroundings(self._checkpoints, self._sealer, self._clock.now_ms, self._keep_last_n)
+        progress = Progress(self._out.live_console(), lock.agent)
+        life = Life(lock, entry, around, Gate(self._clock.monotonic), progress=progress.saved, numbered_after=after)
+        with _Interrupts(life), progress:
+            outcome = await life.live()
+        await self._conclude(lock, life, outcome)
+
+    async def _conclude(self, lock: Lock, life: Life, outcome: Outcome) -> None:
+        match outcome:
+            case Ended(status, _, final):
+                await self._agents.finish(lock, status, final)
+                self._tell_end(await self._view(lock.agent))
+            case Blocked(why):
+                await self._agents.stop(lock, Status.BLOCKED, why)
+                raise self._blocked(lock, outcome)
+            case HandedOver():
+                await self._agents.release(lock, outcome.why)
+                self._interrupted(lock, life.newest)
+            case LockLost(why):
+                raise CommandError(
+                    f"agent {lock.agent} was lost to another process: {why}",
+                    Exit.SET_ASIDE,
+                    facts={"agent_id": lock.agent},
+                )
+
+    # --- what is told ----------------------------------------------------------------------------------------------
+    async def _tell_found(self, lock: Lock) -> None:
+        agent, start = lock.agent, lock.start
+        if lock.resume_from is None:
+            self._out.say(f"No checkpoint yet: agent {agent} starts with {start.program}:{start.entry}")
+            return
+        entry = await self._checkpoints.load(agent, lock.resume_from)
+        try:
+            header = None if entry is None else self._sealer.open(entry, agent).header
+        except BadCheckpoint:
+            header = None
+        if header is None:  # the life will find the same, and say what is wrong with it
+            return
+        self._out.say(f"Found checkpoint {header.seq} of agent {agent}, {ago(header.time_ms)} old")
+        if header.stack:
+            playbook, line, statement, _ = header.stack[-1]
+            way = " > ".join(dict.fromkeys(frame[0] for frame in header.stack))
+            self._out.say(f"  last statement: {statement}", f"  goes on after it, at {_file(playbook)}:{line} in {way}")
+
+    def _tell_end(self, view: AgentView) -> NoReturn:
+        announce_end(self._out, record(view, self._sealer))
+
+    def _blocked(self, lock: Lock, blocked: Blocked) -> CommandError:
+        message = f"agent {lock.agent} is blocked: {blocked.why}"
+        hint = ""
+        if blocked.before is not None:
+            hint = (
+                f"Continue from checkpoint {blocked.before.seq}: {self._resume(lock.agent)} --at {blocked.before.seq}"
+            )
+        elif blocked.at is None:
+            hint = f"Nothing is lost: put the old code back, and continue it: {self._resume(lock.agent)}"
+        facts: Record = {"agent_id": lock.agent, "status": Status.BLOCKED.value, "checkpoint": str(lock.resume_from)}
+        kind = "BadCheckpoint" if blocked.at is not None else "Blocked"
+        return CommandError(message, Exit.SET_ASIDE, hint=hint, kind=kind, facts=facts)
+
+    def _interrupted(self, lock: Lock, newest: Header | None) -> NoReturn:
+        where = f"at checkpoint {newest.seq}" if newest else "before its first checkpoint"
+        self._out.note(f"interrupted: agent {lock.agent} stopped {where}", f"Continue it: {self._resume(lock.agent)}")
+        if self._out.as_json:
+            self._out.json(
+                {
+                    "agent_id": lock.agent,
+                    "status": Status.READY.value,
+                    "checkpoint": str(newest.id) if newest else None,
+                    "error": {"type": "Interrupted", "message": f"stopped {where}"},
+                }
+            )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(Exit.INTERRUPTED)
+
+    def _taken(self, view: AgentView) -> CommandError:
+        return CommandError(
+            f"agent {view.agent} exists already and is {view.status}",
+            hint=f"Continue it ({self._resume(view.agent)}), or choose another --agent-id.",
+            facts={"agent_id": view.agent, "status": view.status.value},
+        )
+
+    def _command(self) -> str:
+        words = ["playbooksctl", "run", self._asked.program]
+        if self._storage_path is not None:
+            words += ["--storage-path", str(self._storage_path)]
+        return shlex.join(words)
+
+    def _resume(self, agent: str) -> str:
+        return f"{self._command()} --resume {agent}"
+
+    async def _view(self, agent: AgentId) -> AgentView:
+        view = await self._agents.describe(agent)
+        if view is None:
+            raise UnknownAgent(agent)
+        return view
+
+
+def _file(playbook: str) -> str:
+    """The file that ``module:name`` is in, as a person in this folder would name it."""
+    module = playbook.partition(":")[0]
+    path = getattr(sys.modules.get(module), "__file__", None)
+    return os.path.relpath(path) if path else module
+
+
+class _Interrupts:
+    """Ctrl+C stops the life at once and without a checkpoint; again, it ends the process there and then."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._loop = asyncio.get_running_loop()
+        self._stopping: asyncio.Task[None] | None = None
+        self._asked = False
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGINT, self._interrupt)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        if self._asked:  # user code holds the loop: what has been recorded is safe
+            os._exit(Exit.INTERRUPTED)
+        self._asked = True
+        self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        self._stopping = asyncio.ensure_future(self._life.abandon("interrupted"))

@@ -1,0 +1,77 @@
+"""`playbooksctl show`: one agent: where it stands, who runs it, which checkpoint it would go on from."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from playbooks_worker.cli import options
+from playbooks_worker.cli.output import Output
+from playbooks_worker.cli.views import Record, ago, record, shown, stack_lines, styled_status
+
+
+def show(
+    agent_id: Annotated[str, typer.Argument(metavar="ID")],
+    storage_path: options.StoragePath = None,
+    redis_url: options.RedisUrl = None,
+    json: options.Json = False,
+) -> None:
+    """Show one agent: its status, worker, checkpoint and call stack."""
+    with Output(json) as out:
+        told = asyncio.run(_one(agent_id, storage_path, redis_url))
+        if out.as_json:
+            out.json(told)
+        else:
+            _print(out, told)
+
+
+async def _one(agent: str, storage_path: options.StoragePath, redis_url: str | None) -> Record:
+    from playbooks_providers import ids
+    from playbooks_providers.errors import UnknownAgent
+    from playbooks_worker.cli.connect import home_of
+
+    async with home_of(storage_path, redis_url) as home:
+        view = await home.describe(ids.agent_id(agent))
+        if view is None:
+            raise UnknownAgent(agent)
+        told = record(view, home.sealer)
+        if view.session is not None:
+            session = await home.session(view.session)
+            told["worker"] = session.worker if session else None
+            told["pid"] = session.pid if session else None
+            told["host"] = session.host if session else None
+        return told
+
+
+def _print(out: Output, told: Record) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+
+    def row(name: str, value: object, *, when: object = True) -> None:
+        if when:
+            table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
+
+    row("agent", told["agent_id"])
+    row("status", styled_status(told["status"]))
+    row("why", told.get("why"), when=told.get("why"))
+    row("program", f"{told['program']}:{told['entry']}")
+    row("queue", told["queue"], when=told["queue"])
+    row("worker", f"{told.get('worker')} (pid {told.get('pid')} on {told.get('host')})", when=told.get("worker"))
+    row("session", told["session"], when=told["session"])
+    row("fence", told["fence"])
+    age = f", {ago(told['time_ms'])} ago" if "time_ms" in told else ""
+    row("checkpoint", f"{told['checkpoint']} (number {told['seq']}{age})" if told["checkpoint"] else "none yet")
+    row("signature", "not checked: no signing key here", when=told.get("verified") is False)
+    row("unreadable", told.get("unreadable"), when=told.get("unreadable"))
+    row("stack", "\n".join(stack_lines(told.get("stack", []))), when=told.get("stack"))
+    row("result", shown(told.get("result")), when="result" in told)
+    if error := told.get("error"):
+        row("error", f"{error['type']}: {error['message']}", when=not told.get("why"))
+        row("traceback", told.get("traceback", "").rstrip("\n"), when=told.get("traceback"))
+    out.console().print(table)

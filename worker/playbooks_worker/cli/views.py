@@ -1,0 +1,145 @@
+"""An agent as `wait`, `list`, `show` and `run` tell it: one record (the JSON shape), and its lines for people.
+
+Built from an `AgentView` alone: headers are read, payloads never. What an agent ended with is verified where the signing
+key is at hand; the record says which. Called by the commands; it fetches nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from playbooks_worker.cli.output import CommandError, Exit, Output, exit_of
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from playbooks_providers.envelope import Sealer
+    from playbooks_providers.model import AgentView
+
+Record = dict[str, Any]
+
+
+def record(view: AgentView, sealer: Sealer | None) -> Record:
+    """The JSON of one agent. ``checkpoint`` is the newest checkpoint's id, ``seq`` its number in the agent's life."""
+    told: Record = {
+        "agent_id": view.agent,
+        "status": view.status.value,
+        "program": view.start.program,
+        "entry": view.start.entry,
+        "queue": view.start.queue,
+        "created_ms": view.start.created_ms,
+        "fence": view.fence,
+        "session": view.session,
+        "attempts": view.attempts,
+        "checkpoint": str(view.last) if view.last else None,
+        "seq": view.last.seq if view.last else 0,
+    }
+    if view.why:
+        told["why"] = view.why
+    if view.header:
+        told.update(_from_header(view, sealer))
+    if "error" not in told and exit_of(view.status) is Exit.SET_ASIDE:
+        told["error"] = {"type": view.status.value.capitalize(), "message": view.why or view.status.value}
+    return told
+
+
+def _from_header(view: AgentView, sealer: Sealer | None) -> Record:
+    from playbooks_providers.envelope import read_header
+    from playbooks_providers.model import FINAL, Entry
+
+    final = view.status in FINAL and view.last is not None
+    if final and sealer is not None:
+        assert view.last is not None
+        header = sealer.open(Entry(view.last, view.header, b""), view.agent).header
+    else:
+        try:
+            header = read_header(view.header)
+        except ValueError as error:
+            return {"unreadable": str(error)}
+    told: Record = {
+        "time_ms": header.time_ms,
+        "python": header.python,
+        "stack": [
+            {"playbook": playbook, "line": line, "statement": statement, "depth": depth}
+            for playbook, line, statement, depth in header.stack
+        ],
+    }
+    if final:
+        told["verified"] = sealer is not None
+    if header.kind == "completed":
+        told["result"] = header.result
+    elif header.kind == "failed":
+        raised = dict(header.error or {})
+        told["error"] = {"type": raised.get("type", "Exception"), "message": raised.get("message", "")}
+        told["traceback"] = raised.get("traceback", "")
+    return told
+
+
+def announce_end(out: Output, told: Record) -> NoReturn:
+    """Print how the agent ended (or was set aside) and leave with the exit code that means it."""
+    code = exit_of(told["status"])
+    assert code is not None, told["status"]
+    agent = told["agent_id"]
+    if told.get("verified") is False:
+        out.note(
+            f"warning: the signature of agent {agent}'s result was not checked: no signing key here "
+            "(set PLAYBOOKS_DURABILITY__SIGNING_KEY to the workers' key)"
+        )
+    if code is Exit.COMPLETED:
+        if out.as_json:
+            out.json(told)
+        else:
+            out.say(shown(told.get("result")))
+        out.finish(code)
+    error = told["error"]
+    if told.get("traceback"):
+        out.note(told["traceback"].rstrip("\n"))
+    if code is Exit.FAILED:
+        message = f"agent {agent} failed: {error['type']}: {error['message']}".rstrip(": ")
+    else:
+        message = f"agent {agent} is {told['status']}: {error['message']}"
+    facts = {key: value for key, value in told.items() if key != "error"}
+    raise CommandError(message, code, kind=error["type"], detail=error["message"], facts=facts)
+
+
+def shown(result: object) -> str:
+    """A result for people: text as it is, everything else as indented JSON."""
+    return result if isinstance(result, str) else json.dumps(result, indent=2, ensure_ascii=False)
+
+
+def place(told: Record) -> str:
+    """The innermost statement in hand: ``audit:parse line 12: tree = await parse(module)``."""
+    stack = told.get("stack") or []
+    if not stack:
+        return ""
+    inner = stack[-1]
+    return f"{inner['playbook']} line {inner['line']}: {inner['statement']}"
+
+
+def stack_lines(stack: list[Record]) -> list[str]:
+    """The call stack, outermost first; branches of a gather stand side by side at the same depth."""
+    lines = []
+    for frame in stack:
+        indent = "  " * frame["depth"]
+        lines += [f"{indent}{frame['playbook']} line {frame['line']}", f"{indent}    {frame['statement']}"]
+    return lines
+
+
+def ago(time_ms: int, now_s: float | None = None) -> str:
+    """How long ago, in one number a person can read."""
+    seconds = max(0.0, (time.time() if now_s is None else now_s) - time_ms / 1000)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{seconds:.0f} s"
+
+
+_STYLES = {"completed": "green", "failed": "red", "running": "cyan", "blocked": "yellow", "quarantined": "yellow"}
+
+
+def styled_status(status: str) -> Text:
+    from rich.text import Text
+
+    return Text(status, style=_STYLES.get(status, ""))

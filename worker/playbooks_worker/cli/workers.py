@@ -1,0 +1,72 @@
+"""`playbooksctl workers`: the sessions of live executors, the agents each holds, and the programs that can be submitted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from playbooks_worker.cli import options
+from playbooks_worker.cli.output import Output
+from playbooks_worker.cli.views import ago
+
+
+def workers(redis_url: options.RedisUrl = None, json: options.Json = False) -> None:
+    """List the live workers, and the programs they run."""
+    with Output(json) as out:
+        told, programs = asyncio.run(_workers(redis_url))
+        if out.as_json:
+            out.json(told)
+            return
+        if not told:
+            out.note("no live workers; start one: playbooks-worker PROGRAM.py")
+            return
+        _print(out, told)
+        out.say("", "programs: " + (", ".join(sorted(programs)) or "none"))
+
+
+async def _workers(redis_url: str | None) -> tuple[list[dict[str, Any]], set[str]]:
+    from playbooks_worker.cli.connect import redis_home
+
+    async with redis_home(redis_url) as home:
+        coordination = home.coordination
+        programs = await coordination.programs()
+        queues = sorted({info.queue for info in programs})
+        told = []
+        for session, beats in (await coordination.sessions()).items():
+            info = await coordination.session(session)
+            if info is None:  # it ended between the two questions
+                continue
+            held = await coordination.pending(session, queues) if queues else []
+            told.append(
+                {
+                    "worker": info.worker,
+                    "host": info.host,
+                    "pid": info.pid,
+                    "session": session,
+                    "build": info.build,
+                    "started_ms": info.started_ms,
+                    "beats": beats,
+                    "agents": sorted({ticket.agent for ticket in held}),
+                }
+            )
+    told.sort(key=lambda each: (each["worker"], each["started_ms"]))
+    return told, {info.program for info in programs}
+
+
+def _print(out: Output, told: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("WORKER", "HOST", "PID", "SESSION", "AGENTS", "UP"):
+        table.add_column(heading, overflow="fold", justify="right" if heading in ("PID", "AGENTS", "UP") else "left")
+    for each in told:
+        table.add_row(
+            Text(each["worker"]),
+            Text(each["host"]),
+            str(each["pid"]),
+            Text(each["session"]),
+            str(len(each["agents"])),
+            ago(each["started_ms"]),
+        )
+    out.console().print(table)
