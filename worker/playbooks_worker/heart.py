@@ -20,6 +20,7 @@ from playbooks_worker.channel import Renewed
 from playbooks_worker.seat import Seat, Staff
 
 BLOCKED_AFTER_S = 5.0
+BEATS_PER_TIMEOUT = 5
 
 _log = structlog.get_logger()
 
@@ -55,7 +56,9 @@ class Heart:
         while True:
             began = self._clock.monotonic()
             await self.beat()
-            await asyncio.sleep(max(0.0, self._staff.heartbeat_s - (self._clock.monotonic() - began)))
+            # five in a timeout, whoever sets it: the coordinator counts on it (docs/decisions/0004)
+            every_s = min(self._staff.heartbeat_s, self.timeout_s / BEATS_PER_TIMEOUT)
+            await asyncio.sleep(max(0.0, every_s - (self._clock.monotonic() - began)))
 
     async def beat(self) -> None:
         """One round."""
