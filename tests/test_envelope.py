@@ -144,3 +144,20 @@ def test_an_unverified_header_reads_without_a_key() -> None:
 def test_an_empty_key_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         Sealer("")
+
+
+GOLDEN_MAC = "bc34e7d9a5d03eef8def4f3a3dfb403fef3d338a900a4a2a1c8e48aad12b19f2"
+GOLDEN_HEADER = (
+    b'{"v":1,"agent":"a1","program":"audit","fence":1700000000000,"seq":7,"nonce":"00ff","time_ms":1700000'
+    b'000123,"kind":"step","stack":[["audit:main",12,"await digest(\\"\\u00e9\\")",0],["audit:digest",30,"x ='
+    b' await f()",1]],"size":7,"codec":"raw","base":null,"base_mac":null,"key":"dc4c5d17","python":"3.11",'
+    b'"lowering":1,"attempts":1,"dill":null}'
+)
+
+
+def test_a_checkpoint_written_by_the_first_release_opens_for_ever() -> None:
+    stored = Entry(CheckpointId(1700000000000, 7), bytes.fromhex(GOLDEN_MAC) + GOLDEN_HEADER, b"payload")
+    opened = Sealer(KEY).open(stored, AGENT)
+    assert dataclasses.replace(opened.header, stack_json="", python="") == header(
+        size=7, key=Sealer(KEY).key_id, stack_json="", python=""
+    )

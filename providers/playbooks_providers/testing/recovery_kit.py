@@ -25,6 +25,8 @@ async def read_all(home: CoordinatedHome, session: SessionId, count: int) -> lis
 
 
 class RecoveryKit:
+    """Death, and what the living do about it."""
+
     def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
         raise NotImplementedError("say how to open a home")
 
@@ -45,12 +47,25 @@ class RecoveryKit:
     async def test_whoever_wakes_a_ready_agent_gets_its_ticket(self, home: CoordinatedHome) -> None:
         """The one who woke it may have died before it enqueued the ticket."""
         first = await created(home)
-        assert minted(await home.coordination.wake(A, first.fence, DEAD)) == first
+        assert minted(await home.coordination.wake(A, first.fence, None)) == first
         lock = await home.take(first, DEAD)
         woken = await home.coordination.wake(A, lock.fence, DEAD)
         assert await home.coordination.wake(A, lock.fence, DEAD) == woken
         await home.take(minted(woken))
         assert await home.coordination.wake(A, lock.fence, DEAD) == Gone(A)
+
+    @story
+    async def test_a_ticket_that_a_session_read_and_did_not_open_opens_nothing_after_its_recovery(
+        self, home: CoordinatedHome
+    ) -> None:
+        """The session was frozen, not dead: its take comes after its entry was acknowledged for it."""
+        await home.coordination.enqueue(await created(home))
+        (read,) = await read_all(home, DEAD, 1)
+        await home.coordination.recover(DEAD)
+        assert isinstance(await home.coordination.take(read, DEAD, new_nonce()), Stale)
+        heir = new_session_id()
+        (copy,) = await read_all(home, heir, 1)
+        assert (await home.take(copy, heir)).attempts == 1
 
     @story
     async def test_nobody_wakes_an_agent_that_is_not_there(self, home: CoordinatedHome) -> None:

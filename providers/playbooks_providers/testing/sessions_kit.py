@@ -20,6 +20,8 @@ def info(session: SessionId) -> SessionInfo:
 
 
 class SessionsKit:
+    """Who is alive, who leads, and what is offered."""
+
     def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
         raise NotImplementedError("say how to open a home")
 
