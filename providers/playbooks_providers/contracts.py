@@ -93,8 +93,10 @@ class Coordination(Protocol):
     async def wake(self, agent: AgentId, fence: int, by: SessionId | None) -> Minted | Gone:
         """Make an orphan (running under *fence* in session *by*) or a due agent (*by* None) ready under a new fence.
 
-        An agent that is ready already answers with its ticket, whatever its fence: whoever woke it may have died before
-        the ticket was enqueued. Any other agent that moved on is `Gone`."""
+        An agent that is ready already, under a newer fence, answers with its ticket: whoever woke it may have died before
+        the ticket was enqueued. Ready under *fence* itself, its ticket was read by *by* and not opened: it is minted anew,
+        or a session that was only frozen could open it after it was acknowledged in its name, and hold an agent that
+        nobody finds. Any other agent that moved on is `Gone`."""
 
     async def describe(self, agent: AgentId) -> AgentView | None:
         """What is known about *agent*, with the newest header (the final one when it has ended)."""

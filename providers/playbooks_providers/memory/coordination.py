@@ -281,11 +281,13 @@ class MemoryCoordination:
         agent = self._store.agents.get(id)
         if agent is None:
             return Gone(id)
-        if agent.status is Status.READY:  # woken before, by somebody who may not have come to enqueue it
+        # its very ticket was read by a session that is given up, and may yet try to open it: no longer with that fence
+        unopened = agent.status is Status.READY and by is not None and agent.fence == fence
+        if agent.status is Status.READY and not unopened:  # woken before, by somebody who may not have enqueued it
             return Minted(agent.ticket)
         orphan = agent.status is Status.RUNNING and by is not None and agent.session == by
         due = agent.status is Status.WAITING and by is None
-        if agent.fence != fence or not (orphan or due):
+        if agent.fence != fence or not (orphan or due or unopened):
             return Gone(id)
         self._store.mint(agent, Status.READY)
         return Minted(agent.ticket)

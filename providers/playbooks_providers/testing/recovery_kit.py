@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import AbstractAsyncContextManager
 
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId, new_nonce, new_session_id
-from playbooks_providers.model import Gone, Lost, Minted, SessionInfo, Status, Taken, Ticket
+from playbooks_providers.model import Gone, Lost, Minted, SessionInfo, Stale, Status, Taken, Ticket
 from playbooks_providers.testing.agents_kit import WAIT_S, created, minted, save, status
 from playbooks_providers.testing.homes import CoordinatedHome, entry, story
 

@@ -10,10 +10,13 @@
 -- Attempts start over when the dead owner had written anything.
 -- IDEMPOTENT because fence (and session) are compared, no clock is: the first call mints, every other one answers the
 -- ticket while the agent is ready. Many may wake the same agent; one mints.
+-- A ready agent whose very ticket a dead session had read is minted anew: that session may be frozen and not dead, and
+-- would else open the ticket after it was acknowledged in its name. It would hold an agent that nobody finds.
 redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
 local known = redis.call('HMGET', KEYS[1], 'status', 'fence', 'session', 'attempts', 'queue', 'wake')
 local status, timer = known[1], ARGV[2] == ''
-if status == 'ready' then
+local unopened = status == 'ready' and not timer and known[2] == ARGV[1]
+if status == 'ready' and not unopened then
   return {'ready', known[2], known[5]}
 end
 if status == 'waiting' and not timer and known[6] then
@@ -21,7 +24,7 @@ if status == 'waiting' and not timer and known[6] then
 end
 local orphan = status == 'running' and not timer and known[2] == ARGV[1] and known[3] == ARGV[2]
 local due = status == 'waiting' and timer and known[2] == ARGV[1]
-if not (orphan or due) then
+if not (orphan or due or unopened) then
   return {'gone'}
 end
 local attempts = known[4]
