@@ -17,7 +17,7 @@ create:      None->ready
 take:        ready->running
 release:     running->ready
 delay:       running->waiting
-wake:        running->ready waiting->ready
+wake:        ready->ready running->ready waiting->ready
 complete:    running->completed
 fail:        running->failed
 cancel:      running->cancelled

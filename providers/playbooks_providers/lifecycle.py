@@ -23,7 +23,7 @@ class Step(StrEnum):
     TAKE = "take"  # an owner opened its newest ticket
     RELEASE = "release"  # its owner handed it over
     DELAY = "delay"  # its owner handed it over, but not before some time has passed
-    WAKE = "wake"  # its owner died, or its delay is over
+    WAKE = "wake"  # its owner (or who was about to be) died, or its delay is over
     COMPLETE = "complete"
     FAIL = "fail"
     CANCEL = "cancel"
@@ -39,6 +39,7 @@ TABLE: Mapping[tuple[Status | None, Step], Status] = MappingProxyType(
         (Status.READY, Step.TAKE): Status.RUNNING,
         (Status.RUNNING, Step.RELEASE): Status.READY,
         (Status.RUNNING, Step.DELAY): Status.WAITING,
+        (Status.READY, Step.WAKE): Status.READY,  # its ticket was read by a session that is given up
         (Status.RUNNING, Step.WAKE): Status.READY,
         (Status.WAITING, Step.WAKE): Status.READY,
         (Status.RUNNING, Step.COMPLETE): Status.COMPLETED,
