@@ -1,0 +1,584 @@
+"""One agent in this process: runs its entry playbook, takes its checkpoints, stops without running a statement.
+
+The seam of the engine (DESIGN 3.3): `start`, `resume`, `stop`, and a `persist` given from outside. It asks for durability
+and never for a store, a clock or a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from playbooks_worker.engine import capture, matching, restore, tasks, tracebacks
+from playbooks_worker.engine.errors import AgentLost, AgentStopped, CodeChanged, DetachedTask, ResumeMismatch
+from playbooks_worker.engine.frames import Call, Frame, drive
+from playbooks_worker.engine.place import OWN, Below, Path
+from playbooks_worker.engine.playbooks import Playbook, playbook_of
+from playbooks_worker.engine.rewrite import LOWERING
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the engine knows about one checkpoint. ``seq`` numbers the checkpoints of the agent's whole life;
+    ``stack_json`` is a JSON list of ``[playbook, line, statement, depth]``."""
+
+    seq: int
+    kind: str
+    stack_json: str
+    lowering: int
+    result: Any = None
+    error: BaseException | None = None
+    traceback: str = ""
+
+
+Persist: TypeAlias = Callable[[Moment, bytes], Awaitable[None] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    error: BaseException
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """It goes on elsewhere, or here later: nothing of it runs any more."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Its checkpoint cannot be resumed with this program; nothing is lost."""
+
+    why: str
+
+
+Outcome: TypeAlias = Completed | Failed | Stopped | Blocked
+
+
+class Agent:
+    """One agent, once: `start` or `resume`, to its end.
+
+    ``persist(moment, payload)`` answers when the checkpoint is durable: None (it is), or an awaitable. It raises
+    `AgentLost` when the agent belongs to another owner.
+    """
+
+    def __init__(self, agent_id: str, *, persist: Persist, next_seq: int = 1) -> None:
+        self.id = agent_id
+        self.why = ""
+        self.dead = False
+        self.stopping: Any = ()  # what emitted handlers let pass first: everything, once dead
+        self.gated = False  # an effect must ask `may_start` before it starts
+        self.owed = False  # something since the last checkpoint could not be repeated by a resume
+        self.restoring = False
+        self.entering = 0  # headers being entered again
+        self.running: dict[int, Call] = {}
+        self._persist = persist
+        self._seq = next_seq
+        self._calls = 0
+        self._frozen = False
+        self._handover: str | None = None
+        self._blocked: str | None = None
+        self._failed: BaseException | None = None
+        self._crash: BaseException | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+        self._thaw_waiters: list[asyncio.Future[None]] = []
+        self._barrier_waiters: list[asyncio.Future[None]] = []
+        self._scheduled = False
+        self._writing = False
+        self._idle: asyncio.Future[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._root: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = contextvars.Context()
+        self._loader: restore.Loader | None = None
+        self._unreached: set[int] = set()
+        self.root_id = 0
+        self.detached: DetachedTask | None = None
+        self.siblings: set[asyncio.Task[Any]] = set()  # plain branches that outlive their gather hold checkpoints back
+        self._progress = 0
+
+    # --- the seam --------------------------------------------------------------------------------------------------
+    async def start(
+        self, function: Callable[..., Any], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Outcome:
+        """Run the entry playbook *function* to its end. A method is given bound.
+
+        Raises TypeError when the arguments do not fit."""
+        made = playbook_of(function)
+        if made is None:
+            raise TypeError(f"{getattr(function, '__qualname__', function)!r} is not a playbook: decorate it")
+        if inspect.ismethod(function):
+            args = (function.__self__, *args)
+        call = self._new_call(made, made.bind(*args, **(kwargs or {})))
+        return await self._run(call)
+
+    async def resume(self, payload: bytes) -> Outcome:
+        """Go on from a checkpoint's payload, whose signature has been verified."""
+        try:
+            loader = restore.open_payload(self, payload)
+        except (CodeChanged, ResumeMismatch) as error:
+            return Blocked(str(error))
+        self._loader = loader
+        self._calls = loader.next_call
+        self._unreached = set(loader.running)
+        self.restoring = True
+        self.gated = True
+        root = loader.calls[loader.root]
+        return await self._run(root)
+
+    async def stop(self, why: str) -> None:
+        """Mark the agent dead, then end its tasks. No playbook statement runs from now on."""
+        self.die(why)
+        await self._end_tasks()
+
+    def stop_at_checkpoint(self, why: str) -> None:
+        """Stop as soon as the next checkpoint is durable."""
+        self._handover = why
+
+    def freeze(self) -> None:
+        """No effect starts until `thaw`."""
+        self._frozen = self.gated = True
+
+    def thaw(self) -> None:
+        self._frozen = False
+        self._gate()
+        _wake(self._thaw_waiters)
+
+    def stack(self) -> list[tuple[str, int, str, int]]:
+        """Where the agent stands: playbook, line, statement, depth; outermost first."""
+        return capture.stack(self)
+
+    # --- running ---------------------------------------------------------------------------------------------------
+    async def _run(self, root: Call) -> Outcome:
+        loop = self._loop = asyncio.get_running_loop()
+        self.root_id = root.id
+        tasks.install(loop)
+        self._root = self._context.run(loop.create_task, self._lead(root))
+        if self.restoring:
+            self._context.run(loop.call_soon, self._watch_barrier, -1, 0)
+        if self._loader is not None:
+            for number in self._loader.adrift:
+                self.adopt(self._context.run(loop.create_task, self._adrift(self._loader.calls[number])), None)
+        try:
+            outcome: Outcome = await asyncio.shield(self._root)
+        except asyncio.CancelledError:
+            await self.stop("cancelled from outside")
+            raise
+        finally:
+            await self._end_tasks()
+        return outcome
+
+    async def _lead(self, root: Call) -> Outcome:
+        """Run the entry call to its end and write the end."""
+        final: Outcome
+        try:
+            value = await drive(root)
+            if self.dead:
+                return self._stopped()
+            final, moment = Completed(value), ("completed", value, None, "")
+        except BaseException as error:
+            if self.dead or self.must_stop(error):
+                if self._failed is None:
+                    return self._stopped()
+                error = self._failed
+            text = tracebacks.readable(error)
+            final, moment = Failed(error, text), ("failed", None, error, text)
+        await self._quiet()
+        if self.dead and self._failed is None:
+            return self._stopped()
+        if self._failed is None:
+            self.die("ended")  # whatever still runs beside the entry playbook ends with it
+        stack = capture.EMPTY_STACK
+        kind, result, error_, text = moment
+        try:
+            written = self._persist(Moment(self._take_seq(), kind, stack, LOWERING, result, error_, text), b"")
+            if written is not None:
+                await written
+        except AgentLost as lost:
+            return Stopped(str(lost) or "another owner has it")
+        return final
+
+    async def _adrift(self, call: Call) -> None:
+        """A branch that outlived its gather goes on as it did before the crash."""
+        try:
+            await drive(call)
+        except Exception:  # its gather had ended: nobody waits for it, then or now
+            return
+
+    def _stopped(self) -> Outcome:
+        if self._crash is not None:
+            raise self._crash
+        return Blocked(self._blocked) if self._blocked is not None else Stopped(self.why)
+
+    def die(self, why: str) -> None:
+        """From this instant handlers and `finally` blocks of playbooks are deaf and checkpoints are refused."""
+        if not self.dead:
+            self.dead = self.gated = True
+            self.why = why
+            self.stopping = BaseException
+
+    def _abort(self) -> None:
+        """End all tasks of a dead agent from a callback."""
+        for task in (self._root, *self._tasks):
+            if task is not None and not task.done():
+                task.cancel()
+
+    async def _end_tasks(self) -> None:
+        current = asyncio.current_task()
+        while True:
+            pending = {task for task in (self._root, *self._tasks) if task is not None and not task.done()}
+            pending.discard(current)  # type: ignore[arg-type]  # None is not in it
+            if not pending:
+                break
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=1.0)
+        for call in list(self.running.values()):
+            if call.frame is not None and call.frame.coroutine is not None:
+                call.frame.coroutine.close()
+
+    def must_stop(self, error: BaseException) -> bool:
+        """Whether *error* ends this agent here rather than being the program's own."""
+        if isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit):
+            self.die(f"the process ends ({type(error).__name__})")
+            if isinstance(error, GeneratorExit):
+                raise error
+        return self.dead
+
+    def raise_if_dead(self) -> None:
+        if self.dead:
+            raise AgentStopped(self.why)
+
+    def adopt(self, task: asyncio.Task[Any], below: Below | None) -> None:
+        """Keep a task that was made inside this agent, until it is done."""
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._task_done(done, below), context=self._context)
+        if self.dead:
+            task.cancel()
+
+    def _task_done(self, task: asyncio.Task[Any], below: Below | None) -> None:
+        self._tasks.discard(task)
+        self.siblings.discard(task)
+        if below is not None:
+            below.plain.pop(task, None)
+        if self.dead and not task.cancelled():
+            task.exception()  # seen: nobody else will look
+        self.left_region()
+
+    # --- calls -----------------------------------------------------------------------------------------------------
+    def _new_call(self, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
+        self._calls += 1
+        return Call(self, self._calls, playbook, arguments)
+
+    def made_below(self, below: Below, path: Path, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
+        """A call made by a playbook's statement (path `OWN`) or by plain code below its site."""
+        if self.dead:
+            raise AgentStopped(self.why)
+        key = (path, playbook.id)
+        number = below.counts.get(key, 0)
+        place = (path, playbook.id, number)
+        if below.expected:
+            try:
+                number, known = matching.match(below, path, playbook, number, arguments)
+            except ResumeMismatch as error:
+                self._block(str(error))
+                raise AgentStopped(str(error)) from None
+            below.counts[key] = number + 1
+            if known is not None:
+                below.made[(path, playbook.id, number)] = known
+                return known
+            place = (path, playbook.id, number)
+        else:
+            below.counts[key] = number + 1
+        call = self._new_call(playbook, arguments)
+        if path is not OWN:
+            call.given = matching.given(arguments)
+        below.made[place] = call
+        return call
+
+    def _block(self, why: str) -> None:
+        self._blocked = why
+        self.die(why)
+        if self._loop is not None:
+            self._loop.call_soon(self._abort, context=self._context)
+
+    # --- checkpoints -----------------------------------------------------------------------------------------------
+    def commit(self) -> Generator[Any, Any, None]:
+        """Wait until what is recorded now is durable. A cancellation meanwhile is held for the task's next await."""
+        held: asyncio.CancelledError | None = None
+        waiter = self._due()
+        while True:
+            try:
+                yield from waiter
+                break
+            except asyncio.CancelledError as cancelled:
+                if self.dead:
+                    raise AgentStopped(self.why) from None
+                held = cancelled
+                if waiter.cancelled():  # cancelling the task cancelled what it waited for
+                    if waiter in self._waiters:
+                        self._waiters.remove(waiter)
+                    waiter = self._due()
+        if self.dead:
+            raise AgentStopped(self.why)
+        if held is not None:
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+                task.cancel(*held.args)
+
+    async def committed(self) -> None:
+        waiter = self._due()
+        await waiter
+        self.raise_if_dead()
+
+    def _due(self) -> asyncio.Future[None]:
+        loop = self._loop
+        assert loop is not None
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiters.append(waiter)
+        self._schedule()
+        return waiter
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._writing and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_soon(self._checkpoint, context=self._context)
+
+    def left_region(self) -> None:
+        """Something that held checkpoints back has ended."""
+        if self._waiters:
+            self._schedule()
+
+    def _checkpoint(self) -> None:
+        """Take the one checkpoint that all waiters share. A loop callback: no playbook is running."""
+        self._scheduled = False
+        if self.dead or self._writing or not self._waiters or self.restoring:
+            return
+        try:
+            if capture.held_back(self):
+                return
+            stack_json, payload = capture.capture(self)
+        except Exception as error:
+            self._fail(error)
+            return
+        waiters, self._waiters = self._waiters, []
+        self.owed = False
+        self._gate()
+        moment = Moment(self._take_seq(), "step", stack_json, LOWERING)
+        self._writing = True
+        try:
+            written = self._persist(moment, payload)
+        except Exception as error:
+            self._not_written(error)
+            return
+        if written is None:
+            self._durable(waiters)
+            return
+        assert self._loop is not None
+        future = asyncio.ensure_future(written, loop=self._loop)
+        if future.done():
+            self._written(future, waiters)
+        else:
+            future.add_done_callback(lambda done: self._written(done, waiters), context=self._context)
+
+    def _written(self, future: asyncio.Future[None], waiters: list[asyncio.Future[None]]) -> None:
+        if future.cancelled():
+            self._not_written(AgentLost("the write was cancelled"))
+        elif (error := future.exception()) is not None:
+            self._not_written(error)
+        else:
+            self._durable(waiters)
+
+    def _durable(self, waiters: list[asyncio.Future[None]]) -> None:
+        self._writing = False
+        if self._handover is not None and not self.dead:
+            self.die(self._handover)
+            self._abort()
+        if self.dead:
+            self._release_idle()
+            return
+        _wake(waiters)
+        if self._waiters:
+            self._schedule()
+        self._release_idle()
+
+    def _not_written(self, error: BaseException) -> None:
+        self._writing = False
+        if not isinstance(error, AgentLost):
+            self._crash = error
+        self.die(str(error) or type(error).__name__)
+        self._release_idle()
+        self._abort()
+
+    def _fail(self, error: Exception) -> None:
+        """No checkpoint can be taken: the agent ends here as failed, before any statement runs past the last one."""
+        self._failed = error
+        self.die(str(error))
+        self._abort()
+
+    def _release_idle(self) -> None:
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def _quiet(self) -> None:
+        """Wait for the write under way."""
+        while self._writing:
+            assert self._loop is not None
+            self._idle = self._loop.create_future()
+            await self._idle
+
+    def _take_seq(self) -> int:
+        seq = self._seq
+        self._seq += 1
+        return seq
+
+    @property
+    def calls_made(self) -> int:
+        return self._calls
+
+    def left_behind(self, frame: Frame) -> None:
+        """A site has completed while tasks that its statement made still run."""
+        alive = [task for task in frame.below.plain if not task.done()]
+        if alive:
+            self.detached = self.detached or capture.detached_task(frame)
+            self.siblings.update(alive)
+
+    def is_adrift(self, call: Call) -> bool:
+        """Whether nobody awaits this running call any more: its gather has ended without it."""
+        if call.id in self._unreached:
+            return self._loader is not None and call.id in self._loader.adrift
+        if call.owner is None:
+            return call.id != self.root_id
+        return call.owner is not call.owner.frame.below
+
+    # --- gates -----------------------------------------------------------------------------------------------------
+    def _gate(self) -> None:
+        self.gated = self.dead or self._frozen or self.owed or self.restoring
+
+    def may_start(self) -> Generator[Any, Any, None]:
+        """Wait until an effect may start: not while frozen, and not before what a resume could not repeat is saved."""
+        while self.gated:
+            if self.dead:
+                raise AgentStopped(self.why)
+            if self._frozen:
+                waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._thaw_waiters.append(waiter)
+                yield from waiter
+            elif self.owed and not self.restoring:
+                yield from self.commit()
+            else:
+                return
+
+    async def start_allowed(self) -> None:
+        if self.gated:
+            await _run_generator(self.may_start())
+
+    # --- resuming --------------------------------------------------------------------------------------------------
+    def loaded(self, frame: Frame, name: str) -> Any:
+        assert self._loader is not None
+        return self._loader.value(frame, name)
+
+    def loaded_locals(self, frame: Frame) -> dict[str, Any]:
+        assert self._loader is not None
+        return self._loader.locals(frame)
+
+    def header_entered(self, frame: Frame, number: int, targets: tuple[Any, ...]) -> None:
+        assert self._loader is not None
+        self._progress += 1
+        self._loader.fresh(frame, number, targets)
+
+    def reached(self, frame: Frame) -> None:
+        """A restored frame stands at its site again."""
+        frame.saved = None
+        self._progress += 1
+        self._unreached.discard(frame.call_.id)
+        if not self._unreached:
+            self._open_barrier()
+
+    @property
+    def restoring_calls(self) -> bool:
+        return self._loader is not None
+
+    def complete(self, call: Call) -> None:
+        """Make sure that a call which does not run has its arguments or outcome."""
+        if self._loader is not None and call.frame is None and call.id in self._loader.calls:
+            self._loader.rest()
+
+    def is_unreached(self, call: Call) -> bool:
+        return call.id in self._unreached
+
+    def loader(self) -> restore.Loader:
+        assert self._loader is not None
+        return self._loader
+
+    def barrier(self) -> Generator[Any, Any, None]:
+        """Wait until every saved frame that can reach its site without waiting for an effect has reached it."""
+        while self.restoring and not self.dead:
+            assert self._loop is not None
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._barrier_waiters.append(waiter)
+            yield from waiter
+        if self.dead:
+            raise AgentStopped(self.why)
+
+    async def passed_barrier(self) -> None:
+        if self.restoring:
+            await _run_generator(self.barrier())
+
+    def _watch_barrier(self, progress: int, idle: int) -> None:
+        """What has not arrived after some turns of the loop without progress waits behind an effect."""
+        if not self.restoring or self.dead or self._loop is None:
+            return
+        if progress != self._progress or self.entering:
+            idle = 0
+        if idle >= _IDLE_TURNS:
+            self._open_barrier()
+            return
+        if self.entering:
+            self._loop.call_later(_ENTERING_POLL_S, self._watch_barrier, self._progress, idle, context=self._context)
+        else:
+            self._loop.call_soon(self._watch_barrier, self._progress, idle + 1, context=self._context)
+
+    def _open_barrier(self) -> None:
+        if self.restoring:
+            self.restoring = False
+            self._gate()
+            _wake(self._barrier_waiters)
+            self.left_region()
+
+
+_IDLE_TURNS = 10
+_ENTERING_POLL_S = 0.005
+
+
+async def _run_generator(generator: Generator[Any, Any, None]) -> None:
+    await _Awaitable(generator)
+
+
+class _Awaitable:
+    __slots__ = ("_generator",)
+
+    def __init__(self, generator: Generator[Any, Any, None]) -> None:
+        self._generator = generator
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._generator
+
+
+def _wake(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()

@@ -1,0 +1,187 @@
+"""The state of one rewriting: temporaries, sites, what encloses the place being written, and guards of blocks.
+
+`expressions.Expressions` and `statements.Statements` build on it. The output of a block is a list of *items*, plain
+statements and statements that hold sites; `Builder.block` puts the guards around them that make re-entry skip what was
+done (DESIGN 3.2, "Emit").
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from playbooks_worker.engine import syntax as s
+from playbooks_worker.engine.names import Names
+from playbooks_worker.engine.source import Definition, statement_text
+
+
+@dataclass(slots=True)
+class SiteDraft:
+    """One hoisted await while the function is being rewritten; `sites.Site` is what remains of it."""
+
+    number: int
+    node: ast.AST
+    statement: str
+    path: tuple[str | int, ...]
+    spot: int
+    value: str
+    entering: int | None = None
+    revive: list[tuple[str, int, ast.expr, bool]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class HeaderDraft:
+    """One `with` header: the expression that makes its manager from temporaries, and how those come back."""
+
+    number: int
+    manager: ast.expr
+    fetched: list[ast.stmt]
+    revivable: list[tuple[str, int, ast.expr, bool]]
+    path: tuple[str | int, ...]
+    line: int
+
+
+@dataclass(slots=True)
+class _Item:
+    statements: list[ast.stmt]
+    last_site: int | None
+
+
+class Builder:
+    """Allocates temporaries and sites, collects items."""
+
+    def __init__(self, definition: Definition, names: Names) -> None:
+        self.definition = definition
+        self.names = names
+        self.plain_names = frozenset(names.plain)
+        self.sites: list[SiteDraft] = []
+        self.headers: list[HeaderDraft] = []
+        self.hidden: list[str] = []  # variables of unrolled comprehensions
+        self.path: list[str | int] = []
+        self.spot = 0
+        self.spots = 1
+        self.temps = 0
+        self.place: ast.AST = definition.node
+        self.statement: ast.AST = definition.node
+        # temporaries of the current statement that can be evaluated again: (name, virtual, expression, is a load)
+        self.revivable: list[tuple[str, int, ast.expr, bool]] = []
+        self.walrus: frozenset[str] = frozenset()
+        self.in_header = False  # temporaries of a `with` header live as long as its block
+        self._level = 0
+        self._virtual = 0
+        self._items: list[_Item] = []
+        self._unique = 0
+
+    # --- temporaries --------------------------------------------------------------------------------------------
+    def temp(self) -> ast.Name:
+        """A temporary of the current statement. Its physical name is used again by later statements; ``virtual``
+        tells the lives apart (liveness.py)."""
+        self._virtual += 1
+        if self.in_header:
+            return self._name(self.unique("h"), self._virtual, ast.Load())
+        self._level += 1
+        self.temps = max(self.temps, self._level)
+        return self._name(f".t{self._level}", self._virtual, ast.Load())
+
+    def _name(self, name: str, virtual: int, ctx: ast.expr_context) -> ast.Name:
+        node = ast.Name(name, ctx)
+        node.virtual = virtual  # type: ignore[attr-defined]  # read by liveness.py
+        return s.at(node, self.place)
+
+    def store(self, temp: ast.Name) -> ast.Name:
+        return self._name(temp.id, virtual_of(temp), ast.Store())
+
+    def again(self, temp: ast.Name) -> ast.Name:
+        """Another read of the same temporary."""
+        return self._name(temp.id, virtual_of(temp), ast.Load())
+
+    def into(self, temp: ast.Name, value: ast.expr) -> None:
+        self.plain(ast.Assign([self.store(temp)], value))
+
+    def unique(self, kind: str) -> str:
+        """A name that lives across statements: an iterator, a handled exception, a header's temporary."""
+        self._unique += 1
+        return f".{kind}{self._unique}"
+
+    # --- items --------------------------------------------------------------------------------------------------
+    def plain(self, statement: ast.stmt) -> None:
+        self._items.append(_Item([s.at(statement, self.place)], None))
+
+    def sited(self, statements: Iterable[ast.stmt]) -> None:
+        """Statements that hold the sites numbered last so far."""
+        self._items.append(_Item([s.at(statement, self.place) for statement in statements], len(self.sites)))
+
+    def written(self, write: Callable[[], None]) -> tuple[list[ast.stmt], int]:
+        """The guarded statements that *write* makes, and the number of the last site up to their end."""
+        outer, self._items = self._items, []
+        try:
+            write()
+            return self._guarded(self._items), len(self.sites)
+        finally:
+            self._items = outer
+
+    def _guarded(self, items: list[_Item]) -> list[ast.stmt]:
+        sited = [index for index, item in enumerate(items) if item.last_site is not None]
+        last = sited[-1] if sited else -1
+        output: list[ast.stmt] = []
+        skipped: list[ast.stmt] = []
+
+        def flush() -> None:
+            if skipped:
+                output.append(s.at(ast.If(s.running_on(), list(skipped), []), skipped[0]))
+                skipped.clear()
+
+        for index, item in enumerate(items):
+            if item.last_site is None:
+                (skipped if index < last else output).extend(item.statements)
+                continue
+            flush()
+            if index == last:
+                output.extend(item.statements)
+            else:
+                guard = ast.If(s.pc_at_most(item.last_site), item.statements, [])
+                output.append(s.at(guard, item.statements[0]))
+        return output
+
+    # --- statements -----------------------------------------------------------------------------------------------
+    def begin(self, statement: ast.stmt) -> tuple[ast.AST, ast.AST, list[tuple[str, int, ast.expr, bool]], frozenset[str], int]:
+        """Enter a statement: its temporaries end with it (`end`)."""
+        outer = (self.place, self.statement, self.revivable, self.walrus, self._level)
+        self.place = self.statement = statement
+        self.revivable = []
+        self.walrus = frozenset(
+            child.target.id
+            for child in ast.walk(statement)
+            if isinstance(child, ast.NamedExpr) and isinstance(child.target, ast.Name)
+        )
+        return outer
+
+    def end(
+        self,
+        outer: tuple[ast.AST, ast.AST, list[tuple[str, int, ast.expr, bool]], frozenset[str], int],
+    ) -> None:
+        self.place, self.statement, self.revivable, self.walrus, self._level = outer
+
+    # --- sites ------------------------------------------------------------------------------------------------------
+    def new_site(self, node: ast.AST, value: str = "", entering: int | None = None) -> SiteDraft:
+        text = statement_text(self.definition.lines, self.statement)
+        site = SiteDraft(
+            len(self.sites) + 1, node, text, tuple(self.path), self.spot, value, entering, list(self.revivable)
+        )
+        self.sites.append(site)
+        return site
+
+    def revive(self, entries: Iterable[tuple[str, int, ast.expr, bool]]) -> list[ast.stmt]:
+        """Evaluate again what was not saved, in its first order, each from its own temporaries."""
+        statements: list[ast.stmt] = []
+        for name, _, expression, _ in entries:
+            test = ast.Compare(s.load(name), [ast.Is()], [s.load(s.AGAIN)])
+            statement = ast.If(test, [s.assign(name, expression)], [])
+            statement.revives = True  # type: ignore[attr-defined]  # liveness.py passes over it
+            statements.append(s.at(statement, self.place))
+        return statements
+
+
+def virtual_of(node: ast.Name) -> int:
+    return int(getattr(node, "virtual", 0))

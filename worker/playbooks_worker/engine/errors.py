@@ -1,0 +1,45 @@
+"""What the engine says when it refuses, cannot save, or must stop. One root for errors, one for signals."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class EngineError(Exception):
+    """Root of what the engine raises about a program."""
+
+
+class PlaybookRefused(EngineError):
+    """A construct that cannot be resumed, found at decoration or at first use: file, line, construct, advice."""
+
+    def __init__(self, filename: str, line: int, construct: str, advice: str) -> None:
+        super().__init__(f"{filename}:{line}: {construct}: {advice}")
+        self.filename = filename
+        self.line = line
+        self.construct = construct
+
+
+class CannotSave(EngineError):
+    """A checkpoint could not be taken because a value cannot be saved. The agent fails; nothing ran past it."""
+
+
+class DetachedTask(EngineError):
+    """A task that a playbook started and did not await in the same statement: no checkpoint can bring it back."""
+
+
+class ResumeMismatch(EngineError):
+    """What runs again below a site no longer makes the same calls. Never raised into user code: the agent is blocked."""
+
+
+class CodeChanged(EngineError):
+    """A playbook on the saved stack is missing or was edited. The agent is blocked; nothing is lost."""
+
+
+class AgentLost(Exception):
+    """Raised by `persist` when another owner has the agent: it is dropped here at once."""
+
+
+class AgentStopped(asyncio.CancelledError):
+    """The agent was marked dead in this process (stop, drain, lost lock). Not for user code: an ordinary cancellation
+    to plain coroutines, invisible to the handlers and `finally` blocks of playbooks. What was in flight is repeated
+    where the agent goes on."""

@@ -1,0 +1,399 @@
+"""Expressions with awaits become statements, in Python's exact order of evaluation.
+
+`Expressions.lower` writes the awaits of an expression (and whatever must be evaluated before them) as items of the
+current block and answers an expression without awaits, to be evaluated at once. Whatever a later await could see changed
+is *held* in a temporary first. The operand of an await is flattened: its callee and arguments become temporaries, nested
+calls one by one, so that after a crash an awaitable that cannot be saved is made again from the very same values
+(DESIGN 3.2, "Lower").
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+
+from playbooks_worker.engine import syntax as s
+from playbooks_worker.engine.build import Builder, HeaderDraft, virtual_of
+
+_LOADS = (ast.Name, ast.Attribute, ast.Subscript)
+
+
+class Expressions(Builder):
+    # --- entry --------------------------------------------------------------------------------------------------
+    def lower(self, node: ast.expr) -> ast.expr:
+        """An expression without awaits that has the value of *node*, what comes before it being written already."""
+        if not s.holds_site(node):
+            return node
+        handler = _LOWER.get(type(node))
+        if handler is None:
+            raise self.definition.refuse(node, f"await inside {type(node).__name__}", "take the await out of it")
+        return handler(self, node)
+
+    def sequence(self, nodes: Sequence[ast.expr]) -> list[ast.expr]:
+        """Lower *nodes*, which Python evaluates from left to right; what comes before the last await is held."""
+        last = max((index for index, node in enumerate(nodes) if s.holds_site(node)), default=-1)
+        output: list[ast.expr] = []
+        for index, node in enumerate(nodes):
+            lowered = self.lower(node)
+            output.append(self.hold(lowered) if index < last else lowered)
+        return output
+
+    # --- holding values ------------------------------------------------------------------------------------------
+    def hold(self, node: ast.expr) -> ast.expr:
+        """Evaluate *node* now; the answer reads the kept value. Nothing that runs later can change it."""
+        if isinstance(node, ast.Constant):
+            return node
+        if isinstance(node, ast.Name) and not self.in_header:
+            if virtual_of(node):
+                return node
+            if node.id in self.plain_names and node.id not in self.walrus:
+                return node  # no other code can rebind a plain local during this statement
+        if isinstance(node, ast.Starred):
+            return ast.Starred(self.keep(ast.List([node], ast.Load()), load=False), ast.Load())
+        return self.keep(self.flatten(node), load=isinstance(node, _LOADS))
+
+    def keep(self, node: ast.expr, *, load: bool) -> ast.Name:
+        """Put *node* into a temporary. A *load* may be made again whenever its value cannot be saved; anything else
+        only when its value is an awaitable."""
+        temp = self.temp()
+        self.into(temp, node)
+        self.revivable.append((temp.id, virtual_of(temp), node, load))
+        return temp
+
+    def flatten(self, node: ast.expr) -> ast.expr:
+        """*node* with its parts in temporaries, nested calls one by one, in order of evaluation."""
+        if isinstance(node, ast.Call):
+            if _is_super(node):
+                return node
+            simple = all(isinstance(arg, ast.Constant | ast.Name) for arg in _arguments(node))
+            function = node.func if simple and self._is_global(node.func) else self.hold_callee(node.func)
+            args = [self._argument(arg) for arg in node.args]
+            keywords = [ast.keyword(word.arg, self._argument(word.value)) for word in node.keywords]
+            return s.at(ast.Call(function, args, keywords), node)
+        if isinstance(node, ast.List | ast.Tuple | ast.Set):
+            return s.at(type(node)(**{**dict(ast.iter_fields(node)), "elts": [self._argument(e) for e in node.elts]}), node)
+        if isinstance(node, ast.Attribute) and not _is_super(node.value):
+            return s.at(ast.Attribute(self._base(node.value), node.attr, ast.Load()), node)
+        if isinstance(node, ast.Subscript):
+            return s.at(ast.Subscript(self._base(node.value), self._argument(node.slice), ast.Load()), node)
+        return node
+
+    def hold_callee(self, node: ast.expr) -> ast.expr:
+        return node if _is_super(node) else self.hold(node)
+
+    def _argument(self, node: ast.expr) -> ast.expr:
+        if isinstance(node, ast.Starred):
+            return ast.Starred(self.hold(node.value), ast.Load())
+        if isinstance(node, ast.Slice):
+            return node
+        return self.hold(node)
+
+    def _base(self, node: ast.expr) -> ast.expr:
+        """The object that a load starts from: chains of loads stay together, calls are held."""
+        if isinstance(node, ast.Attribute) and not _is_super(node.value):
+            return s.at(ast.Attribute(self._base(node.value), node.attr, ast.Load()), node)
+        if isinstance(node, ast.Name) and self._is_global(node):
+            return node
+        return self.hold(node)
+
+    def _is_global(self, node: ast.expr) -> bool:
+        return (
+            isinstance(node, ast.Name)
+            and not virtual_of(node)
+            and node.id not in self.plain_names
+            and node.id not in self.names.cells
+            and not node.id.startswith(".")
+        )
+
+    # --- awaits ---------------------------------------------------------------------------------------------------
+    def await_value(self, node: ast.Await, deliver: Callable[[ast.expr], ast.stmt]) -> None:
+        """Write one site. *deliver* makes the statement that takes the awaited value."""
+        place, self.place = self.place, node
+        before = len(self.revivable)
+        operand = self.flatten(self.lower(node.value))
+        value = self.keep(operand, load=False)
+        site = self.new_site(node, value.id)
+        del self.revivable[before:]  # the operand's parts end with the await
+        awaited = ast.Await(s.call(".go", s.load(s.FRAME), s.const(site.number), self.again(value)))
+        awaited.site = site.number  # type: ignore[attr-defined]  # read by liveness.py
+        taken = deliver(s.at(awaited, node))
+        resumed = ast.If(s.load(s.PC), [s.assign(s.PC, s.const(0)), *self.revive(site.revive)], [])
+        self.sited([resumed, taken])
+        self.place = place
+
+    def await_temp(self, node: ast.Await) -> ast.expr:
+        result: list[ast.Name] = []
+
+        def deliver(awaited: ast.expr) -> ast.stmt:
+            temp = self.temp()
+            result.append(temp)
+            return ast.Assign([self.store(temp)], awaited)
+
+        self.await_value(node, deliver)
+        return result[0]
+
+    # --- headers --------------------------------------------------------------------------------------------------
+    def new_header(self, node: ast.expr) -> HeaderDraft:
+        """Put the parts of a `with` header's expression into temporaries that live as long as its block: the header
+        is entered again from them, before the frame has its locals back."""
+        expression = self.lower(node)
+        revivable, self.revivable, self.in_header = self.revivable, [], True
+        manager = self.flatten(expression) if isinstance(expression, ast.Call) else self.hold(expression)
+        mine, self.revivable, self.in_header = self.revivable, revivable, False
+        fetched: list[ast.stmt] = [
+            s.assign(name, s.call(s.attribute(s.FRAME, "kept"), s.const(name))) for name, *_ in mine
+        ]
+        line = getattr(node, "lineno", 0)
+        header = HeaderDraft(len(self.headers) + 1, manager, fetched, mine, tuple(self.path), line)
+        self.headers.append(header)
+        return header
+
+    # --- branches ---------------------------------------------------------------------------------------------------
+    def branch(self, test: ast.expr, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
+        """An `if` whose branches may hold sites: re-entry takes the branch that holds the site."""
+        before = len(self.sites)
+        body, middle = self.written(then)
+        orelse, after = self.written(otherwise)
+        if after > before:
+            test = ast.IfExp(s.load(s.PC), s.pc_at_most(middle), test)
+        statement = ast.If(test, body or [ast.Pass()], orelse)
+        if after > before:
+            self.sited([statement])
+        else:
+            self.plain(statement)
+
+    def choose(self, temp: ast.Name, node: ast.expr) -> Callable[[], None]:
+        return lambda: self.into(temp, self.lower(node))
+
+    # --- loops ----------------------------------------------------------------------------------------------------
+    def loop(
+        self, iterable: ast.expr, take: Callable[[str], None], body: Callable[[], None], orelse: Callable[[], None]
+    ) -> None:
+        """A `for` whose iterator is a saved local: re-entry goes on inside the body, without asking for an item.
+
+        *take* writes the assignment of the item, which it is given by name."""
+        iterator, item = self.unique("i"), self.unique("v")
+
+        def turn() -> None:
+            take(item)
+            body()
+
+        self.path.append(iterator)
+        inside, last = self.written(turn)
+        self.path.pop()
+        after, _ = self.written(orelse)
+        started = s.assign(iterator, s.call(".iter", iterable))
+        found = s.assign(iterator, s.call(s.attribute(s.FRAME, "kept"), s.const(iterator)))
+        entered = ast.IfExp(s.pc_at_most(last), s.call(".again", s.load(iterator)), ast.Tuple([], ast.Load()))
+        source = ast.IfExp(s.running_on(), s.load(iterator), entered)
+        self.sited(
+            [
+                ast.If(s.running_on(), [started], [found]),
+                ast.For(s.store(item), source, inside, after, lineno=getattr(self.place, "lineno", 1)),
+            ]
+        )
+
+
+# --- one function for each kind of expression ------------------------------------------------------------------------
+
+
+def _await(b: Expressions, node: ast.Await) -> ast.expr:
+    return b.await_temp(node)
+
+
+def _call(b: Expressions, node: ast.Call) -> ast.expr:
+    spread = [word.value if word.arg else ast.Dict([None], [word.value]) for word in node.keywords]
+    for word, value in zip(node.keywords, spread, strict=True):
+        if not word.arg:
+            _inherit(value, word.value)
+    func, *rest = b.sequence([node.func, *node.args, *spread])
+    args, values = rest[: len(node.args)], rest[len(node.args) :]
+    words = [ast.keyword(word.arg, value) for word, value in zip(node.keywords, values, strict=True)]
+    return s.at(ast.Call(func, args, words), node)
+
+
+def _parts(*names: str) -> Callable[[Expressions, ast.expr], ast.expr]:
+    """A node whose parts are evaluated in the order of *names*, each an expression or a list of them."""
+
+    def handler(b: Expressions, node: ast.expr) -> ast.expr:
+        parts: list[ast.expr] = []
+        for name in names:
+            value = getattr(node, name)
+            parts += value if isinstance(value, list) else [value] if value is not None else []
+        lowered = iter(b.sequence(parts))
+        fields = dict(ast.iter_fields(node))
+        for name in names:
+            value = fields[name]
+            if isinstance(value, list):
+                fields[name] = [next(lowered) for _ in value]
+            elif value is not None:
+                fields[name] = next(lowered)
+        return s.at(type(node)(**fields), node)
+
+    return handler
+
+
+def _dict(b: Expressions, node: ast.Dict) -> ast.expr:
+    parts: list[ast.expr] = []
+    for key, value in zip(node.keys, node.values, strict=True):
+        if key is None:
+            parts.append(_inherit(ast.Dict([None], [value]), value))
+        else:
+            parts += [key, value]
+    lowered = iter(b.sequence(parts))
+    keys: list[ast.expr | None] = []
+    values: list[ast.expr] = []
+    for key in node.keys:
+        keys.append(None if key is None else next(lowered))
+        values.append(next(lowered))
+    return s.at(ast.Dict(keys, values), node)
+
+
+def _boolop(b: Expressions, node: ast.BoolOp) -> ast.expr:
+    result = b.temp()
+    first = next(index for index, value in enumerate(node.values) if s.holds_site(value))
+    head = node.values[:first]
+
+    def rest(index: int) -> None:
+        b.into(result, b.lower(node.values[index]))
+        if index + 1 < len(node.values):
+            go_on(index + 1)
+
+    def go_on(index: int) -> None:
+        test: ast.expr = b.again(result)
+        if isinstance(node.op, ast.Or):
+            test = ast.UnaryOp(ast.Not(), test)
+        b.branch(test, lambda: rest(index), _nothing)
+
+    if head:
+        b.into(result, head[0] if len(head) == 1 else s.at(ast.BoolOp(node.op, head), node))
+        go_on(first)
+    else:
+        rest(0)
+    return result
+
+
+def _ifexp(b: Expressions, node: ast.IfExp) -> ast.expr:
+    test = b.lower(node.test)
+    result = b.temp()
+    b.branch(test, b.choose(result, node.body), b.choose(result, node.orelse))
+    return result
+
+
+def _compare(b: Expressions, node: ast.Compare) -> ast.expr:
+    if len(node.ops) == 1:
+        left, right = b.sequence([node.left, node.comparators[0]])
+        return s.at(ast.Compare(left, node.ops, [right]), node)
+    result = b.temp()
+
+    def step(left: ast.expr, index: int) -> None:
+        right = b.lower(node.comparators[index])
+        last = index + 1 == len(node.ops)
+        if not last:
+            right = b.hold(right)
+        b.into(result, s.at(ast.Compare(left, [node.ops[index]], [right]), node))
+        if not last:
+            b.branch(b.again(result), lambda: step(right, index + 1), _nothing)
+
+    step(b.hold(b.lower(node.left)), 0)
+    return result
+
+
+def _named(b: Expressions, node: ast.NamedExpr) -> ast.expr:
+    value = b.keep(b.lower(node.value), load=False)
+    b.plain(s.assign(node.target.id, value))
+    return b.again(value)
+
+
+def _joined(b: Expressions, node: ast.JoinedStr) -> ast.expr:
+    last = max(index for index, value in enumerate(node.values) if s.holds_site(value))
+    output: list[ast.expr] = []
+    for index, value in enumerate(node.values):
+        if isinstance(value, ast.FormattedValue):
+            spec = value.format_spec
+            parts = b.sequence([value.value, spec] if spec is not None else [value.value])
+            value = s.at(ast.FormattedValue(parts[0], value.conversion, parts[1] if spec is not None else None), value)
+            if index < last:  # formatted now, as Python does
+                text = b.keep(s.at(ast.JoinedStr([value]), value), load=False)
+                value = s.at(ast.FormattedValue(text, -1, None), value)
+        output.append(value)
+    return s.at(ast.JoinedStr(output), node)
+
+
+def _lambda(b: Expressions, node: ast.Lambda) -> ast.expr:
+    return s.at(ast.Lambda(lower_defaults(b, node.args), node.body), node)
+
+
+def lower_defaults(b: Expressions, args: ast.arguments) -> ast.arguments:
+    defaults = b.sequence([*args.defaults, *(d for d in args.kw_defaults if d is not None)])
+    positional, keyword = defaults[: len(args.defaults)], iter(defaults[len(args.defaults) :])
+    return ast.arguments(
+        posonlyargs=args.posonlyargs,
+        args=args.args,
+        vararg=args.vararg,
+        kwonlyargs=args.kwonlyargs,
+        kw_defaults=[None if d is None else next(keyword) for d in args.kw_defaults],
+        kwarg=args.kwarg,
+        defaults=positional,
+    )
+
+
+def _generator(b: Expressions, node: ast.GeneratorExp) -> ast.expr:
+    first, *others = node.generators
+    inner = [first.target, *first.ifs, node.elt, *others]
+    if first.is_async or any(s.holds_site(part) for part in inner):
+        raise b.definition.refuse(node, "asynchronous generator expression", "use a list comprehension")
+    source = ast.comprehension(first.target, b.lower(first.iter), first.ifs, 0)
+    return s.at(ast.GeneratorExp(node.elt, [source, *others]), node)
+
+
+def _starred(b: Expressions, node: ast.Starred) -> ast.expr:
+    return s.at(ast.Starred(b.lower(node.value), node.ctx), node)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _arguments(node: ast.Call) -> list[ast.expr]:
+    return [*node.args, *(word.value for word in node.keywords)]
+
+
+def _is_super(node: ast.expr) -> bool:
+    """`super(__class__, self)` and its attributes are made again as a whole: such an object cannot be saved."""
+    if isinstance(node, ast.Attribute):
+        return _is_super(node.value)
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
+
+
+def _inherit(node: ast.expr, source: ast.expr) -> ast.expr:
+    node.holds_site = s.holds_site(source)  # type: ignore[attr-defined]  # a wrapper around the same awaits
+    return s.at(node, source)
+
+
+from playbooks_worker.engine.comprehensions import lower_comprehension  # noqa: E402  # it builds on this module
+
+_LOWER: dict[type[ast.expr], Callable[..., ast.expr]] = {
+    ast.Await: _await,
+    ast.Call: _call,
+    ast.BinOp: _parts("left", "right"),
+    ast.UnaryOp: _parts("operand"),
+    ast.Attribute: _parts("value"),
+    ast.Subscript: _parts("value", "slice"),
+    ast.Slice: _parts("lower", "upper", "step"),
+    ast.List: _parts("elts"),
+    ast.Tuple: _parts("elts"),
+    ast.Set: _parts("elts"),
+    ast.Dict: _dict,
+    ast.BoolOp: _boolop,
+    ast.IfExp: _ifexp,
+    ast.Compare: _compare,
+    ast.NamedExpr: _named,
+    ast.JoinedStr: _joined,
+    ast.Lambda: _lambda,
+    ast.Starred: _starred,
+    ast.GeneratorExp: _generator,
+    ast.ListComp: lower_comprehension,
+    ast.SetComp: lower_comprehension,
+    ast.DictComp: lower_comprehension,
+}

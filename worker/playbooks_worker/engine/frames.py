@@ -1,0 +1,311 @@
+"""Calls and frames: the agent's own call stack, and the awaits of rewritten playbooks.
+
+A `Call` is what calling a playbook makes; a `Frame` is its activation. `go` runs one site: emitted code awaits nothing
+else. Nested playbooks cost two Python frames each, the emitted coroutine and `go` (DESIGN 3.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections.abc
+import sys
+import types
+from collections.abc import Generator
+from types import CellType, CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from playbooks_worker.engine import iterators
+from playbooks_worker.engine.errors import AgentStopped
+from playbooks_worker.engine.place import DIRECT, OWN, Below, Outcome, here
+from playbooks_worker.engine.syntax import AGAIN, UNBOUND
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.agent import Agent
+    from playbooks_worker.engine.playbooks import Playbook
+
+
+class _Mark:
+    """A private sentinel of emitted code."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+MADE_AGAIN = _Mark("<evaluated again>")
+NOT_BOUND = _Mark("<not bound>")
+
+
+class Frame:
+    """One activation of a playbook. ``turn`` counts the sites entered; ``saved`` is what a checkpoint said of it, until
+    the emitted code has taken it back."""
+
+    __slots__ = (
+        "_put_back",
+        "agent",
+        "below",
+        "call_",
+        "cells",
+        "coroutine",
+        "depth",
+        "headers",
+        "in_flight",
+        "leaving",
+        "outcome",
+        "pc",
+        "playbook",
+        "saved",
+        "site",
+        "spot",
+        "turn",
+        "value",
+    )
+
+    def __init__(self, agent: Agent, call: Call, depth: int) -> None:
+        self.agent = agent
+        self.call_ = call
+        self.playbook = call.playbook
+        self.depth = depth
+        self.pc = 0
+        self.spot = 0
+        self.site = 0
+        self.turn = 0
+        self.in_flight = False
+        self.leaving = False
+        self.value: Any = None
+        self.outcome: Outcome | None = None
+        self.saved: dict[str, Any] | None = None
+        self.cells: dict[str, CellType] = {}
+        self.headers: list[tuple[int, tuple[Any, ...]]] = []
+        self.coroutine: Any = None
+        self.below: Below = Below(self)
+        self._put_back: tuple[Any, Any, bool] | None = None
+
+    # --- asked by emitted code -------------------------------------------------------------------------------------
+    def arguments(self) -> list[Any]:
+        """The parameters that are plain locals, in order."""
+        names = self.playbook.rewritten.names
+        return [value for name, value in zip(names.parameters, self.call_.arguments, strict=True) if name in names.plain]
+
+    def kept(self, name: str) -> Any:
+        """A value that is needed on the way to the site, before the locals are back."""
+        value = self.agent.loaded(self, name)
+        if isinstance(value, BaseException):  # about to be raised again: `caught` undoes what that changes
+            self._put_back = (value.__cause__, value.__context__, value.__suppress_context__)
+        return value
+
+    def restored(self) -> list[Any]:
+        """All locals and temporaries, in the order of `Rewritten.restored`."""
+        saved = self.agent.loaded_locals(self)
+        return [saved.get(name, NOT_BOUND) for name in self.playbook.rewritten.restored]
+
+    def caught(self, pc: int, name: str) -> BaseException | None:
+        """The exception of a handler that is being entered, for the first time or (*pc*) again."""
+        error = sys.exception()
+        if pc and error is not None and self._put_back is not None:
+            cause, context, suppress = self._put_back
+            self._put_back = None
+            error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
+        return error
+
+    # --- a place ---------------------------------------------------------------------------------------------------
+    def call(self, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
+        return self.agent.made_below(self.below, DIRECT if self.in_flight else OWN, playbook, arguments)
+
+
+class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted wherever asyncio takes a coroutine
+    """A call of a playbook inside an agent: new, running (a frame) or finished (an outcome). Pickles as its id.
+
+    ``given`` is what its arguments were when a plain coroutine made it: that code runs again after a resume and must
+    make the same call."""
+
+    __slots__ = ("__weakref__", "agent", "arguments", "driver", "frame", "given", "id", "outcome", "owner", "playbook")
+
+    def __init__(self, agent: Agent, number: int, playbook: Playbook, arguments: tuple[Any, ...]) -> None:
+        self.agent = agent
+        self.id = number
+        self.playbook = playbook
+        self.arguments = arguments
+        self.frame: Frame | None = None
+        self.outcome: Outcome | None = None
+        self.driver: Any = None
+        self.owner: Below | None = None
+        self.given: bytes | None = None
+
+    def __repr__(self) -> str:
+        state = "finished" if self.outcome is not None else "running" if self.frame is not None else "new"
+        return f"<call {self.id} of {self.playbook.id}, {state}>"
+
+    def begin(self, owner: Below | None, depth: int) -> Any:
+        """The coroutine of its activation, new or restored."""
+        frame = self.frame
+        if frame is None:
+            frame = self.frame = Frame(self.agent, self, depth)
+            names = self.playbook.rewritten.names
+            if names.cells:
+                given = dict(zip(names.parameters, self.arguments, strict=True))
+                frame.cells = {name: CellType(given[name]) if name in given else CellType() for name in names.cells}
+        elif frame.coroutine is not None:
+            raise RuntimeError(f"{self!r} is awaited twice at the same time")
+        self.owner = owner
+        self.agent.running[self.id] = self
+        frame.coroutine = self.playbook.activation(frame, frame.cells, HELPERS)()
+        return frame.coroutine
+
+    def end(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.frame = None
+        self.arguments = ()
+        self.agent.running.pop(self.id, None)
+
+    # --- a coroutine for asyncio -----------------------------------------------------------------------------------
+    def send(self, value: Any) -> Any:
+        if self.driver is None:
+            self.driver = drive(self)
+        return self.driver.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        if self.driver is None:
+            self.driver = drive(self)
+        return self.driver.throw(*error)
+
+    def close(self) -> None:
+        if self.driver is not None:
+            self.driver.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return drive(self)  # type: ignore[return-value]  # a generator that may await
+
+
+@types.coroutine
+def drive(call: Call) -> Generator[Any, Any, Any]:
+    """Run *call* for a task or a plain coroutine; its end is a checkpoint."""
+    agent = call.agent
+    if agent.dead:
+        raise AgentStopped(agent.why)
+    place = here.get()
+    if agent.restoring_calls:
+        agent.complete(call)
+    if call.outcome is None:
+        below = getattr(place, "below", None)
+        depth = 0 if below is None else below.frame.depth + 1
+        coroutine = call.begin(below, depth)
+        here.set(call.frame)
+        try:
+            result = yield from coroutine
+        except BaseException as error:
+            if agent.must_stop(error):
+                raise
+            call.end((False, error))
+            if isinstance(error, asyncio.CancelledError):
+                agent.owed = agent.gated = True
+                raise
+        else:
+            call.end((True, result))
+        finally:
+            here.set(place)
+        if place is not None:  # the end of the entry playbook is the end of the agent, which `Agent` writes
+            yield from agent.commit()
+    elif agent.restoring:
+        yield from agent.barrier()
+    assert call.outcome is not None
+    done, value = call.outcome
+    if done:
+        return value
+    raise value
+
+
+@types.coroutine
+def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
+    """Run site *number* on *value*: record its outcome, have it checkpointed, and only then let user code go on."""
+    agent = frame.agent
+    if frame.pc:  # entered again
+        frame.pc = 0
+        agent.reached(frame)
+        if frame.outcome is not None:
+            if agent.restoring:
+                yield from agent.barrier()
+            done, result = frame.outcome
+            frame.outcome = None
+            if done:
+                return result
+            raise result
+    else:
+        frame.turn += 1
+        frame.site = number
+    frame.value = value
+    frame.in_flight = True
+    if agent.gated:
+        yield from agent.may_start()
+    kind = type(value)
+    try:
+        if kind is Call:
+            if agent.restoring_calls:
+                agent.complete(value)
+            if value.outcome is not None:
+                done, result = value.outcome
+                if not done:
+                    raise result
+            else:
+                coroutine = value.begin(frame.below, frame.depth + 1)
+                here.set(value.frame)
+                try:
+                    result = yield from coroutine
+                finally:
+                    here.set(frame)
+                value.end((True, result))
+        elif kind is CoroutineType:
+            result = yield from value
+        else:
+            result = yield from _awaited(value)
+        if agent.dead:
+            raise AgentStopped(agent.why)
+        outcome: Outcome = (True, result)
+    except BaseException as error:
+        if agent.must_stop(error):
+            raise AgentStopped(agent.why) from None
+        if kind is Call and value.outcome is None:
+            value.end((False, error))
+        if isinstance(error, asyncio.CancelledError):  # never the outcome of a site
+            frame.in_flight = False
+            if frame.below.plain:
+                agent.left_behind(frame)
+            frame.value = None
+            frame.below = Below(frame)
+            agent.owed = agent.gated = True
+            raise
+        outcome = (False, error)
+    frame.outcome = outcome
+    frame.in_flight = False
+    if frame.below.plain:
+        agent.left_behind(frame)
+    frame.value = None
+    frame.below = Below(frame)
+    yield from agent.commit()
+    frame.outcome = None
+    if outcome[0]:
+        return outcome[1]
+    raise outcome[1]
+
+
+def _awaited(value: Any) -> Any:
+    if isinstance(value, types.GeneratorType) and value.gi_code.co_flags & 0x100:  # types.coroutine
+        return value
+    method = getattr(type(value), "__await__", None)
+    if method is None:
+        raise TypeError(f"object {type(value).__name__} can't be used in 'await' expression")
+    return method(value)
+
+
+HELPERS: dict[str, CellType] = {
+    ".go": CellType(go),
+    ".iter": CellType(iterators.saved_iter),
+    ".again": CellType(iterators.again),
+    ".set": CellType(set),
+    ".BaseException": CellType(BaseException),
+    ".AssertionError": CellType(AssertionError),
+    AGAIN: CellType(MADE_AGAIN),
+    UNBOUND: CellType(NOT_BOUND),
+}

@@ -1,0 +1,155 @@
+"""`with` and `async with` around sites: entered again after a resume, closed without user statements when an agent stops.
+
+The wrappers stand between the emitted `with` and the user's context manager. They tell the frame which headers are open
+and what their targets are, so that a checkpoint saves a reference to a target instead of the object (DESIGN 3.2, point 3).
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+import pathlib
+import uuid
+from types import CellType
+from typing import Any
+
+from playbooks_worker.engine.frames import HELPERS, Frame
+
+# `as` targets of these kinds are data: they keep their saved value.
+_PLAIN = (
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    bytearray,
+    list,
+    tuple,
+    dict,
+    set,
+    frozenset,
+    type(None),
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    decimal.Decimal,
+    fractions.Fraction,
+    uuid.UUID,
+    pathlib.PurePath,
+    enum.Enum,
+)
+
+
+def targets_of(value: Any) -> tuple[Any, ...]:
+    """The objects that a fresh header brings: the value itself, and the parts of a tuple."""
+    parts = value if type(value) is tuple else (value,)
+    return tuple(None if isinstance(part, _PLAIN) else part for part in parts)
+
+
+class _Managed:
+    __slots__ = ("_frame", "_manager", "_number")
+
+    def __init__(self, frame: Frame, number: int, manager: Any) -> None:
+        self._frame = frame
+        self._number = number
+        self._manager = manager
+
+    def _opened(self, value: Any) -> None:
+        targets = targets_of(value)
+        self._frame.headers.append((self._number, targets))
+        if self._frame.pc:
+            self._frame.agent.header_entered(self._frame, self._number, targets)
+
+    def _closed(self) -> None:
+        headers = self._frame.headers
+        if headers and headers[-1][0] == self._number:
+            headers.pop()
+
+    def _method(self, name: str, protocol: str) -> Any:
+        try:
+            return getattr(type(self._manager), name)
+        except AttributeError:
+            kind = type(self._manager).__qualname__
+            raise TypeError(f"{kind!r} object does not support the {protocol} protocol") from None
+
+
+class ManagedContext(_Managed):
+    """Stands in for the manager of a `with`."""
+
+    __slots__ = ("_exit",)
+
+    def __enter__(self) -> Any:
+        enter = self._method("__enter__", "context manager")
+        self._exit = self._method("__exit__", "context manager")
+        value = enter(self._manager)
+        self._opened(value)
+        return value
+
+    def __exit__(self, *raised: Any) -> Any:
+        self._closed()
+        swallowed = self._exit(self._manager, *raised)
+        return swallowed and not self._frame.agent.dead  # LAW: nothing swallows a stop
+
+
+class AsyncManagedContext(_Managed):
+    """Stands in for the manager of an `async with`."""
+
+    __slots__ = ("_exit", "_site")
+
+    def __init__(self, frame: Frame, number: int, site: int, manager: Any) -> None:
+        super().__init__(frame, number, manager)
+        self._site = site
+
+    async def __aenter__(self) -> Any:
+        enter = self._method("__aenter__", "asynchronous context manager")
+        self._exit = self._method("__aexit__", "asynchronous context manager")
+        frame = self._frame
+        agent = frame.agent
+        again = frame.pc
+        if not again or again == self._site:
+            if again:  # it was waiting to enter: those who held what it waits for go first
+                frame.pc = 0
+                agent.reached(frame)
+                await agent.passed_barrier()
+            else:
+                frame.turn += 1
+                frame.site = self._site
+            frame.in_flight = True
+            await agent.start_allowed()
+        else:
+            agent.entering += 1
+        try:
+            value = await enter(self._manager)
+        except BaseException as error:
+            agent.must_stop(error)
+            raise
+        finally:
+            if not again or again == self._site:
+                frame.in_flight = False
+            else:
+                agent.entering -= 1
+        agent.raise_if_dead()
+        self._opened(value)
+        return value
+
+    async def __aexit__(self, *raised: Any) -> Any:
+        frame = self._frame
+        frame.leaving = True
+        try:
+            swallowed = await self._exit(self._manager, *raised)
+        except BaseException as error:
+            frame.agent.must_stop(error)
+            raise
+        finally:
+            frame.leaving = False
+            self._closed()
+            frame.agent.left_region()
+        frame.agent.raise_if_dead()
+        return swallowed and not frame.agent.dead
+
+
+HELPERS[".cm"] = CellType(ManagedContext)
+HELPERS[".acm"] = CellType(AsyncManagedContext)

@@ -1,0 +1,161 @@
+"""`@playbook`: an ordinary coroutine function outside an agent, a resumable call inside one.
+
+The decorated name is a real function that pickles by id (`module:qualname`). Everything that the engine knows about one
+playbook is a `Playbook`; the rewriting happens here, at decoration, so that refusals come with the import.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import sys
+import types
+from collections.abc import Callable, Coroutine
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import Any, ParamSpec, TypeVar, cast
+
+from playbooks_worker.engine import refusals
+from playbooks_worker.engine.errors import CodeChanged, PlaybookRefused
+from playbooks_worker.engine.place import here
+from playbooks_worker.engine.rewrite import LOWERING, Rewritten, compile_code, rewrite
+from playbooks_worker.engine.source import definition_of, fingerprint
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Playbook:
+    """One playbook: its function as written, its resumable twin, its fingerprint."""
+
+    def __init__(self, function: FunctionType) -> None:
+        self.function = function
+        self.id = f"{function.__module__}:{function.__qualname__}"
+        definition = definition_of(function)
+        refusals.check(definition, function)
+        self.filename = definition.filename
+        self.fingerprint = fingerprint(definition.node)
+        self.lowering = LOWERING
+        self.rewritten: Rewritten = rewrite(definition)
+        self.signature = inspect.signature(function)
+        # (site or minus header, temporary) pairs whose values turned out not to be savable in this process
+        self.unsavable: set[tuple[int, str]] = set()
+        self.fragments: dict[int, str] = {}  # site → its place in the stack as the start of a JSON list
+        self._code: CodeType | None = None
+        self._shared: dict[str, CellType] = {}
+        self.bind: Callable[..., tuple[Any, ...]] = _binder(function, self.rewritten.names.parameters)
+
+    @property
+    def code(self) -> CodeType:
+        """The emitted code, compiled at the first call."""
+        if self._code is None:
+            self._code = compile_code(self.rewritten, self.filename, self.function.__qualname__)
+        return self._code
+
+    def activation(self, frame: Any, cells: dict[str, CellType], helpers: dict[str, CellType]) -> Callable[[], Any]:
+        """The emitted function with the cells of one activation."""
+        code = self.code
+        closure = []
+        for name in code.co_freevars:
+            cell = cells.get(name) or helpers.get(name)
+            if cell is None:
+                cell = CellType(frame) if name == ".f" else self._own_cell(name)
+            closure.append(cell)
+        return FunctionType(code, self.function.__globals__, self.function.__name__, None, tuple(closure))
+
+    def _own_cell(self, name: str) -> CellType:
+        """`__class__` of a method: the cell that the class statement filled."""
+        index = self.function.__code__.co_freevars.index(name)
+        closure = self.function.__closure__
+        assert closure is not None
+        return closure[index]
+
+
+def playbook(function: Callable[_P, Coroutine[Any, Any, _R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
+    """Make an `async def` a playbook: called inside an agent, it goes on in another process from its last await.
+
+    Outside an agent it is the ordinary coroutine function. Raises `PlaybookRefused`, naming file, line and construct,
+    for what cannot be resumed.
+    """
+    # A classmethod or staticmethod object below @playbook is "another decorator" too.
+    made = Playbook(cast(FunctionType, function))
+
+    @functools.wraps(function)
+    def start(*args: Any, **kwargs: Any) -> Any:
+        place = here.get()
+        if place is None:
+            return function(*args, **kwargs)
+        return place.call(made, made.bind(*args, **kwargs))
+
+    start.__playbook__ = made  # type: ignore[attr-defined]  # how playbook_of finds it
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(start)
+    return cast("Callable[_P, Coroutine[Any, Any, _R]]", start)
+
+
+def playbook_of(function: Callable[..., Any]) -> Playbook | None:
+    """What the engine knows about a decorated function (or a method bound to it); None for any other."""
+    if isinstance(function, types.MethodType):
+        function = function.__func__
+    if isinstance(function, staticmethod | classmethod):
+        function = function.__func__
+    found = getattr(function, "__playbook__", None)
+    return found if isinstance(found, Playbook) else None
+
+
+def playbooks_in(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    """The module-level playbooks that *module* itself defines, by qualified name (methods are not entries)."""
+    found: dict[str, Callable[..., Any]] = {}
+    for name, value in vars(module).items():
+        made = playbook_of(value) if callable(value) else None
+        if made is not None and made.function.__module__ == module.__name__ and made.function.__qualname__ == name:
+            found[name] = value
+    return found
+
+
+def find_playbook(playbook_id: str) -> Playbook:
+    """The playbook of this id in the modules loaded here. Raises `CodeChanged` when there is none."""
+    module, _, qualname = playbook_id.partition(":")
+    value: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        value = None if value is None else inspect.getattr_static(value, part, None)
+    made = None if value is None else playbook_of(value)
+    if made is None:
+        raise CodeChanged(f"playbook {playbook_id} is not in the program any more; deploy a build that has it")
+    return made
+
+
+def _binder(function: FunctionType, parameters: tuple[str, ...]) -> Callable[..., tuple[Any, ...]]:
+    """A function of the same signature that answers its bound arguments: Python itself binds and complains."""
+    code = function.__code__
+    count, keyword_only = code.co_argcount, code.co_kwonlyargcount
+    flags = code.co_flags
+    positional, rest = parameters[:count], list(parameters[count:])
+    vararg = rest.pop(0) if flags & inspect.CO_VARARGS else None
+    kwonly, rest = rest[:keyword_only], rest[keyword_only:]
+    kwarg = rest.pop(0) if flags & inspect.CO_VARKEYWORDS else None
+    split = code.co_posonlyargcount
+    node = ast.parse("def f(): return ()").body[0]
+    assert isinstance(node, ast.FunctionDef)
+    node.args = ast.arguments(
+        posonlyargs=[ast.arg(name) for name in positional[:split]],
+        args=[ast.arg(name) for name in positional[split:]],
+        vararg=None if vararg is None else ast.arg(vararg),
+        kwonlyargs=[ast.arg(name) for name in kwonly],
+        kw_defaults=[None for _ in kwonly],
+        kwarg=None if kwarg is None else ast.arg(kwarg),
+        defaults=[],
+    )
+    values: list[ast.expr] = [ast.Name(name, ast.Load()) for name in parameters]
+    node.body = [ast.Return(ast.Tuple(values, ast.Load()))]
+    module = ast.fix_missing_locations(ast.Module([node], []))
+    compiled = compile(module, code.co_filename, "exec")
+    inner = next(constant for constant in compiled.co_consts if isinstance(constant, CodeType))
+    inner = inner.replace(co_name=code.co_name, co_qualname=code.co_qualname)
+    binder = FunctionType(inner, function.__globals__, code.co_name, function.__defaults__)
+    binder.__kwdefaults__ = function.__kwdefaults__
+    binder.__qualname__ = function.__qualname__
+    return binder
+
+
+__all__ = ["Playbook", "PlaybookRefused", "find_playbook", "playbook", "playbook_of", "playbooks_in"]

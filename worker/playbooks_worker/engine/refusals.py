@@ -1,0 +1,77 @@
+"""Concurrency that a resume could not bring back, refused at decoration by what the program calls (DESIGN 3.3).
+
+`asyncio.gather` is the one way to run branches here; ordinary coroutines between playbooks may use what they like.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+from types import FunctionType
+from typing import Any
+
+from playbooks_worker.engine.source import Definition
+
+_ADVICE = "await playbooks directly or through asyncio.gather, or move this into an ordinary coroutine"
+_REFUSED: dict[int, str] = {
+    id(getattr(asyncio, name)): f"asyncio.{name}"
+    for name in (
+        "TaskGroup",
+        "as_completed",
+        "create_task",
+        "ensure_future",
+        "run",
+        "run_coroutine_threadsafe",
+        "shield",
+        "timeout",
+        "timeout_at",
+        "wait",
+        "wait_for",
+    )
+}
+_MISSING = object()
+
+
+def check(definition: Definition, function: FunctionType) -> None:
+    """Raise `PlaybookRefused` for the first construct of *function* that cannot be resumed."""
+    if inspect.isasyncgenfunction(function):
+        raise definition.refuse(
+            definition.node, f"asynchronous generator {function.__qualname__}", "return a list, or await each item"
+        )
+    decorators = definition.node.decorator_list
+    own = [index for index, decorator in enumerate(decorators) if _resolves_to_playbook(decorator, function)]
+    if own and own[-1] != len(decorators) - 1:
+        below = decorators[own[-1] + 1]
+        raise definition.refuse(
+            below, f"@playbook on top of @{ast.unparse(below)}", "put @playbook directly above `async def`"
+        )
+    for statement in definition.node.body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name | ast.Attribute):
+                value = _resolve(node, function)
+                name = _REFUSED.get(id(value))
+                if name is not None:
+                    raise definition.refuse(node, f"{name} in a playbook", _ADVICE)
+                if isinstance(node, ast.Attribute) and node.attr == "create_task":
+                    raise definition.refuse(node, f"{ast.unparse(node)} in a playbook", _ADVICE)
+
+
+def _resolves_to_playbook(node: ast.expr, function: FunctionType) -> bool:
+    value = _resolve(node, function)
+    return getattr(value, "__name__", "") == "playbook" and getattr(value, "__module__", "").startswith(
+        "playbooks_worker."
+    )
+
+
+def _resolve(node: ast.AST, function: FunctionType) -> Any:
+    """The object that a global name or a module's attribute stands for at decoration, if that can be seen."""
+    if isinstance(node, ast.Name):
+        if node.id in function.__code__.co_varnames:
+            return _MISSING
+        return function.__globals__.get(node.id, _MISSING)
+    if isinstance(node, ast.Attribute):
+        base = _resolve(node.value, function)
+        if inspect.ismodule(base):
+            return vars(base).get(node.attr, _MISSING)
+    return _MISSING

@@ -1,0 +1,189 @@
+"""An agent's calls and frames from a checkpoint's payload, loaded piece by piece while its headers are entered again.
+
+The counterpart of capture.py. Everything that can be refused is refused by `open_payload`, before anything of the program
+is loaded or run.
+"""
+
+from __future__ import annotations
+
+import gc
+from types import CellType
+from typing import TYPE_CHECKING, Any
+
+from playbooks_worker.engine.capture import FORMAT
+from playbooks_worker.engine.errors import CodeChanged, ResumeMismatch
+from playbooks_worker.engine.frames import MADE_AGAIN, Call, Frame
+from playbooks_worker.engine.playbooks import find_playbook
+from playbooks_worker.engine.rewrite import LOWERING
+from playbooks_worker.engine.snapshot import Reader, Target, load_index
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.agent import Agent
+
+
+def open_payload(agent: Agent, payload: bytes) -> Loader:
+    """Read the index and make the frames. Raises `CodeChanged` or `ResumeMismatch`, one actionable line each."""
+    size = int.from_bytes(payload[:4], "big")
+    view = memoryview(payload)
+    index = load_index(view[4 : 4 + size])
+    if index[0] != FORMAT or index[1] > LOWERING:
+        raise ResumeMismatch(
+            f"agent {agent.id}: its checkpoint was written by a newer engine (format {index[0]}, lowering {index[1]}); "
+            "run it with that version or a later one"
+        )
+    return Loader(agent, index, view[4 + size :])
+
+
+class Loader:
+    """Loads segments in order, as far as somebody needs."""
+
+    def __init__(self, agent: Agent, index: tuple[Any, ...], body: memoryview) -> None:
+        _, _, self.next_call, self.root, segments, metas, again, adrift, others = index
+        self.agent = agent
+        self.adrift: tuple[int, ...] = adrift
+        self.running: list[int] = []
+        self.calls: dict[int, Call] = {}
+        self.referenced: set[int] = set()
+        self.entered: dict[tuple[int, int], tuple[Any, ...]] = {}
+        self._pending: dict[tuple[int, int, int], Target] = {}
+        self._segments: list[tuple[str, int, int]] = list(reversed(segments))
+        self._reader = Reader(body, self._call, self._target)
+        self._described: set[int] = set()
+        for meta in metas:
+            self._frame(*meta, again)
+        for number, playbook_id in others:
+            self.calls[number] = Call(agent, number, find_playbook(playbook_id), ())
+
+    def _frame(
+        self,
+        number: int,
+        playbook_id: str,
+        fingerprint: str,
+        lowering: int,
+        site: int,
+        turn: int,
+        completed: bool,
+        depth: int,
+        again: dict[int, list[str]],
+    ) -> None:
+        made = find_playbook(playbook_id)
+        if made.fingerprint != fingerprint or made.lowering != lowering:
+            raise CodeChanged(
+                f"agent {self.agent.id}: playbook {playbook_id} was edited since its checkpoint "
+                f"(fingerprint {fingerprint} then, {made.fingerprint} now); deploy the build that it was started with"
+            )
+        call = self.calls[number] = Call(self.agent, number, made, ())
+        frame = call.frame = Frame(self.agent, call, depth)
+        frame.pc = frame.site = site
+        frame.turn = turn
+        frame.spot = made.rewritten.sites[site - 1].spot
+        frame.saved = dict.fromkeys(again.get(number, ()), MADE_AGAIN)
+        self.agent.running[number] = call
+        self.running.append(number)
+
+    # --- asked by frames -------------------------------------------------------------------------------------------
+    def value(self, frame: Frame, name: str) -> Any:
+        """A kept value on the way to the site, by name."""
+        assert frame.saved is not None
+        while name not in frame.saved:
+            self._next()
+        return frame.saved[name]
+
+    def locals(self, frame: Frame) -> dict[str, Any]:
+        """All that was saved of *frame*."""
+        while frame.call_.id not in self._described:
+            self._next()
+        if not self._headers_left():
+            self.rest()
+        assert frame.saved is not None
+        return frame.saved
+
+    def everything(self, frame: Frame) -> dict[str, Any]:
+        """What was saved of a frame that has not been entered again."""
+        return dict(self.locals(frame))
+
+    def rest(self) -> None:
+        while self._segments:
+            self._next()
+
+    def fresh(self, frame: Frame, number: int, targets: tuple[Any, ...]) -> None:
+        """A header has been entered again: from now on its targets are these objects."""
+        call = frame.call_.id
+        self.entered[call, number] = targets
+        for index, target in enumerate(targets):
+            placeholder = self._pending.pop((call, number, index), None)
+            if placeholder is not None and target is not None:
+                _replace(placeholder, target)
+
+    # --- loading ---------------------------------------------------------------------------------------------------
+    def _headers_left(self) -> bool:
+        return any(kind == "header" for kind, _, _ in self._segments)
+
+    def _next(self) -> None:
+        if not self._segments:
+            raise ResumeMismatch(f"agent {self.agent.id}: its checkpoint misses a value that the program needs")
+        kind, number, _ = self._segments.pop()
+        loaded = self._reader.load()
+        if kind == "header":
+            frame = self.calls[number].frame
+            if frame is not None and frame.saved is not None:
+                frame.saved.update(loaded)
+        elif kind == "frames":
+            for entry in loaded:
+                self._describe(*entry)
+        else:
+            for call_number, arguments, outcome, given in loaded:
+                call = self.calls[call_number]
+                call.arguments, call.outcome, call.given = arguments, outcome, given
+
+    def _describe(
+        self, number: int, kept: dict[str, Any], cells: Any, outcome: Any, rows: Any, outcomes: Any, given: Any
+    ) -> None:
+        self._described.add(number)
+        call = self.calls[number]
+        call.given = given
+        frame = call.frame
+        assert frame is not None and frame.saved is not None
+        frame.saved.update(kept)
+        frame.cells = _cells_for(frame, cells or {})
+        frame.outcome = outcome
+        for path, playbook_id, place, made in rows:
+            frame.below.expected[path, playbook_id, place] = self.calls[made]
+        frame.below.finished.update(outcomes)
+
+    def _call(self, number: int) -> Call:
+        self.referenced.add(number)
+        return self.calls[number]
+
+    def _target(self, call: int, header: int, index: int) -> Any:
+        targets = self.entered.get((call, header))
+        if targets is not None:
+            return targets[index] if index < len(targets) and targets[index] is not None else None
+        key = (call, header, index)
+        return self._pending.setdefault(key, Target(*key))
+
+
+def _cells_for(frame: Frame, cells: dict[str, Any]) -> dict[str, Any]:
+    """The cells of an activation; every Python version finds the same names in the source."""
+    return {name: cells.get(name) or CellType() for name in frame.playbook.rewritten.names.cells}
+
+
+def _replace(placeholder: Target, value: Any) -> None:
+    """Put the real object where a reference to it was loaded before its header had been entered (branches that share
+    what one of them opened)."""
+    for holder in gc.get_referrers(placeholder):
+        if isinstance(holder, dict):
+            for key, held in list(holder.items()):
+                if held is placeholder:
+                    holder[key] = value
+        elif isinstance(holder, list):
+            holder[:] = [value if held is placeholder else held for held in holder]
+        elif isinstance(holder, set):
+            holder.discard(placeholder)
+            holder.add(value)
+        elif type(holder).__name__ == "cell":
+            holder.cell_contents = value
+        elif hasattr(holder, "__dict__"):
+            for key, held in list(vars(holder).items()):
+                if held is placeholder:
+                    setattr(holder, key, value)

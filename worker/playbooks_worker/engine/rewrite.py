@@ -1,0 +1,225 @@
+"""One playbook rewritten: the code of its resumable twin and what a checkpoint must know about its sites.
+
+Called once for each playbook, at decoration (so that refusals come there); compiled at its first call. The emitted
+function takes no parameters: arguments, cells and helpers reach it through its closure, so that each activation gets its
+cells from the engine, new or restored (DESIGN 3.2, point 4).
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from playbooks_worker.engine import syntax as s
+from playbooks_worker.engine.build import HeaderDraft, SiteDraft, virtual_of
+from playbooks_worker.engine.liveness import live_temporaries
+from playbooks_worker.engine.names import Mangler, Names, names_of
+from playbooks_worker.engine.source import Definition
+from playbooks_worker.engine.statements import Statements
+
+LOWERING = 1  # the version of this rewriting; a frame carries it, golden checkpoints hold every released one
+
+HELPERS = (".go", ".iter", ".again", ".cm", ".acm", ".set", ".BaseException", ".AssertionError", s.AGAIN, s.UNBOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Temporaries:
+    """Temporaries to save: the *roots* that are read, and for each that can be made again what it is made from.
+
+    ``loads`` are those that may be made again whenever their value cannot be saved; the others only when it is an
+    awaitable (``anything`` lifts that rule: nothing of a header or of an await in flight has completed)."""
+
+    roots: tuple[str, ...]
+    deps: dict[str, tuple[str, ...]]
+    loads: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A hoisted await. ``path`` names what encloses it, outermost first: iterators and handled exceptions by name,
+    open headers by number. ``entering`` is the number of the header whose ``__aenter__`` it is."""
+
+    number: int
+    line: int
+    statement: str
+    path: tuple[str | int, ...]
+    spot: int
+    value: str
+    entering: int | None
+    completed: Temporaries
+    in_flight: Temporaries
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    number: int
+    line: int
+    temporaries: Temporaries
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """``restored`` is the order in which `Frame.restored` answers, ``saved`` the names of it that are always saved;
+    ``tree`` is the module that `compile_code` compiles."""
+
+    names: Names
+    sites: tuple[Site, ...]
+    headers: tuple[Header, ...]
+    restored: tuple[str, ...]
+    saved: tuple[str, ...]
+    tree: ast.Module
+
+
+def rewrite(definition: Definition) -> Rewritten:
+    """Rewrite one playbook. Raises `PlaybookRefused` for what cannot be resumed."""
+    node = copy.deepcopy(definition.node)
+    if definition.cls is not None:
+        Mangler(definition.cls).generic_visit(node)
+    names = names_of(node)
+    _explicit_super(node)
+    for statement in node.body:
+        s.mark_sites(statement)
+    b = Statements(definition, names)
+    body, _ = b.block(_without_docstring(node.body))
+    restored = (*names.plain, *b.hidden, *(f".t{n}" for n in range(1, b.temps + 1)))
+    function = _function(node, names, body)
+    _Spots(names, restored).visit(function)
+    tree = _factory(function, names)
+    live = live_temporaries(function)
+    sites = tuple(_site(draft, live.get(draft.number, ()), b.headers) for draft in b.sites)
+    headers = tuple(Header(h.number, h.line, _header_temporaries(h)) for h in b.headers)
+    return Rewritten(names, sites, headers, restored, (*names.plain, *b.hidden), tree)
+
+
+def compile_code(rewritten: Rewritten, filename: str, qualname: str) -> CodeType:
+    """The emitted coroutine function's code, named as the user's own."""
+    module = compile(rewritten.tree, filename, "exec", dont_inherit=True)
+    factory = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
+    code = next(constant for constant in factory.co_consts if isinstance(constant, CodeType))
+    return _requalified(code, code.co_qualname, qualname)
+
+
+def _requalified(code: CodeType, old: str, new: str) -> CodeType:
+    constants = tuple(_requalified(c, old, new) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_consts=constants, co_qualname=new + code.co_qualname.removeprefix(old))
+
+
+def _function(node: ast.AsyncFunctionDef, names: Names, body: list[ast.stmt]) -> ast.AsyncFunctionDef:
+    top: list[ast.stmt] = []
+    if names.globals_:
+        top.append(ast.Global(list(names.globals_)))
+    top.append(s.assign(s.PC, s.attribute(s.FRAME, "pc")))
+    plain = [name for name in names.parameters if name in names.plain]
+    if plain:
+        target = ast.Tuple([s.store(name) for name in plain], ast.Store())
+        top.append(ast.If(s.running_on(), [ast.Assign([target], s.call(s.attribute(s.FRAME, "arguments")))], []))
+    marker = ast.Pass()
+    marker.restore_spot = 0  # type: ignore[attr-defined]  # _Spots fills it in
+    top.append(marker)
+    function = _template("async def f(): pass")
+    assert isinstance(function, ast.AsyncFunctionDef)
+    function.name = node.name
+    function.body = [*(s.at(statement, node) for statement in top), *body]
+    return s.at(function, node)
+
+
+def _factory(function: ast.AsyncFunctionDef, names: Names) -> ast.Module:
+    factory = _template("def f(): pass")
+    assert isinstance(factory, ast.FunctionDef)
+    factory.args.args = [ast.arg(name) for name in (s.FRAME, *HELPERS, *names.cells, "__class__")]
+    factory.body = [function]
+    factory.name = ".make"
+    return ast.fix_missing_locations(ast.Module([s.at(factory, function)], []))
+
+
+def _template(text: str) -> ast.stmt:
+    """A definition with the fields that this Python version wants."""
+    return ast.parse(text).body[0]
+
+
+class _Spots(ast.NodeTransformer):
+    """Fills in the places where locals are put back, now that all names are known."""
+
+    def __init__(self, names: Names, restored: tuple[str, ...]) -> None:
+        self._names = names
+        self._restored = restored
+
+    def visit_Pass(self, node: ast.Pass) -> ast.AST:
+        spot = getattr(node, "restore_spot", None)
+        if spot is None or not self._restored:
+            return node
+        target = ast.Tuple([s.store(name) for name in self._restored], ast.Store())
+        statements: list[ast.stmt] = [ast.Assign([target], s.call(s.attribute(s.FRAME, "restored")))]
+        for name in self._names.plain:
+            test = ast.Compare(s.load(name), [ast.Is()], [s.load(s.UNBOUND)])
+            statements.append(ast.If(test, [ast.Delete([ast.Name(name, ast.Del())])], []))
+        here = ast.Compare(s.attribute(s.FRAME, "spot"), [ast.Eq()], [s.const(spot)])
+        return s.at(ast.If(ast.BoolOp(ast.And(), [s.load(s.PC), here]), statements, []), node)
+
+
+def _explicit_super(node: ast.AsyncFunctionDef) -> None:
+    """`super()` asks the running function for its first argument; ours has none."""
+    first = next((a.arg for a in (*node.args.posonlyargs, *node.args.args)), None)
+    if first is None:
+        return
+    nested: list[ast.AST] = list(node.body)
+    while nested:
+        child = nested.pop()
+        if isinstance(child, ast.Call) and isinstance(child.func, ast.Name) and child.func.id == "super":
+            if not child.args and not child.keywords:
+                child.args = [s.at(s.load("__class__"), child), s.at(s.load(first), child)]
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            nested.extend(ast.iter_child_nodes(child))
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0]
+    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return body[1:] if documented else body
+
+
+def _reads(expression: ast.AST) -> tuple[str, ...]:
+    return tuple(
+        dict.fromkeys(node.id for node in ast.walk(expression) if isinstance(node, ast.Name) and virtual_of(node))
+    )
+
+
+def _temporaries(roots: Iterable[str], revivable: list[tuple[str, int, ast.expr, bool]]) -> Temporaries:
+    deps = {name: _reads(expression) for name, _, expression, _ in revivable}
+    return Temporaries(tuple(roots), deps, frozenset(name for name, _, _, is_load in revivable if is_load))
+
+
+def _header_temporaries(header: HeaderDraft) -> Temporaries:
+    return _temporaries(_reads(header.manager), header.revivable)
+
+
+def _site(draft: SiteDraft, live: tuple[str, ...], headers: list[HeaderDraft]) -> Site:
+    completed = _temporaries(live, draft.revive)
+    if draft.entering is None:
+        in_flight = _temporaries((*live, draft.value), draft.revive)
+    else:
+        in_flight = _header_temporaries(headers[abs(draft.entering) - 1])
+    return Site(
+        draft.number,
+        getattr(draft.node, "lineno", 0),
+        draft.statement,
+        draft.path,
+        draft.spot,
+        draft.value,
+        draft.entering,
+        completed,
+        in_flight,
+    )
+
+
+def describe(rewritten: Rewritten) -> dict[str, Any]:
+    """Figures for tests and for people: sites, headers and the size of what was emitted."""
+    return {
+        "sites": len(rewritten.sites),
+        "headers": len(rewritten.headers),
+        "emitted": len(ast.unparse(rewritten.tree)),
+    }

@@ -1,0 +1,269 @@
+"""Pickling of an agent's state: the one module that imports pickle.
+
+The C pickler with one memo over several dumps, so that aliasing between frames survives while headers can be entered again
+between the loads. Reducers of our own (DESIGN 3.4) for what pickle cannot save, or would save in a way that another
+process or Python version could not use. Nothing here decides *what* is saved (capture.py) or verifies a signature.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import pathlib
+import pickle
+import sys
+from collections.abc import Callable
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from typing import Any, TypeAlias
+
+from playbooks_worker.engine import tracebacks
+from playbooks_worker.engine.definitions import definition_path, made_again
+from playbooks_worker.engine.frames import Call
+
+PROTOCOL = 5
+_Reduced: TypeAlias = Any  # what a reducer may answer: a tuple, or NotImplemented
+
+
+class Target:
+    """Stands for the object that a header will bring when it has been entered again."""
+
+    __slots__ = ("call", "header", "index")
+
+    def __init__(self, call: int, header: int, index: int) -> None:
+        self.call = call
+        self.header = header
+        self.index = index
+
+
+class Saver(pickle.Pickler):
+    """Saves objects of one checkpoint, one dump after another, under one memo.
+
+    ``targets`` maps ids of objects that open headers hold to `Target`s; ``found`` collects the calls that were met."""
+
+    def __init__(self, targets: dict[int, Target], modules: frozenset[str]) -> None:
+        self.buffer = io.BytesIO()
+        super().__init__(self.buffer, PROTOCOL)
+        self.targets = targets
+        self.modules = modules
+        self.found: dict[int, Call] = {}
+
+    def reducer_override(self, value: Any) -> _Reduced:
+        kind = type(value)
+        if self.targets:
+            target = self.targets.get(id(value))
+            if target is not None:
+                return _target, (target.call, target.header, target.index)
+        try:
+            reducer = _REDUCERS[kind]
+        except KeyError:
+            reducer = _REDUCERS[kind] = _reducer_for(kind)
+        return NotImplemented if reducer is None else reducer(self, value)
+
+
+class Reader(pickle.Unpickler):
+    """Loads what a `Saver` dumped, in the same order. *call* and *target* find the agent's own objects."""
+
+    def __init__(
+        self, payload: memoryview | bytes, call: Callable[[int], Call], target: Callable[[int, int, int], Any]
+    ) -> None:
+        super().__init__(io.BytesIO(payload))
+        self._own: dict[str, Callable[..., Any]] = {"_call": call, "_target": target}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == __name__ and name in self._own:
+            return self._own[name]
+        return super().find_class(module, name)
+
+
+def save_index(index: Any) -> bytes:
+    """Plain data (numbers, strings, tuples) that is read before anything else."""
+    return pickle.dumps(index, PROTOCOL)
+
+
+def load_index(stored: memoryview | bytes) -> Any:
+    return pickle.loads(stored)
+
+
+def _call(number: int) -> Call:
+    raise TypeError(f"call {number} can only be loaded into its agent")
+
+
+def _target(call: int, header: int, index: int) -> Any:
+    raise TypeError(f"target {index} of header {header} in call {call} can only be loaded into its agent")
+
+
+# --- reducers ----------------------------------------------------------------------------------------------------------
+
+
+def _reduce_call(saver: Saver, call: Call) -> _Reduced:
+    saver.found[call.id] = call
+    return _call, (call.id,)
+
+
+def _reduce_target(saver: Saver, target: Target) -> _Reduced:
+    return _target, (target.call, target.header, target.index)
+
+
+def _reduce_function(saver: Saver, function: FunctionType) -> _Reduced:
+    holder: Any = sys.modules.get(function.__module__)
+    *path, name = function.__qualname__.split(".")
+    for part in path:
+        holder = getattr(holder, part, None)
+    if holder is not None:
+        if getattr(holder, name, None) is function:
+            return NotImplemented  # by name
+        if isinstance(holder, type):
+            mangled = f"_{holder.__name__.lstrip('_')}{name}"
+            if vars(holder).get(mangled) is function:
+                return getattr, (holder, mangled)
+    found = definition_path(function)
+    if found is None:
+        raise pickle.PicklingError(f"cannot save function {function.__qualname__}: its source is not known")
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    state = (function.__defaults__, function.__kwdefaults__, function.__dict__ or None)
+    return made_again, (*found, cells), state, None, None, _fill_function
+
+
+def _fill_function(function: FunctionType, state: tuple[Any, Any, Any]) -> None:
+    function.__defaults__, function.__kwdefaults__, attributes = state
+    if attributes:
+        function.__dict__.update(attributes)
+
+
+def _reduce_cell(saver: Saver, cell: CellType) -> _Reduced:
+    try:
+        state: tuple[Any, ...] = (cell.cell_contents,)
+    except ValueError:
+        state = ()
+    return CellType, (), state, None, None, _fill_cell
+
+
+def _fill_cell(cell: CellType, state: tuple[Any, ...]) -> None:
+    if state:
+        cell.cell_contents = state[0]
+
+
+def _reduce_method(saver: Saver, method: MethodType) -> _Reduced:
+    return MethodType, (method.__func__, method.__self__)
+
+
+def _reduce_module(saver: Saver, module: ModuleType) -> _Reduced:
+    return _module, (module.__name__,)
+
+
+def _module(name: str) -> ModuleType:
+    __import__(name)
+    return sys.modules[name]
+
+
+def _reduce_path(saver: Saver, path: pathlib.PurePath) -> _Reduced:
+    return _path, (type(path).__name__, str(path))
+
+
+def _path(kind: str, text: str) -> pathlib.PurePath:
+    made: pathlib.PurePath = getattr(pathlib, kind)(text)
+    return made
+
+
+_VIEWS = {type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items"}
+
+
+def _reduce_view(saver: Saver, view: Any) -> _Reduced:
+    # `view.mapping` is a read-only proxy: the collector knows the dict itself
+    mapping = next(found for found in gc.get_referents(view) if isinstance(found, dict))
+    return _view, (mapping, _VIEWS[type(view)])
+
+
+def _view(mapping: dict[Any, Any], kind: str) -> Any:
+    return getattr(mapping, kind)()
+
+
+def _reduce_exception(saver: Saver, error: BaseException) -> _Reduced:
+    attributes = {name: value for name, value in vars(error).items() if name != tracebacks.SAVED}
+    text = tracebacks.readable(error) if error.__traceback__ is not None else vars(error).get(tracebacks.SAVED, "")
+    own = {name: value for name in _members(type(error)) if (value := getattr(error, name, None)) is not None}
+    state = (attributes, own, error.__cause__, error.__context__, error.__suppress_context__, text)
+    return _exception, (type(error), error.args), state, None, None, _fill_exception
+
+
+def _exception(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """Made by the built-in base's constructor, never by the program's own `__init__`."""
+    base = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    made: BaseException = base.__new__(kind, *args)
+    made.args = args
+    return made
+
+
+def _fill_exception(error: BaseException, state: tuple[Any, ...]) -> None:
+    attributes, own, cause, context, suppress, text = state
+    error.__dict__.update(attributes)
+    for name, value in own.items():
+        try:
+            setattr(error, name, value)
+        except (AttributeError, TypeError):
+            continue  # read-only, and set by the constructor
+    error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
+    if text:
+        error.__dict__[tracebacks.SAVED] = text
+
+
+_COMMON = frozenset(vars(BaseException)) | {"obj"}
+
+
+def _members(kind: type[BaseException]) -> list[str]:
+    """Names of the data that built-in exceptions keep outside their dict (errno, name, value, …)."""
+    found: list[str] = []
+    for base in kind.__mro__:
+        if base.__module__ == "builtins" and base is not object:
+            for name, value in vars(base).items():
+                if name not in _COMMON and type(value).__name__ in ("member_descriptor", "getset_descriptor"):
+                    found.append(name)
+    return found
+
+
+def _reduce_instance(saver: Saver, value: Any) -> _Reduced:
+    """An object of no special kind: by name when it is a module-level singleton of the program."""
+    for module in saver.modules:
+        name = _singletons(module).get(id(value))
+        if name is not None and vars(sys.modules[module]).get(name) is value:
+            return _singleton, (module, name)
+    return NotImplemented
+
+
+def _singleton(module: str, name: str) -> Any:
+    return getattr(_module(module), name)
+
+
+_singleton_names: dict[str, tuple[int, dict[int, str]]] = {}
+
+
+def _singletons(module: str) -> dict[int, str]:
+    namespace = vars(sys.modules[module])
+    known = _singleton_names.get(module)
+    if known is None or known[0] != len(namespace):
+        names = {id(value): name for name, value in namespace.items() if type(value) not in _BY_VALUE}
+        known = _singleton_names[module] = (len(namespace), names)
+    return known[1]
+
+
+_BY_VALUE = frozenset({int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, bool, type(None)})
+_REDUCERS: dict[type, Callable[[Saver, Any], _Reduced] | None] = {
+    Call: _reduce_call,
+    Target: _reduce_target,
+    FunctionType: _reduce_function,
+    MethodType: _reduce_method,
+    CellType: _reduce_cell,
+    ModuleType: _reduce_module,
+    type: None,
+    **dict.fromkeys(_VIEWS, _reduce_view),
+}
+
+
+def _reducer_for(kind: type) -> Callable[[Saver, Any], _Reduced] | None:
+    if issubclass(kind, BaseException):
+        return _reduce_exception
+    if issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib"):
+        return _reduce_path
+    if issubclass(kind, type) or kind in _BY_VALUE or kind is BuiltinFunctionType:
+        return None
+    return _reduce_instance

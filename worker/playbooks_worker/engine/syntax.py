@@ -1,0 +1,87 @@
+"""Small words for building syntax trees, and the question that decides everything: does a node hold an await?
+
+Names that begin with a dot are ours: no program can spell them. Used by the rewriter only.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TypeVar
+
+PC = ".pc"  # the site to re-enter, 0 when running on
+FRAME = ".f"  # the activation's record (frames.Frame)
+AGAIN = ".R"  # a temporary that was not saved and must be evaluated again
+UNBOUND = ".U"  # a local that was not bound
+
+_Node = TypeVar("_Node", bound=ast.AST)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def mark_sites(node: ast.AST) -> bool:
+    """Note on every node below *node* whether it holds a site of this function (`holds_site` reads it)."""
+    if isinstance(node, _FUNCTIONS):
+        found = _any(node.args)
+        if not isinstance(node, ast.Lambda):
+            found = any([mark_sites(decorator) for decorator in node.decorator_list]) or found
+    elif isinstance(node, ast.ClassDef):
+        found = any([mark_sites(child) for child in (*node.decorator_list, *node.bases, *node.keywords)])
+    else:
+        found = _any(node)
+        if isinstance(node, ast.Await | ast.AsyncWith | ast.AsyncFor):
+            found = True
+        elif isinstance(node, ast.comprehension) and node.is_async:
+            found = True
+    node.holds_site = found  # type: ignore[attr-defined]  # our own note on the tree
+    return found
+
+
+def _any(node: ast.AST) -> bool:
+    return any([mark_sites(child) for child in ast.iter_child_nodes(node)])
+
+
+def holds_site(node: ast.AST | None) -> bool:
+    return bool(getattr(node, "holds_site", False))
+
+
+def load(name: str) -> ast.Name:
+    return ast.Name(name, ast.Load())
+
+
+def store(name: str) -> ast.Name:
+    return ast.Name(name, ast.Store())
+
+
+def assign(name: str, value: ast.expr) -> ast.Assign:
+    return ast.Assign([store(name)], value)
+
+
+def attribute(base: str, *path: str) -> ast.expr:
+    value: ast.expr = load(base)
+    for part in path:
+        value = ast.Attribute(value, part, ast.Load())
+    return value
+
+
+def call(function: ast.expr | str, *args: ast.expr) -> ast.Call:
+    return ast.Call(load(function) if isinstance(function, str) else function, list(args), [])
+
+
+def const(value: object) -> ast.Constant:
+    return ast.Constant(value)  # type: ignore[arg-type]  # ints and strings only
+
+
+def running_on() -> ast.expr:
+    return ast.UnaryOp(ast.Not(), load(PC))
+
+
+def pc_at_most(site: int) -> ast.expr:
+    return ast.Compare(load(PC), [ast.LtE()], [const(site)])
+
+
+def pc_between(after: int, last: int) -> ast.expr:
+    return ast.Compare(const(after), [ast.Lt(), ast.LtE()], [load(PC), const(last)])
+
+
+def at(node: _Node, place: ast.AST) -> _Node:
+    """Give *node* the line and column of *place*, so that tracebacks show the user's own source."""
+    return ast.copy_location(node, place)

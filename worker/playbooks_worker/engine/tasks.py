@@ -1,0 +1,78 @@
+"""Tasks made inside an agent: numbered where they are made, so that a resume recognises what runs again.
+
+The factory is installed on the loop once and leaves every task alone that is made outside an agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from typing import Any
+
+from playbooks_worker.engine.frames import Call, Frame
+from playbooks_worker.engine.place import DIRECT, OWN, Below, Branch, Path, here
+
+
+def install(loop: asyncio.AbstractEventLoop) -> None:
+    """Make *loop* tell agents about their tasks. Idempotent."""
+    current = loop.get_task_factory()
+    if getattr(current, "tells_agents", False):
+        return
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        place = options["context"].run(here.get) if options.get("context") is not None else here.get()
+        if place is None:
+            return _make(current, loop, coroutine, options)
+        return _inside(current, loop, coroutine, options, place)
+
+    factory.tells_agents = True  # type: ignore[attr-defined]  # how a second install knows
+    loop.set_task_factory(factory)  # type: ignore[arg-type]  # the protocol's options differ between Python versions
+
+
+def _make(outer: Callable[..., Any] | None, loop: asyncio.AbstractEventLoop, coroutine: Any, options: Any) -> Any:
+    if outer is not None:
+        return outer(loop, coroutine, **options)
+    return asyncio.Task(coroutine, loop=loop, **options)
+
+
+def _inside(outer: Any, loop: asyncio.AbstractEventLoop, coroutine: Any, options: dict[str, Any], place: Any) -> Any:
+    below: Below = place.below
+    agent = below.frame.agent
+    parent: Path = place.path if isinstance(place, Branch) else (DIRECT if place.in_flight else OWN)
+    path = below.next_path(parent)
+    context = options.get("context") or contextvars.copy_context()
+    context.run(here.set, Branch(below, path))
+    options["context"] = context
+    direct = isinstance(place, Frame) and not place.in_flight
+    if direct and not isinstance(coroutine, Call):
+        coroutine = _branch(below, path, coroutine)
+    task = _make(outer, loop, coroutine, options)
+    if direct and not isinstance(coroutine, Call):
+        frame = below.frame.coroutine.cr_frame if below.frame.coroutine is not None else None
+        below.plain[task] = (path, frame.f_lineno if frame is not None else 0)
+    agent.adopt(task, below)
+    return task
+
+
+async def _branch(below: Below, path: Path, coroutine: Any) -> Any:
+    """A plain coroutine that a playbook's own statement runs as a branch: its outcome is part of the checkpoint."""
+    agent = below.frame.agent
+    finished = below.finished.pop(path, None)
+    if finished is not None:
+        coroutine.close()
+        await agent.passed_barrier()
+        below.outcomes[path] = finished
+    else:
+        try:
+            below_outcome = (True, await coroutine)
+        except BaseException as error:
+            if agent.must_stop(error) or isinstance(error, asyncio.CancelledError):
+                raise
+            below_outcome = (False, error)
+        below.outcomes[path] = below_outcome
+        await agent.committed()
+    done, value = below.outcomes[path]
+    if done:
+        return value
+    raise value
