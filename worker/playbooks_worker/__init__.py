@@ -1,8 +1,23 @@
 """Playbooks Enterprise: durable, distributed execution for agents written in async Python.
 
-What a program imports. Everything else of this package is reached through the commands.
+What a program imports. Everything else of this package is reached through the commands; they must answer at once, so the
+engine is imported when one of its names is first asked for.
 """
 
-from playbooks_worker.engine import PlaybookRefused, playbook
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine import PlaybookRefused, playbook
 
 __all__ = ["PlaybookRefused", "playbook"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from playbooks_worker import engine
+
+    value = globals()[name] = getattr(engine, name)
+    return value
