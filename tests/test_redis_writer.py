@@ -96,7 +96,7 @@ class Switch:
         self._event.clear()
 
 
-# --- lost replies ------------------------------------------------------------------------------------------------------
+# --- lost replies ----------------------------------------------------------------------------------------------------
 
 
 def test_a_save_whose_reply_was_lost_is_one_checkpoint_and_saved(redis_url: str, shared_redis: RedisServer) -> None:
@@ -186,7 +186,7 @@ def test_an_outage_is_told_once_and_its_end_too(redis_url: str, shared_redis: Re
     asyncio.run(main())
 
 
-# --- the end of the history on a new connection --------------------------------------------------------------------------
+# --- the end of the history on a new connection ----------------------------------------------------------------------
 
 
 def test_an_owner_whose_last_checkpoint_the_server_lost_is_lost(redis_url: str, shared_redis: RedisServer) -> None:
@@ -218,7 +218,7 @@ def test_a_server_that_lost_everything_loses_the_agent() -> None:
     asyncio.run(main())
 
 
-# --- servers that die, are demoted, fall silent --------------------------------------------------------------------------
+# --- servers that die, are demoted, fall silent ----------------------------------------------------------------------
 
 
 def test_a_save_goes_on_when_its_killed_server_is_back() -> None:
@@ -282,7 +282,7 @@ def test_a_silent_server_is_given_up_and_asked_again() -> None:
     asyncio.run(main())
 
 
-# --- a full server -------------------------------------------------------------------------------------------------------
+# --- a full server ---------------------------------------------------------------------------------------------------
 
 
 def test_a_save_waits_for_room_and_transitions_run_without_it() -> None:
@@ -325,7 +325,7 @@ async def create_and_hand_over(home: RedisHome) -> None:
     assert await home.coordination.bury(dead, 1)
 
 
-# --- the gate ------------------------------------------------------------------------------------------------------------
+# --- the gate --------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_written_while_the_gate_is_closed(redis_url: str) -> None:
@@ -379,7 +379,7 @@ def test_a_save_that_was_cancelled_at_the_gate_is_never_sent(redis_url: str) -> 
     asyncio.run(main())
 
 
-# --- fence and trimming ----------------------------------------------------------------------------------------------------
+# --- fence and trimming ----------------------------------------------------------------------------------------------
 
 
 def test_trimming_never_moves_the_fence_back(redis_url: str) -> None:
