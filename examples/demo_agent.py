@@ -74,11 +74,13 @@ class Follower:
         assert found is not None
         return found
 
-    async def reaches(self, number: int) -> Seen:
+    async def reaches(self, number: int) -> None:
+        """Until the agent has written checkpoint *number*, or its last one."""
         async with self.changed:
-            await self.changed.wait_for(lambda: self.newest is not None and self.newest.id.seq >= number)
-        assert self.newest is not None
-        return self.newest
+            await self.changed.wait_for(lambda: self._has_reached(number))
+
+    def _has_reached(self, number: int) -> bool:
+        return self.newest is not None and (self.newest.id.seq >= number or self.newest.header.kind != "step")
 
     def _after(self, fence: int) -> Seen | None:
         return next((seen for seen in self.seen if seen.id.fence > fence), None)

@@ -29,9 +29,13 @@ class Screen:
 
     def event(self, text: str, *more: str, style: str = "") -> None:
         """One thing that happened, with details on lines of their own."""
-        self.console.print(Text(f"{time.monotonic() - self._began:5.1f} s  ").append(text, style=style))
+        row = Table.grid(padding=(0, 2, 0, 0))
+        row.add_column(no_wrap=True)
+        row.add_column(overflow="fold")
+        row.add_row(f"{time.monotonic() - self._began:5.1f} s", Text(text, style=style))
         for line in more:
-            self.console.print(Text(f"         {line}", style="dim"))
+            row.add_row("", Text(line, style="dim"))
+        self.console.print(row)
 
     def heading(self, text: str) -> None:
         self.console.print()

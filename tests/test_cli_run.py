@@ -315,6 +315,16 @@ def test_a_running_agent_is_not_run_twice(desk):
         process.communicate()
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A desk whose agent a1 has completed; nobody changes it."""
+    desk = Desk(tmp_path_factory.mktemp("finished"))
+    desk.gate.touch()
+    (desk.path / "other.py").write_text(PROGRAM)
+    desk.run("run", "tea.py", "--args", desk.args, "--agent-id", "a1")
+    return desk
+
+
 @pytest.mark.parametrize(
     "words, said",
     [
@@ -328,11 +338,8 @@ def test_a_running_agent_is_not_run_twice(desk):
         (["show", "nobody", "--storage-path", ".checkpoints"], "nobody"),
     ],
 )
-def test_what_cannot_be_meant_exits_2_in_one_line(desk, words, said):
-    desk.gate.touch()
-    (desk.path / "other.py").write_text(PROGRAM)
-    desk.run("run", "tea.py", "--args", desk.args, "--agent-id", "a1")
-    done = desk.run(*[desk.args if word == "ARGS" else word for word in words])
+def test_what_cannot_be_meant_exits_2_in_one_line(finished, words, said):
+    done = finished.run(*[finished.args if word == "ARGS" else word for word in words])
     assert done.returncode == 2, done.stderr
     error = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(error) == 1 and said in error[0]

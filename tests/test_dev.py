@@ -17,7 +17,7 @@ from playbooks_worker.cli import dev_server
 from playbooks_worker.cli.dev_logs import Logs
 from playbooks_worker.cli.output import CommandError
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DEADLINE_S = 60.0
