@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from playbooks_worker.engine import capture, matching, restore, tasks, tracebacks
 from playbooks_worker.engine.errors import AgentLost, AgentStopped, CodeChanged, DetachedTask, ResumeMismatch
-from playbooks_worker.engine.frames import Call, Frame, drive
+from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.place import OWN, Below, Path
 from playbooks_worker.engine.playbooks import Playbook, playbook_of
 from playbooks_worker.engine.rewrite import LOWERING
@@ -105,7 +105,8 @@ class Agent:
         self._unreached: set[int] = set()
         self.root_id = 0
         self.detached: DetachedTask | None = None
-        self.siblings: set[asyncio.Task[Any]] = set()  # plain branches that outlive their gather hold checkpoints back
+        # plain branches that outlive their gather hold checkpoints back
+        self.siblings: dict[asyncio.Task[Any], tuple[Below, Path]] = {}
         self._progress = 0
 
     # --- the seam --------------------------------------------------------------------------------------------------
@@ -175,15 +176,20 @@ class Agent:
         except asyncio.CancelledError:
             await self.stop("cancelled from outside")
             raise
-        finally:
+        except GeneratorExit:
+            self.die("the process ends")
+            raise
+        except BaseException:
             await self._end_tasks()
+            raise
+        await self._end_tasks()
         return outcome
 
     async def _lead(self, root: Call) -> Outcome:
         """Run the entry call to its end and write the end."""
         final: Outcome
         try:
-            value = await drive(root)
+            value = await root
             if self.dead:
                 return self._stopped()
             final, moment = Completed(value), ("completed", value, None, "")
@@ -212,7 +218,7 @@ class Agent:
     async def _adrift(self, call: Call) -> None:
         """A branch that outlived its gather goes on as it did before the crash."""
         try:
-            await drive(call)
+            await call
         except Exception:  # its gather had ended: nobody waits for it, then or now
             return
 
@@ -269,7 +275,7 @@ class Agent:
 
     def _task_done(self, task: asyncio.Task[Any], below: Below | None) -> None:
         self._tasks.discard(task)
-        self.siblings.discard(task)
+        self.siblings.pop(task, None)
         if below is not None:
             below.plain.pop(task, None)
         if self.dead and not task.cancelled():
@@ -322,6 +328,9 @@ class Agent:
             try:
                 yield from waiter
                 break
+            except GeneratorExit:
+                self.die("the process ends")
+                raise
             except asyncio.CancelledError as cancelled:
                 if self.dead:
                     raise AgentStopped(self.why) from None
@@ -450,10 +459,9 @@ class Agent:
 
     def left_behind(self, frame: Frame) -> None:
         """A site has completed while tasks that its statement made still run."""
-        alive = [task for task in frame.below.plain if not task.done()]
-        if alive:
-            self.detached = self.detached or capture.detached_task(frame)
-            self.siblings.update(alive)
+        self.detached = self.detached or capture.detached_task(frame)
+        below = frame.below
+        self.siblings.update({task: (below, path) for task, (path, _) in below.plain.items() if not task.done()})
 
     def is_adrift(self, call: Call) -> bool:
         """Whether nobody awaits this running call any more: its gather has ended without it."""
@@ -475,7 +483,11 @@ class Agent:
             if self._frozen:
                 waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._thaw_waiters.append(waiter)
-                yield from waiter
+                try:
+                    yield from waiter
+                except GeneratorExit:
+                    self.die("the process ends")
+                    raise
             elif self.owed and not self.restoring:
                 yield from self.commit()
             else:
@@ -486,14 +498,6 @@ class Agent:
             await _run_generator(self.may_start())
 
     # --- resuming --------------------------------------------------------------------------------------------------
-    def loaded(self, frame: Frame, name: str) -> Any:
-        assert self._loader is not None
-        return self._loader.value(frame, name)
-
-    def loaded_locals(self, frame: Frame) -> dict[str, Any]:
-        assert self._loader is not None
-        return self._loader.locals(frame)
-
     def header_entered(self, frame: Frame, number: int, targets: tuple[Any, ...]) -> None:
         assert self._loader is not None
         self._progress += 1
@@ -529,7 +533,11 @@ class Agent:
             assert self._loop is not None
             waiter: asyncio.Future[None] = self._loop.create_future()
             self._barrier_waiters.append(waiter)
-            yield from waiter
+            try:
+                yield from waiter
+            except GeneratorExit:
+                self.die("the process ends")
+                raise
         if self.dead:
             raise AgentStopped(self.why)
 

@@ -42,7 +42,7 @@ def held_back(agent: Agent) -> bool:
             error = detached_task(frame)
             if error is not None:
                 raise error
-    return any(not task.done() for task in agent.siblings)
+    return any(path not in below.outcomes for below, path in agent.siblings.values())
 
 
 def detached_task(frame: Frame) -> DetachedTask | None:
@@ -92,7 +92,13 @@ class _Attempt:
                     if value is not None:
                         self.targets.setdefault(id(value), Target(call.id, number, index))
         self.modules = frozenset(call.playbook.function.__module__ for call in self.running)
-        self.saver = Saver(self.targets, self.modules)
+        self.cells = {
+            id(cell): (call.id, name)
+            for call in self.running
+            if call.frame is not None
+            for name, cell in call.frame.cells.items()
+        }
+        self.saver = Saver(self.targets, self.modules, self.cells)
         self.segments: list[tuple[str, int, int]] = []
         self.again: dict[int, list[str]] = {}
         self.entries: list[Any] = []
@@ -212,7 +218,7 @@ class _Attempt:
             self.saver.found.setdefault(call.id, call)
         outcomes = {**below.finished, **below.outcomes}
         call = frame.call_
-        self.entries.append((call.id, kept, frame.cells or None, frame.outcome, rows, outcomes, call.given))
+        self.entries.append((call.id, kept, _contents(frame), frame.outcome, rows, outcomes, call.given))
 
     # --- other calls ----------------------------------------------------------------------------------------------
     def _others(self) -> tuple[tuple[int, str], ...]:
@@ -255,9 +261,9 @@ class _Attempt:
                         frame.playbook.unsavable.add((place, name))
                         return True
                 raise self._cannot(frame, f"variable {name!r}" if name[0] != "." else "a value", value, problem) from error
-            for name, cell in frame.cells.items():
-                if self._problem(cell) is not None:
-                    raise self._cannot(frame, f"variable {name!r}", cell.cell_contents, error) from error
+            for name, value in _contents(frame).items():
+                if self._problem(value) is not None:
+                    raise self._cannot(frame, f"variable {name!r}", value, error) from error
             if frame.outcome is not None and self._problem(frame.outcome) is not None:
                 raise self._cannot(frame, "the awaited value", frame.outcome[1], error) from error
             for outcome in frame.below.outcomes.values():
@@ -274,7 +280,7 @@ class _Attempt:
 
     def _problem(self, value: Any) -> Exception | None:
         try:
-            Saver(self.targets, self.modules).dump(value)
+            Saver(self.targets, self.modules, self.cells).dump(value)
         except Exception as problem:
             return problem
         return None
@@ -285,6 +291,17 @@ class _Attempt:
             f"agent {self.agent.id}: cannot save {what} ({_kind(value)}) of playbook {frame.playbook.id} at "
             f"{frame.playbook.filename}:{site.line} `{site.statement}`: {_advice(value, problem)}"
         )
+
+
+def _contents(frame: Frame) -> dict[str, Any]:
+    """The values of the frame's bound cells."""
+    found: dict[str, Any] = {}
+    for name, cell in frame.cells.items():
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:
+            continue  # not bound
+    return found
 
 
 def _kind(value: Any) -> str:

@@ -48,6 +48,8 @@ class Expressions(Builder):
                 return node
             if node.id in self.plain_names and node.id not in self.walrus:
                 return node  # no other code can rebind a plain local during this statement
+        if isinstance(node, _Mapping):
+            return self.keep(node.copied(), load=False)
         if isinstance(node, ast.Starred):
             return ast.Starred(self.keep(ast.List([node], ast.Load()), load=False), ast.Load())
         return self.keep(self.flatten(node), load=isinstance(node, _LOADS))
@@ -140,11 +142,12 @@ class Expressions(Builder):
         revivable, self.revivable, self.in_header = self.revivable, [], True
         manager = self.flatten(expression) if isinstance(expression, ast.Call) else self.hold(expression)
         mine, self.revivable, self.in_header = self.revivable, revivable, False
+        number = len(self.headers) + 1
         fetched: list[ast.stmt] = [
-            s.assign(name, s.call(s.attribute(s.FRAME, "kept"), s.const(name))) for name, *_ in mine
+            s.assign(name, s.call(s.attribute(s.FRAME, "of_header"), s.const(number), s.const(name)))
+            for name, *_ in mine
         ]
-        line = getattr(node, "lineno", 0)
-        header = HeaderDraft(len(self.headers) + 1, manager, fetched, mine, tuple(self.path), line)
+        header = HeaderDraft(number, manager, fetched, mine, tuple(self.path), getattr(node, "lineno", 0))
         self.headers.append(header)
         return header
 
@@ -188,7 +191,7 @@ class Expressions(Builder):
         source = ast.IfExp(s.running_on(), s.load(iterator), entered)
         self.sited(
             [
-                ast.If(s.running_on(), [started], [found]),
+                ast.If(s.running_on(), [started], [ast.If(s.pc_at_most(last), [found], [])]),
                 ast.For(s.store(item), source, inside, after, lineno=getattr(self.place, "lineno", 1)),
             ]
         )
@@ -202,12 +205,9 @@ def _await(b: Expressions, node: ast.Await) -> ast.expr:
 
 
 def _call(b: Expressions, node: ast.Call) -> ast.expr:
-    spread = [word.value if word.arg else ast.Dict([None], [word.value]) for word in node.keywords]
-    for word, value in zip(node.keywords, spread, strict=True):
-        if not word.arg:
-            _inherit(value, word.value)
+    spread = [word.value if word.arg else _Mapping(word.value) for word in node.keywords]
     func, *rest = b.sequence([node.func, *node.args, *spread])
-    args, values = rest[: len(node.args)], rest[len(node.args) :]
+    args, values = rest[: len(node.args)], [_spread(value) for value in rest[len(node.args) :]]
     words = [ast.keyword(word.arg, value) for word, value in zip(node.keywords, values, strict=True)]
     return s.at(ast.Call(func, args, words), node)
 
@@ -237,7 +237,7 @@ def _dict(b: Expressions, node: ast.Dict) -> ast.expr:
     parts: list[ast.expr] = []
     for key, value in zip(node.keys, node.values, strict=True):
         if key is None:
-            parts.append(_inherit(ast.Dict([None], [value]), value))
+            parts.append(_Mapping(value))
         else:
             parts += [key, value]
     lowered = iter(b.sequence(parts))
@@ -245,7 +245,7 @@ def _dict(b: Expressions, node: ast.Dict) -> ast.expr:
     values: list[ast.expr] = []
     for key in node.keys:
         keys.append(None if key is None else next(lowered))
-        values.append(next(lowered))
+        values.append(_spread(next(lowered)))
     return s.at(ast.Dict(keys, values), node)
 
 
@@ -366,9 +366,27 @@ def _is_super(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
 
 
-def _inherit(node: ast.expr, source: ast.expr) -> ast.expr:
-    node.holds_site = s.holds_site(source)  # type: ignore[attr-defined]  # a wrapper around the same awaits
-    return s.at(node, source)
+class _Mapping(ast.expr):
+    """`**value` among the parts of a call or a dict display, while they are put in order."""
+
+    _fields = ("value",)
+
+    def __init__(self, value: ast.expr) -> None:
+        super().__init__()
+        self.value = value
+        self.holds_site = s.holds_site(value)
+        s.at(self, value)
+
+    def copied(self) -> ast.expr:
+        return s.at(ast.Dict([None], [self.value]), self.value)
+
+
+def _mapping(b: Expressions, node: _Mapping) -> ast.expr:
+    return _Mapping(b.lower(node.value))
+
+
+def _spread(node: ast.expr) -> ast.expr:
+    return node.value if isinstance(node, _Mapping) else node
 
 
 from playbooks_worker.engine.comprehensions import lower_comprehension  # noqa: E402  # it builds on this module
@@ -393,6 +411,7 @@ _LOWER: dict[type[ast.expr], Callable[..., ast.expr]] = {
     ast.Lambda: _lambda,
     ast.Starred: _starred,
     ast.GeneratorExp: _generator,
+    _Mapping: _mapping,
     ast.ListComp: lower_comprehension,
     ast.SetComp: lower_comprehension,
     ast.DictComp: lower_comprehension,

@@ -91,14 +91,18 @@ class Frame:
 
     def kept(self, name: str) -> Any:
         """A value that is needed on the way to the site, before the locals are back."""
-        value = self.agent.loaded(self, name)
+        value = self.agent.loader().value(self, name)
         if isinstance(value, BaseException):  # about to be raised again: `caught` undoes what that changes
             self._put_back = (value.__cause__, value.__context__, value.__suppress_context__)
         return value
 
+    def of_header(self, number: int, name: str) -> Any:
+        """A temporary of a header that is about to be entered again."""
+        return self.agent.loader().of_header(self, number).get(name, NOT_BOUND)
+
     def restored(self) -> list[Any]:
         """All locals and temporaries, in the order of `Rewritten.restored`."""
-        saved = self.agent.loaded_locals(self)
+        saved = self.agent.loader().locals(self)
         return [saved.get(name, NOT_BOUND) for name in self.playbook.rewritten.restored]
 
     def caught(self, pc: int, name: str) -> BaseException | None:
@@ -176,12 +180,11 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
             self.driver.close()
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return drive(self)  # type: ignore[return-value]  # a generator that may await
+        return drive(self)
 
 
-@types.coroutine
 def drive(call: Call) -> Generator[Any, Any, Any]:
-    """Run *call* for a task or a plain coroutine; its end is a checkpoint."""
+    """Run *call* for a task or a plain coroutine; its end is a checkpoint. A plain generator: `__await__` answers it."""
     agent = call.agent
     if agent.dead:
         raise AgentStopped(agent.why)
@@ -194,7 +197,7 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
         coroutine = call.begin(below, depth)
         here.set(call.frame)
         try:
-            result = yield from coroutine
+            result = yield from coroutine.__await__()
         except BaseException as error:
             if agent.must_stop(error):
                 raise

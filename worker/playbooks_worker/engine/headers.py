@@ -137,6 +137,9 @@ class AsyncManagedContext(_Managed):
 
     async def __aexit__(self, *raised: Any) -> Any:
         frame = self._frame
+        if raised[0] is GeneratorExit:  # the process ends: nothing can be awaited any more
+            self._closed()
+            return False
         frame.leaving = True
         try:
             swallowed = await self._exit(self._manager, *raised)

@@ -54,7 +54,7 @@ def match(below: Below, path: Path, playbook: Playbook, number: int, arguments: 
 
 
 def _same(one: bytes, two: bytes) -> bool:
-    first, second = (Reader(data, _number, _numbers).load() for data in (one, two))
+    first, second = (Reader(data, _number, _numbers, _cell).load() for data in (one, two))
     try:
         return bool(first == second)
     except Exception:  # a comparison of the program's own classes that fails says nothing
@@ -67,3 +67,7 @@ def _number(number: int) -> Any:
 
 def _numbers(call: int, header: int, index: int) -> Any:
     return ("target", call, header, index)
+
+
+def _cell(call: int, name: str) -> Any:
+    return ("cell", call, name)

@@ -47,7 +47,7 @@ class Loader:
         self.entered: dict[tuple[int, int], tuple[Any, ...]] = {}
         self._pending: dict[tuple[int, int, int], Target] = {}
         self._segments: list[tuple[str, int, int]] = list(reversed(segments))
-        self._reader = Reader(body, self._call, self._target)
+        self._reader = Reader(body, self._call, self._target, self._cell)
         self._described: set[int] = set()
         for meta in metas:
             self._frame(*meta, again)
@@ -77,6 +77,7 @@ class Loader:
         frame.pc = frame.site = site
         frame.turn = turn
         frame.spot = made.rewritten.sites[site - 1].spot
+        frame.cells = {name: CellType() for name in made.rewritten.names.cells}
         frame.saved = dict.fromkeys(again.get(number, ()), MADE_AGAIN)
         self.agent.running[number] = call
         self.running.append(number)
@@ -88,6 +89,20 @@ class Loader:
         while name not in frame.saved:
             self._next()
         return frame.saved[name]
+
+    def of_header(self, frame: Frame, number: int) -> dict[str, Any]:
+        """What was saved of *frame* up to the temporaries of this header, wherever they were."""
+        call = frame.call_.id
+        while ("header", call, number) in self._segments:
+            self._next()
+        if frame.pc and self._entering(frame) == number:
+            return self.locals(frame)
+        assert frame.saved is not None
+        return frame.saved
+
+    @staticmethod
+    def _entering(frame: Frame) -> int | None:
+        return frame.playbook.rewritten.sites[frame.site - 1].entering
 
     def locals(self, frame: Frame) -> dict[str, Any]:
         """All that was saved of *frame*."""
@@ -145,7 +160,8 @@ class Loader:
         frame = call.frame
         assert frame is not None and frame.saved is not None
         frame.saved.update(kept)
-        frame.cells = _cells_for(frame, cells or {})
+        for name, contents in (cells or {}).items():
+            frame.cells[name].cell_contents = contents
         frame.outcome = outcome
         for path, playbook_id, place, made in rows:
             frame.below.expected[path, playbook_id, place] = self.calls[made]
@@ -155,17 +171,17 @@ class Loader:
         self.referenced.add(number)
         return self.calls[number]
 
+    def _cell(self, call: int, name: str) -> CellType:
+        frame = self.calls[call].frame
+        assert frame is not None
+        return frame.cells[name]
+
     def _target(self, call: int, header: int, index: int) -> Any:
         targets = self.entered.get((call, header))
         if targets is not None:
             return targets[index] if index < len(targets) and targets[index] is not None else None
         key = (call, header, index)
         return self._pending.setdefault(key, Target(*key))
-
-
-def _cells_for(frame: Frame, cells: dict[str, Any]) -> dict[str, Any]:
-    """The cells of an activation; every Python version finds the same names in the source."""
-    return {name: cells.get(name) or CellType() for name in frame.playbook.rewritten.names.cells}
 
 
 def _replace(placeholder: Target, value: Any) -> None:

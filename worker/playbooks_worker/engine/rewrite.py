@@ -100,7 +100,8 @@ def compile_code(rewritten: Rewritten, filename: str, qualname: str) -> CodeType
     module = compile(rewritten.tree, filename, "exec", dont_inherit=True)
     factory = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
     code = next(constant for constant in factory.co_consts if isinstance(constant, CodeType))
-    return _requalified(code, code.co_qualname, qualname)
+    name = qualname.rpartition(".")[2]
+    return _requalified(code, code.co_qualname, qualname).replace(co_name=name)
 
 
 def _requalified(code: CodeType, old: str, new: str) -> CodeType:
@@ -112,6 +113,8 @@ def _function(node: ast.AsyncFunctionDef, names: Names, body: list[ast.stmt]) ->
     top: list[ast.stmt] = []
     if names.globals_:
         top.append(ast.Global(list(names.globals_)))
+    if names.cells:  # bound by the factory, so that each activation gets its cells from the engine
+        top.append(ast.Nonlocal(list(names.cells)))
     top.append(s.assign(s.PC, s.attribute(s.FRAME, "pc")))
     plain = [name for name in names.parameters if name in names.plain]
     if plain:
@@ -122,7 +125,7 @@ def _function(node: ast.AsyncFunctionDef, names: Names, body: list[ast.stmt]) ->
     top.append(marker)
     function = _template("async def f(): pass")
     assert isinstance(function, ast.AsyncFunctionDef)
-    function.name = node.name
+    function.name = ".body"  # the user's own name must stay free to mean what it means
     function.body = [*(s.at(statement, node) for statement in top), *body]
     return s.at(function, node)
 

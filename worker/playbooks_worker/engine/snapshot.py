@@ -38,12 +38,16 @@ class Target:
 class Saver(pickle.Pickler):
     """Saves objects of one checkpoint, one dump after another, under one memo.
 
-    ``targets`` maps ids of objects that open headers hold to `Target`s; ``found`` collects the calls that were met."""
+    ``targets`` maps ids of objects that open headers hold to `Target`s, ``cells`` those of the frames' own cells to
+    (call, name); ``found`` collects the calls that were met."""
 
-    def __init__(self, targets: dict[int, Target], modules: frozenset[str]) -> None:
+    def __init__(
+        self, targets: dict[int, Target], modules: frozenset[str], cells: dict[int, tuple[int, str]] | None = None
+    ) -> None:
         self.buffer = io.BytesIO()
         super().__init__(self.buffer, PROTOCOL)
         self.targets = targets
+        self.cells = cells or {}
         self.modules = modules
         self.found: dict[int, Call] = {}
 
@@ -64,10 +68,14 @@ class Reader(pickle.Unpickler):
     """Loads what a `Saver` dumped, in the same order. *call* and *target* find the agent's own objects."""
 
     def __init__(
-        self, payload: memoryview | bytes, call: Callable[[int], Call], target: Callable[[int, int, int], Any]
+        self,
+        payload: memoryview | bytes,
+        call: Callable[[int], Any],
+        target: Callable[[int, int, int], Any],
+        cell: Callable[[int, str], Any],
     ) -> None:
         super().__init__(io.BytesIO(payload))
-        self._own: dict[str, Callable[..., Any]] = {"_call": call, "_target": target}
+        self._own: dict[str, Callable[..., Any]] = {"_call": call, "_target": target, "_frame_cell": cell}
 
     def find_class(self, module: str, name: str) -> Any:
         if module == __name__ and name in self._own:
@@ -90,6 +98,10 @@ def _call(number: int) -> Call:
 
 def _target(call: int, header: int, index: int) -> Any:
     raise TypeError(f"target {index} of header {header} in call {call} can only be loaded into its agent")
+
+
+def _frame_cell(call: int, name: str) -> Any:
+    raise TypeError(f"cell {name} of call {call} can only be loaded into its agent")
 
 
 # --- reducers ----------------------------------------------------------------------------------------------------------
@@ -131,11 +143,18 @@ def _fill_function(function: FunctionType, state: tuple[Any, Any, Any]) -> None:
 
 
 def _reduce_cell(saver: Saver, cell: CellType) -> _Reduced:
+    own = saver.cells.get(id(cell))
+    if own is not None:
+        return _frame_cell, own
     try:
         state: tuple[Any, ...] = (cell.cell_contents,)
     except ValueError:
         state = ()
-    return CellType, (), state, None, None, _fill_cell
+    return _cell, (), state, None, None, _fill_cell
+
+
+def _cell() -> CellType:
+    return CellType()
 
 
 def _fill_cell(cell: CellType, state: tuple[Any, ...]) -> None:
@@ -144,7 +163,11 @@ def _fill_cell(cell: CellType, state: tuple[Any, ...]) -> None:
 
 
 def _reduce_method(saver: Saver, method: MethodType) -> _Reduced:
-    return MethodType, (method.__func__, method.__self__)
+    return _method, (method.__func__, method.__self__)
+
+
+def _method(function: Callable[..., Any], holder: Any) -> MethodType:
+    return MethodType(function, holder)
 
 
 def _reduce_module(saver: Saver, module: ModuleType) -> _Reduced:

@@ -293,7 +293,7 @@ def _with_item(b: Statements, item: ast.withitem, is_async: bool, body: Callable
     managed = s.at(s.call(".acm" if is_async else ".cm", *arguments, header.manager), item.context_expr)
     kind = ast.AsyncWith if is_async else ast.With
     opened = kind([ast.withitem(managed, s.store(entered))], [marker, *statements])
-    b.sited([ast.If(s.load(s.PC), resumed, []), opened])
+    b.sited([ast.If(s.load(s.PC), resumed, []), opened] if resumed else [opened])
 
 
 def _function(b: Statements, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:

@@ -71,6 +71,7 @@ async def _branch(below: Below, path: Path, coroutine: Any) -> Any:
                 raise
             below_outcome = (False, error)
         below.outcomes[path] = below_outcome
+        agent.left_region()
         await agent.committed()
     done, value = below.outcomes[path]
     if done:
