@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
@@ -86,7 +87,13 @@ def test_tls_with_a_certificate_that_is_checked(tmp_path: Path) -> None:
     )
     port = free_port()
     options = ("--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key))
-    with redis_server(*options, "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no"):
+    with ExitStack() as ends:
+        try:
+            ends.enter_context(
+                redis_server(*options, "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no")
+            )
+        except AssertionError:
+            pytest.skip("this server was built without TLS")
         asyncio.run(save_and_load(f"rediss://localhost:{port}/0?ssl_ca_certs={certificate}"))
 
         async def unchecked() -> None:

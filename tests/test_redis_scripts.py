@@ -9,6 +9,7 @@ import pytest
 
 from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.redis import state
+from playbooks_providers.redis.client import trouble
 from playbooks_providers.redis.keys import KINDS, Keys
 from playbooks_providers.redis.scripts import script
 
@@ -94,3 +95,23 @@ def test_a_stored_state_is_read_back_and_a_torn_one_is_noticed() -> None:
     for torn in (text[:-1], text[:-3], b"5:start,"):
         with pytest.raises(ValueError):
             state.parse(torn)
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        ("READONLY You can't write against a read only replica.", "unreachable"),
+        ("LOADING Redis is loading the dataset in memory", "unreachable"),
+        (
+            "ERR Error running script (call to f_1): @user_script:18: @user_script: 18: -READONLY You can't",
+            "unreachable",
+        ),
+        ("ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -OOM command not allowed", "full"),
+        ("OOM command not allowed when used memory > 'maxmemory'.", "full"),
+        ("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.", "full"),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", "error"),
+        ("ERR unknown command 'BUSYBODY'", "error"),
+    ],
+)
+def test_what_the_server_says_is_understood_from_6_2_on(said: str, means: str) -> None:
+    assert trouble(said) == means

@@ -108,7 +108,7 @@ def test_a_save_whose_reply_was_lost_is_one_checkpoint_and_saved(redis_url: str,
                 assert await save(home, lock, seq) == saved(lock, seq)
             assert middle.cuts == 20
             assert await kept(home) == list(range(1, 21))
-            assert (await client.xinfo_stream(STREAM))["entries-added"] == 21  # the mint's, and twenty
+            assert await client.xlen(STREAM) == 21  # the mint's, and twenty
 
     asyncio.run(main())
 

@@ -7,6 +7,7 @@ command twice; every transition here may be repeated, and its caller decides whe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -27,18 +28,23 @@ Call = tuple[Script, Sequence[str], Sequence[str | bytes | int]]
 BLOCK_S = 5.0
 _BATCH = 500  # calls in one pipeline: some ms of the server's time, and no reply buffer that grows without bound
 
-# What the server says when it is there but cannot serve us: a replica, still loading, cut off from its primary.
-ELSEWHERE = (
-    "READONLY",
-    "LOADING",
-    "MASTERDOWN",
-    "NOREPLICAS",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "BUSY ",
-    "NOAUTH",
-    "WRONGPASS",
+# What the server says when it is there but cannot serve us (a replica, still loading, cut off from its primary), or has no
+# room. Redis 6.2 puts the words of a script's error behind its own: `ERR Error running script (...): -READONLY ...`.
+_ELSEWHERE = re.compile(
+    r"(^|: -)(READONLY|LOADING|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS)\b", re.MULTILINE
 )
+_FULL = re.compile(
+    r"(^|: -)(OOM|MISCONF)\b|^command not allowed when used memory"
+)  # redis-py cuts off some first words
+
+Trouble = Literal["unreachable", "full", "error"]
+
+
+def trouble(text: str) -> Trouble:
+    """What an error of the server means: go elsewhere or come back, wait for room, or something nobody foresaw."""
+    if _ELSEWHERE.search(text):
+        return "unreachable"
+    return "full" if _FULL.search(text) else "error"
 
 
 class Server:
@@ -115,15 +121,12 @@ class Server:
             # these connections lead to the wrong server: the next call opens one anew, and finds the right one
             await client.connection_pool.disconnect(inuse_connections=False)
         text = str(error)
-        lost = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError, OSError, TimeoutError)
-        if isinstance(error, lost) or text.startswith(ELSEWHERE):
+        lost = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
+        elsewhere = (exceptions.ReadOnlyError, exceptions.ClusterError)
+        if isinstance(error, (*lost, *elsewhere)) or trouble(text) == "unreachable":
             return Unreachable(f"Redis at {self.address} does not serve us now: {text or type(error).__name__}")
-        if isinstance(error, (exceptions.ReadOnlyError, exceptions.ClusterError)):
-            return Unreachable(f"Redis at {self.address} does not serve us now: {text}")
-        if isinstance(error, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
-            return StorageFull(
-                f"Redis at {self.address} is at its maxmemory: raise it, or remove data; nothing is lost"
-            )
+        if isinstance(error, exceptions.OutOfMemoryError) or trouble(text) == "full":
+            return StorageFull(f"Redis at {self.address} has no room (maxmemory, or its disk); nothing is lost: {text}")
         if isinstance(error, exceptions.RedisError):
             return ProviderError(f"Redis at {self.address}: {text}")
         return error

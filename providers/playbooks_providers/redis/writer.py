@@ -29,7 +29,7 @@ from playbooks_providers.errors import Unreachable
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce
 from playbooks_providers.model import Lost, Saved
 from playbooks_providers.redis.address import Address
-from playbooks_providers.redis.client import ELSEWHERE
+from playbooks_providers.redis.client import Trouble, trouble
 from playbooks_providers.redis.gate import Gate
 from playbooks_providers.redis.link import Link, ReplyError, open_link, pack
 from playbooks_providers.redis.scripts import script
@@ -105,7 +105,7 @@ class Writer:
         self._driver: asyncio.Task[None] | None = None
         self._later: dict[_Write, asyncio.TimerHandle] = {}
         self._watch: asyncio.TimerHandle | None = None
-        self._outage: dict[str, float] = {}  # kind of trouble → loop time since
+        self._outage: dict[Trouble, float] = {}  # kind of trouble → loop time since
         self._closed = False
 
     # --- for checkpoints.py ----------------------------------------------------------------------------------------
@@ -273,14 +273,14 @@ class Writer:
         if not write.asking and text.startswith(_REFUSED):
             write.refused = True
             return self._gather(write)
-        if text.startswith(ELSEWHERE):
-            self._trouble("unreachable", text)
+        kind = trouble(text)
+        self._trouble(kind, text)
+        if kind == "unreachable":
             self._failures += 1
             self._gathered.append(write)
             if self._link is not None:
                 self._link.abort()  # a new connection may find the right server; all that is unanswered goes there again
             return None
-        self._trouble("full" if text.startswith("OOM") else "error", text)
         write.tries += 1
         if not write.future.done():
             self._later[write] = self.loop.call_later(self._pause_s(write.tries), self._gather, write)
@@ -322,7 +322,7 @@ class Writer:
         longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures, 10))
         return longest * (0.5 + self._jitter() / 2)
 
-    def _trouble(self, kind: str, text: str) -> None:
+    def _trouble(self, kind: Trouble, text: str) -> None:
         if kind not in self._outage:  # once per outage
             self._outage[kind] = self.loop.time()
             _log.warning("checkpoints wait for Redis", trouble=kind, redis=str(self._address), reason=text)
