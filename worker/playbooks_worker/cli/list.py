@@ -67,4 +67,4 @@ def _print(out: Output, agents: list[Record]) -> None:
             str(told["seq"]),
             ago(told["created_ms"]),
         )
-    out.console().print(table)
+    out.show(table)

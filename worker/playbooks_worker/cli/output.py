@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 
 class Exit(IntEnum):
@@ -90,13 +90,17 @@ class Output:
     def json(self, value: object) -> None:
         print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
 
-    def console(self) -> Console:
-        """A rich console on stdout: as wide as the terminal, or never wrapping and without colour in a pipe."""
+    def show(self, table: RenderableType) -> None:
+        """On a terminal as wide as it is; in a pipe never wrapped, without colour, without blanks at the end."""
         from rich.console import Console
 
         if sys.stdout.isatty():
-            return Console(highlight=False)
-        return Console(highlight=False, width=10_000, color_system=None)
+            Console(highlight=False).print(table)
+            return
+        console = Console(highlight=False, width=10_000, color_system=None)
+        with console.capture() as printed:
+            console.print(table)
+        self.say(*(line.rstrip() for line in printed.get().splitlines()))
 
     def live_console(self) -> Console | None:
         """A rich console on stderr for progress; None when nobody watches."""

@@ -97,10 +97,13 @@ class Here:
     # --- the life of the agent -------------------------------------------------------------------------------------
     async def _live(self, lock: Lock, entry: Any, *, after: int) -> None:
         around = Surroundings(self._checkpoints, self._sealer, self._clock.now_ms, self._keep_last_n)
-        progress = Progress(self._out.live_console(), lock.agent)
+        console = self._out.live_console()
+        progress = Progress(console, lock.agent)
         life = Life(lock, entry, around, Gate(self._clock.monotonic), progress=progress.saved, numbered_after=after)
         with _Interrupts(life), progress:
             outcome = await life.live()
+        if console is not None and isinstance(outcome, Ended) and outcome.status is Status.COMPLETED:
+            console.print(f"completed: agent {lock.agent}, {outcome.header.seq} checkpoints", style="dim")
         await self._conclude(lock, life, outcome)
 
     async def _conclude(self, lock: Lock, life: Life, outcome: Outcome) -> None:

@@ -74,4 +74,4 @@ def _print(out: Output, told: Record) -> None:
     if error := told.get("error"):
         row("error", f"{error['type']}: {error['message']}", when=not told.get("why"))
         row("traceback", told.get("traceback", "").rstrip("\n"), when=told.get("traceback"))
-    out.console().print(table)
+    out.show(table)

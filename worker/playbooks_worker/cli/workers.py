@@ -69,4 +69,4 @@ def _print(out: Output, told: list[dict[str, Any]]) -> None:
             str(len(each["agents"])),
             ago(each["started_ms"]),
         )
-    out.console().print(table)
+    out.show(table)
