@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 pytest.register_assert_rewrite("playbooks_providers.testing")
 
 from playbooks_providers.testing import RedisServer, redis_server  # noqa: E402 - after the rewrite is asked for
+
+
+@pytest.fixture(autouse=True)
+def fresh_logging() -> Iterator[None]:
+    """Whatever a command under test has configured for its process ends with the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,19 @@ import sys
 from typing import Any, Literal
 
 import structlog
+from structlog.typing import EventDict
 
 LogFormat = Literal["console", "json"]
 
 
 def configure(log_format: LogFormat = "console", *, level: int = logging.INFO, **bound: Any) -> None:
     """Send structlog's events to stderr. *bound* (say, worker and pid) is part of every event of this process."""
+
+    def bind(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        return {**event, **bound}
+
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        bind,  # not by contextvars: agents run in contexts of their own
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -31,7 +36,5 @@ def configure(log_format: LogFormat = "console", *, level: int = logging.INFO, *
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # one event per transition needs no speed, and who configures last is heard
     )
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(**bound)

@@ -341,7 +341,9 @@ async def case_expressions():
     seen.append(note("a") + await effect("b") + note("c"))
     seen.append([note("d"), await effect("e"), *stack, await effect("f")])
     seen.append({note("k"): await effect("v"), await effect("k2"): note("v2"), **{"x": await effect("x")}})
-    seen.append(box.method(note("g"), await effect("h"), *[await effect("i")], key=note("j"), **{"k": await effect("l")}))
+    seen.append(
+        box.method(note("g"), await effect("h"), *[await effect("i")], key=note("j"), **{"k": await effect("l")})
+    )
     seen.append(note("lo", 1) < await effect("mid", 2) < note("hi", 3) < await effect("top", 4))
     seen.append(note("lo2", 5) < await effect("mid2", 2) < note("never", 3))
     seen.append(await effect("t", True) and note("and") or await effect("or"))

@@ -65,13 +65,14 @@ class Heart:
         self._look_for_blocked()
         seats = {seat.session: seat for seat in self._seats if seat.session is not None and seat.child is not None}
         self._stopped &= seats.keys()
+        stopped_before = set(self._stopped)
         self._blocked &= seats.keys()
         running = [session for session, seat in seats.items() if not self._is_stopped(session, seat)]
         sent_at = self._clock.monotonic()
         try:
             async with asyncio.timeout(max(self._staff.heartbeat_s, self.timeout_s)):
                 refused, timeout_s = await self._coordination.beat(running) if running else (frozenset(), None)
-                lapsed = [session for session in self._stopped if await self._coordination.session(session) is None]
+                alive = await self._coordination.sessions() if self._stopped else {}
         except (ProviderError, TimeoutError) as error:
             if not self._away:
                 _log.warning("heartbeat failed", reason=str(error) or "no answer", sessions=running)
@@ -89,7 +90,8 @@ class Heart:
                 self._refused(seat)
             else:
                 seat.child.channel.say(Renewed(session, sent_at, self.timeout_s))
-        for session in lapsed:
+        # Not at the first sight: who stopped us may have stopped them, and wakes them in a moment.
+        for session in (self._stopped & stopped_before) - alive.keys():
             self._end(seats[session], "stopped, and its session has lapsed")
 
     def _is_stopped(self, session: SessionId, seat: Seat) -> bool:

@@ -152,6 +152,8 @@ class Hold:
                 await patiently(lambda: coordination.finish(lock, status, final), "finish an agent")
                 error = (header.error or {}).get("type")
                 self._log.info(f"agent {status}", checkpoint=str(header.id), **({"error": error} if error else {}))
+            case HandedOver(why, unasked=True):  # counts as a death: it may end every process that it comes to
+                await self._give_back(lock, why, delay_s=HAND_BACK_S, abandoned=True, blameless=False)
             case HandedOver(why, abandoned):
                 await self._give_back(lock, why, abandoned=abandoned)
             case Blocked(why, elsewhere):

@@ -7,7 +7,8 @@ executor, which hears from the supervisor what has become of the session. Knows 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import structlog
 
@@ -18,6 +19,7 @@ from playbooks_worker.hold import Bench, Hold
 from playbooks_worker.host.gate import Gate
 
 READ_WAIT_S = 2.0
+AWAY_S = 0.2
 READ_AT_ONCE = 8
 """A burst of tickets is shared with other executors that wait, instead of going to whoever reads first."""
 DROP_WITHIN_S = 5.0
@@ -50,6 +52,7 @@ class Shift:
         self._alone: Hold | None = None
         self._changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._asked: asyncio.Future[Sequence[Ticket]] | None = None
         self._dropping = False
 
     # --- serving --------------------------------------------------------------------------------------------------
@@ -64,24 +67,38 @@ class Shift:
         again, away = False, False
         while True:
             await self._room()
-            limit = min(self._concurrency - len(self._holds), READ_AT_ONCE)
             try:
-                if again:  # what was read for us when the connection broke is pending, and nobody else's
-                    tickets = await self._bench.coordination.pending(self.session, self._queues)
-                else:
-                    tickets = await self._bench.coordination.read(
-                        self.session, self._queues, limit=limit, wait_s=READ_WAIT_S
-                    )
+                # After an outage, first what was read for us when the connection broke: nobody else is given it.
+                reading = self._bench.coordination.pending(self.session, self._queues) if again else self._next()
+                self._asked = asyncio.ensure_future(reading)
+                await asyncio.wait([self._asked])
+                tickets = self._asked.result()
             except ProviderError as error:
                 if not away:
                     _log.warning("store unavailable, cannot read tickets", session=self.session, reason=str(error))
                 again = away = True
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(AWAY_S)
                 continue
+            except asyncio.CancelledError:
+                if self._draining or self._dropping or self._asked is None or not self._asked.cancelled():
+                    raise  # the reader itself is ended
+                again = True  # frozen
+                continue
+            finally:
+                self._stop_asking()
             if away:
                 _log.info("store available again", session=self.session)
             again = away = False
             self._start(tickets, group)
+
+    def _next(self) -> Coroutine[Any, Any, Sequence[Ticket]]:
+        limit = min(self._concurrency - len(self._holds), READ_AT_ONCE)
+        return self._bench.coordination.read(self.session, self._queues, limit=limit, wait_s=READ_WAIT_S)
+
+    def _stop_asking(self) -> None:
+        """A session that may be given up must not be handed tickets: the store serves whoever asked first."""
+        if self._asked is not None:
+            self._asked.cancel()
 
     def _start(self, tickets: Sequence[Ticket], group: asyncio.TaskGroup) -> None:
         held = {(hold.ticket.queue, hold.ticket.entry) for hold in self._holds}
@@ -152,6 +169,7 @@ class Shift:
             task.cancel()
 
     def freeze(self) -> None:
+        self._stop_asking()
         for hold in self._holds:
             if hold.life is not None:
                 hold.life.freeze()

@@ -23,23 +23,18 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from playbooks_providers.errors import Unreachable
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce
 from playbooks_providers.model import Lost, Saved
 from playbooks_providers.redis.address import Address
-from playbooks_providers.redis.client import Trouble, trouble
+from playbooks_providers.redis.client import trouble
 from playbooks_providers.redis.gate import Gate
 from playbooks_providers.redis.link import Link, ReplyError, open_link, pack
+from playbooks_providers.redis.outage import Outage
 from playbooks_providers.redis.scripts import script
 
-_FIRST_PAUSE_S = 0.02
-_LONGEST_PAUSE_S = 1.0
 # A refusal in Redis's and Valkey's words (t_stream.c); the same since 5.0.
 _REFUSED = "ERR The ID specified in XADD"
-
-_log = structlog.get_logger(__name__)
 
 
 class Owned:
@@ -95,17 +90,15 @@ class Writer:
         self._gate = gate
         self._connect_timeout_s = connect_timeout_s
         self._silence_s = silence_s
-        self._jitter = jitter
         self._question = script("owner")
         self._owned: dict[AgentId, Owned] = {}
         self._gathered: list[_Write] = []
         self._flushing = False
         self._link: Link | None = None
-        self._failures = 0
         self._driver: asyncio.Task[None] | None = None
         self._later: dict[_Write, asyncio.TimerHandle] = {}
         self._watch: asyncio.TimerHandle | None = None
-        self._outage: dict[Trouble, float] = {}  # kind of trouble → loop time since
+        self._outage = Outage(str(address), jitter)
         self._closed = False
 
     # --- for checkpoints.py ----------------------------------------------------------------------------------------
@@ -218,7 +211,7 @@ class Writer:
                 await asyncio.sleep(0)  # it may close again at once; others run in between
                 continue
             if self._link is None:
-                await asyncio.sleep(self._pause_s(self._failures))
+                await asyncio.sleep(self._outage.pause_s(self._outage.failures))
                 await self._connect()
                 continue
             self._flush()
@@ -227,15 +220,14 @@ class Writer:
         try:
             self._link = await open_link(self._address, self._lost, self._connect_timeout_s)
         except Unreachable as error:
-            self._failures += 1
-            self._trouble("unreachable", str(error))
+            self._outage.trouble("unreachable", str(error))
 
     # --- in --------------------------------------------------------------------------------------------------------
 
     def saved(self, write: _Write) -> None:
         write.owned.seq = write.id.seq
-        if self._outage or self._failures:
-            self._over()
+        if self._outage.failures:
+            self._outage.over()
         if not write.future.done():
             write.future.set_result(Saved(write.id))
 
@@ -274,16 +266,15 @@ class Writer:
             write.refused = True
             return self._gather(write)
         kind = trouble(text)
-        self._trouble(kind, text)
+        self._outage.trouble(kind, text)
         if kind == "unreachable":
-            self._failures += 1
             self._gathered.append(write)
             if self._link is not None:
                 self._link.abort()  # a new connection may find the right server; all that is unanswered goes there again
             return None
         write.tries += 1
         if not write.future.done():
-            self._later[write] = self.loop.call_later(self._pause_s(write.tries), self._gather, write)
+            self._later[write] = self.loop.call_later(self._outage.pause_s(write.tries), self._gather, write)
         return None
 
     def _lost(self, link: Link, error: Exception | None) -> None:
@@ -300,7 +291,7 @@ class Writer:
         if self._closed:
             return
         if self._gathered:
-            self._trouble("unreachable", str(error or "connection closed by the server"))
+            self._outage.trouble("unreachable", str(error or "connection closed by the server"))
             self._summon()
 
     def _look(self, link: Link, replies: int, unsent: int) -> None:
@@ -309,26 +300,7 @@ class Writer:
         if self._link is not link or not link.waiting:
             return
         if link.replies == replies and (link.unsent() == 0 or link.unsent() == unsent):
-            self._trouble("unreachable", f"no reply for {self._silence_s:g} s")
+            self._outage.trouble("unreachable", f"no reply for {self._silence_s:g} s")
             link.abort()
         else:
             self._watch = self.loop.call_later(self._silence_s, self._look, link, link.replies, link.unsent())
-
-    # --- pauses and words ------------------------------------------------------------------------------------------
-
-    def _pause_s(self, failures: int) -> float:
-        if failures == 0:
-            return 0.0
-        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures, 10))
-        return longest * (0.5 + self._jitter() / 2)
-
-    def _trouble(self, kind: Trouble, text: str) -> None:
-        if kind not in self._outage:  # once per outage
-            self._outage[kind] = self.loop.time()
-            _log.warning("checkpoints wait for Redis", trouble=kind, redis=str(self._address), reason=text)
-
-    def _over(self) -> None:
-        for kind, since in self._outage.items():
-            _log.info("checkpoints go on", trouble=kind, waited_s=round(self.loop.time() - since, 3))
-        self._outage.clear()
-        self._failures = 0

@@ -188,6 +188,7 @@ class Agent:
     async def _lead(self, root: Call) -> Outcome:
         """Run the entry call to its end and write the end."""
         final: Outcome
+        moment: tuple[str, Any, BaseException | None, str]
         try:
             value = await root
             if self.dead:
@@ -244,7 +245,8 @@ class Agent:
         current = asyncio.current_task()
         while True:
             pending = {task for task in (self._root, *self._tasks) if task is not None and not task.done()}
-            pending.discard(current)  # type: ignore[arg-type]  # None is not in it
+            if current is not None:
+                pending.discard(current)
             if not pending:
                 break
             for task in pending:

@@ -145,7 +145,9 @@ class Builder:
         return output
 
     # --- statements -----------------------------------------------------------------------------------------------
-    def begin(self, statement: ast.stmt) -> tuple[ast.AST, ast.AST, list[tuple[str, int, ast.expr, bool]], frozenset[str], int]:
+    def begin(
+        self, statement: ast.stmt
+    ) -> tuple[ast.AST, ast.AST, list[tuple[str, int, ast.expr, bool]], frozenset[str], int]:
         """Enter a statement: its temporaries end with it (`end`)."""
         outer = (self.place, self.statement, self.revivable, self.walrus, self._level)
         self.place = self.statement = statement

@@ -9,6 +9,7 @@ so that headers can be entered again between the loads (DESIGN 3.2, point 3).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import types
 from typing import TYPE_CHECKING, Any
@@ -260,7 +261,9 @@ class _Attempt:
                     if (place, name) not in frame.playbook.unsavable:
                         frame.playbook.unsavable.add((place, name))
                         return True
-                raise self._cannot(frame, f"variable {name!r}" if name[0] != "." else "a value", value, problem) from error
+                raise self._cannot(
+                    frame, f"variable {name!r}" if name[0] != "." else "a value", value, problem
+                ) from error
             for name, value in _contents(frame).items():
                 if self._problem(value) is not None:
                     raise self._cannot(frame, f"variable {name!r}", value, error) from error
@@ -335,7 +338,7 @@ def _awaitable(value: Any, depth: int = 0) -> bool:
 def _ordered(agent: Agent) -> list[Frame]:
     """Frames from the outermost, each branch's frames together."""
     frames = [call.frame for call in agent.running.values() if call.frame is not None and call.frame.site]
-    if all(one.depth < two.depth for one, two in zip(frames, frames[1:], strict=False)):
+    if all(one.depth < two.depth for one, two in itertools.pairwise(frames)):
         return frames
     children: dict[int, list[Frame]] = {}
     for frame in frames:

@@ -55,7 +55,11 @@ def lower_comprehension(b: Expressions, node: Comprehension) -> ast.expr:
 
 
 def _loops(
-    b: Expressions, generators: list[ast.comprehension], index: int, source: ast.expr | None, element: Callable[[], None]
+    b: Expressions,
+    generators: list[ast.comprehension],
+    index: int,
+    source: ast.expr | None,
+    element: Callable[[], None],
 ) -> None:
     if index == len(generators):
         element()

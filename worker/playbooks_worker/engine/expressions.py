@@ -73,7 +73,9 @@ class Expressions(Builder):
             keywords = [ast.keyword(word.arg, self._argument(word.value)) for word in node.keywords]
             return s.at(ast.Call(function, args, keywords), node)
         if isinstance(node, ast.List | ast.Tuple | ast.Set):
-            return s.at(type(node)(**{**dict(ast.iter_fields(node)), "elts": [self._argument(e) for e in node.elts]}), node)
+            return s.at(
+                type(node)(**{**dict(ast.iter_fields(node)), "elts": [self._argument(e) for e in node.elts]}), node
+            )
         if isinstance(node, ast.Attribute) and not _is_super(node.value):
             return s.at(ast.Attribute(self._base(node.value), node.attr, ast.Load()), node)
         if isinstance(node, ast.Subscript):

@@ -87,7 +87,9 @@ class Frame:
     def arguments(self) -> list[Any]:
         """The parameters that are plain locals, in order."""
         names = self.playbook.rewritten.names
-        return [value for name, value in zip(names.parameters, self.call_.arguments, strict=True) if name in names.plain]
+        return [
+            value for name, value in zip(names.parameters, self.call_.arguments, strict=True) if name in names.plain
+        ]
 
     def kept(self, name: str) -> Any:
         """A value that is needed on the way to the site, before the locals are back."""

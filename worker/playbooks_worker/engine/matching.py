@@ -26,7 +26,9 @@ def given(arguments: tuple[Any, ...]) -> bytes | None:
     return saver.buffer.getvalue()
 
 
-def match(below: Below, path: Path, playbook: Playbook, number: int, arguments: tuple[Any, ...]) -> tuple[int, Call | None]:
+def match(
+    below: Below, path: Path, playbook: Playbook, number: int, arguments: tuple[Any, ...]
+) -> tuple[int, Call | None]:
     """(number, the saved call), or (number, None) for a call that is new. Raises `ResumeMismatch`."""
     agent = below.frame.agent
     if path == OWN:

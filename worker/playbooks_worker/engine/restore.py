@@ -50,22 +50,12 @@ class Loader:
         self._reader = Reader(body, self._call, self._target, self._cell)
         self._described: set[int] = set()
         for meta in metas:
-            self._frame(*meta, again)
+            self._frame(meta, again)
         for number, playbook_id in others:
             self.calls[number] = Call(agent, number, find_playbook(playbook_id), ())
 
-    def _frame(
-        self,
-        number: int,
-        playbook_id: str,
-        fingerprint: str,
-        lowering: int,
-        site: int,
-        turn: int,
-        completed: bool,
-        depth: int,
-        again: dict[int, list[str]],
-    ) -> None:
+    def _frame(self, meta: tuple[Any, ...], again: dict[int, list[str]]) -> None:
+        number, playbook_id, fingerprint, lowering, site, turn, _, depth = meta
         made = find_playbook(playbook_id)
         if made.fingerprint != fingerprint or made.lowering != lowering:
             raise CodeChanged(

@@ -104,7 +104,7 @@ def _shape(node: Any, *, top: bool = False) -> Iterator[str]:
     if isinstance(node, ast.AST):
         yield f"({type(node).__name__}"
         for name in node._fields:
-            value = getattr(node, name, None)
+            value: Any = getattr(node, name, None)
             if name in _SILENT or value is None or value == []:
                 continue
             if top and name == "decorator_list":

@@ -33,7 +33,9 @@ class Statements(Expressions):
             return
         handler = _STATEMENTS.get(type(node))
         if handler is None:
-            construct, advice = _REFUSED.get(type(node), (f"await inside `{type(node).__name__}`", "take the await out"))
+            construct, advice = _REFUSED.get(
+                type(node), (f"await inside `{type(node).__name__}`", "take the await out")
+            )
             raise self.definition.refuse(node, construct, advice)
         handler(self, node)
 
@@ -219,7 +221,9 @@ def _try(b: Statements, node: ast.Try) -> None:
     orelse, orelse_last = b.block(node.orelse)
     if orelse_last > body_last:
         again: list[ast.stmt] = [
-            ast.If(s.pc_between(first, last), [ast.Raise(s.call(s.attribute(s.FRAME, "kept"), s.const(caught)), None)], [])
+            ast.If(
+                s.pc_between(first, last), [ast.Raise(s.call(s.attribute(s.FRAME, "kept"), s.const(caught)), None)], []
+            )
             for _, caught, _, first, last in handlers
             if last > first
         ]

@@ -27,10 +27,8 @@ def mark_sites(node: ast.AST) -> bool:
         found = any([mark_sites(child) for child in (*node.decorator_list, *node.bases, *node.keywords)])
     else:
         found = _any(node)
-        if isinstance(node, ast.Await | ast.AsyncWith | ast.AsyncFor):
-            found = True
-        elif isinstance(node, ast.comprehension) and node.is_async:
-            found = True
+        found |= isinstance(node, ast.Await | ast.AsyncWith | ast.AsyncFor)
+        found |= isinstance(node, ast.comprehension) and bool(node.is_async)
     node.holds_site = found  # type: ignore[attr-defined]  # our own note on the tree
     return found
 

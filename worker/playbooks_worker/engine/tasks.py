@@ -27,7 +27,7 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
         return _inside(current, loop, coroutine, options, place)
 
     factory.tells_agents = True  # type: ignore[attr-defined]  # how a second install knows
-    loop.set_task_factory(factory)  # type: ignore[arg-type]  # the protocol's options differ between Python versions
+    loop.set_task_factory(factory)
 
 
 def _make(outer: Callable[..., Any] | None, loop: asyncio.AbstractEventLoop, coroutine: Any, options: Any) -> Any:

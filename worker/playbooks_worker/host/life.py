@@ -11,10 +11,10 @@ import asyncio
 import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from playbooks_providers.contracts import Checkpoints
-from playbooks_providers.envelope import Header, Sealer
+from playbooks_providers.envelope import Header, Kind, Sealer
 from playbooks_providers.errors import BadCheckpoint, Unreachable
 from playbooks_providers.ids import CheckpointId
 from playbooks_providers.model import Entry, Lock, Lost, Status
@@ -152,7 +152,7 @@ class Life:
             case engine.Blocked():
                 return Blocked(said.why, elsewhere=True)
             case engine.Stopped():
-                return self._over or self._leaving or HandedOver(said.why, abandoned=True)
+                return self._over or self._leaving or HandedOver(said.why, abandoned=True, unasked=True)
 
     async def _end(self, outcome: HandedOver | LockLost) -> None:
         if self._over is None:
@@ -220,7 +220,7 @@ class Life:
             seq=moment.seq,
             nonce=lock.nonce,
             time_ms=self._around.now_ms(),
-            kind=moment.kind,
+            kind=cast(Kind, moment.kind),
             stack_json=moment.stack_json,
             lowering=moment.lowering,
             attempts=lock.attempts,

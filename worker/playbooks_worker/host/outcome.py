@@ -20,10 +20,14 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class HandedOver:
-    """Stopped here on demand; the lock is still ours, to be released. ``abandoned``: not at a checkpoint."""
+    """Stopped here; the lock is still ours, to be released. ``abandoned``: not at a checkpoint.
+
+    ``unasked``: nobody wanted it, the program ended itself (`SystemExit`), and may do so wherever it goes on.
+    """
 
     why: str
     abandoned: bool
+    unasked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
