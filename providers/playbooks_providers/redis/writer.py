@@ -211,7 +211,7 @@ class Writer:
                 await asyncio.sleep(0)  # it may close again at once; others run in between
                 continue
             if self._link is None:
-                await asyncio.sleep(self._outage.pause_s(self._outage.failures))
+                await asyncio.sleep(self._outage.pause_s(self._outage.failures - 1))  # after a mere cut: at once
                 await self._connect()
                 continue
             self._flush()
