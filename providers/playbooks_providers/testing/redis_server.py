@@ -106,7 +106,8 @@ def redis_server(*options: str) -> Iterator[RedisServer]:
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         _missing("no redis-server or valkey-server on PATH: install one (Debian: apt-get install redis-server)")
-    with tempfile.TemporaryDirectory(prefix="playbooks-redis-") as folder:
+    # a killed server's saving child may still write there for a moment
+    with tempfile.TemporaryDirectory(prefix="playbooks-redis-", ignore_cleanup_errors=True) as folder:
         server = RedisServer(binary, Path(folder), options)
         try:
             server.start()
