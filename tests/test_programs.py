@@ -74,6 +74,7 @@ def test_the_build_changes_with_the_source_and_only_with_it(tmp_path: Path) -> N
         ("job.py", "\nimport nothing_such\n", "No module named 'nothing_such' ({folder}/job.py:2)"),
         ("job.py", "import sys\nsys.exit(3)\n", "could not be imported: SystemExit: 3 ({folder}/job.py:2)"),
         ("job.py", "x = 1\n", "job.py has no playbook"),
+        ("job.py", PLAYBOOK + "@playbook\nasync def stream():\n    yield 1\n", "refused: {folder}/job.py:"),
     ],
 )
 def test_what_cannot_be_hosted_is_refused_in_one_line(tmp_path: Path, name: str, source: str, why: str) -> None:

@@ -38,7 +38,7 @@ def test_the_published_table_and_the_function_agree(
 ) -> None:
     table = json.loads(json.dumps(signature_table(inspect.signature(function))))
     try:
-        inspect.signature(function).bind(*args, **kwargs)
+        function(*args, **kwargs).close()
         assert fits
     except TypeError:
         assert not fits

@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from playbooks_providers.model import ProgramInfo
-from playbooks_worker.engine import playbooks_in
+from playbooks_worker.engine import PlaybookRefused, playbooks_in
 from playbooks_worker.host.signatures import bind, signature_table
 
 _NOT_THEIRS = (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
@@ -168,6 +168,8 @@ def _refuse_shadow(text: str, name: str, path: Path) -> None:
 def _why_not_loaded(text: str, error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{text} does not compile: {error.filename}:{error.lineno}: {error.msg}"
+    if isinstance(error, PlaybookRefused):  # says file, line and construct itself
+        return str(error)
     message = " ".join(str(error).split())
     what = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return f"{text} could not be imported: {what}{_place(error)}"

@@ -58,6 +58,11 @@ def bind(entry: str, table: SignatureTable, args: Sequence[Any], kwargs: Mapping
     """Raise `ArgumentsError` unless ``entry(*args, **kwargs)`` is a call that fits."""
     signature = signature_of(table)
     try:
-        signature.bind(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
+        # Python 3.13.0's bind lets a keyword stand for a missing positional-only parameter when there is **kwargs.
+        for parameter in signature.parameters.values():
+            needed = parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty
+            if needed and parameter.name not in bound.arguments:
+                raise TypeError(f"missing a required positional-only argument: {parameter.name!r}")
     except TypeError as error:
         raise ArgumentsError(f"arguments don't fit {entry}{signature}: {error}") from None

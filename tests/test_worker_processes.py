@@ -1,0 +1,525 @@
+"""Workers as processes on a real Redis: killed, stopped, woken, drained. Order is proven here, speed in `benchmarks/`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playbooks_providers.ids import AgentId
+from playbooks_providers.model import AgentView, Created, StartRecord, Status
+from playbooks_providers.redis import RedisHome, connect
+from playbooks_providers.testing import eventually, redis_server
+
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
+
+SOON_S = 30.0  # generous: the machine may be busy
+PROGRAM = """
+import asyncio, os
+from playbooks_worker import playbook
+
+async def step(number, log, pause):
+    with open(log, "a") as file:
+        file.write(f"{number} {os.getpid()}\\n")
+    if pause < 0:
+        os._exit(9)
+    await asyncio.sleep(abs(pause))
+    return number
+
+@playbook
+async def main(n, log, pause=0.02):
+    total = 0
+    for number in range(n):
+        total += await step(number, log, pause)
+    return total
+"""
+TIMINGS = {
+    "PLAYBOOKS_WORKER__HEARTBEAT_S": "0.2",
+    "PLAYBOOKS_COORDINATOR__SESSION_TIMEOUT_S": "1",
+    "PLAYBOOKS_COORDINATOR__TICK_S": "0.05",
+    "PLAYBOOKS_DURABILITY__SIGNING_KEY": "a key for the tests of worker processes",
+}
+
+
+class Daemon:
+    """A process of ours and what it has logged."""
+
+    def __init__(self, folder: Path, name: str, module: str, *args: str, env: dict[str, str]) -> None:
+        self.log = folder / f"{name}.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, *args],
+                cwd=folder,
+                env=os.environ | TIMINGS | env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def events(self, event: str, **fields: Any) -> list[dict[str, Any]]:
+        said = []
+        for line in self.log.read_text().splitlines():
+            if line.startswith("{"):
+                told = json.loads(line)
+                if told["event"] == event and fields.items() <= told.items():
+                    said.append(told)
+        return said
+
+    def executors(self) -> list[int]:
+        """Process ids that serve, in order of their sessions; the last one is the newest."""
+        return [told["executor"] for told in self.events("session registered")]
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+
+
+class Cluster:
+    """One Redis, daemons on it, and what an agent left behind."""
+
+    def __init__(self, folder: Path, url: str, home: RedisHome) -> None:
+        self.folder = folder
+        self.url = url
+        self.home = home
+        self.daemons: list[Daemon] = []
+        (folder / "count.py").write_text(PROGRAM)
+
+    def worker(self, name: str, *args: str, program: str = "count.py", **env: str) -> Daemon:
+        flags = (program, "--name", name, "--log-format", "json", "--redis-url", self.url, *args)
+        return self._start(name, "playbooks_worker.daemon", flags, env)
+
+    def coordinator(self, name: str = "coordinator", **env: str) -> Daemon:
+        flags = ("--log-format", "json", "--redis-url", self.url)
+        return self._start(name, "playbooks_coordinator.daemon", flags, env)
+
+    def _start(self, name: str, module: str, flags: tuple[str, ...], env: dict[str, str]) -> Daemon:
+        daemon = Daemon(self.folder, name, module, *flags, env=env)
+        self.daemons.append(daemon)
+        return daemon
+
+    def close(self) -> None:
+        for daemon in self.daemons:
+            for pid in {daemon.pid, *daemon.executors()}:
+                if is_alive(pid) and (pid == daemon.pid or parent_of(pid) == daemon.pid):
+                    os.kill(pid, signal.SIGKILL)
+            daemon.process.wait()
+
+    async def two_workers(self) -> None:
+        for name in ("one", "two"):
+            self.worker(name, "--processes", "2")
+        for daemon in self.daemons[-2:]:
+            await serving(daemon, 2)
+
+    def first_and_second(self, pid: int) -> tuple[Daemon, Daemon]:
+        """The worker that *pid* is an executor of, and the other one."""
+        first, second = sorted(self.daemons[-2:], key=lambda daemon: pid not in daemon.executors())
+        assert pid in first.executors()
+        return first, second
+
+    # --- agents ---------------------------------------------------------------------------------------------------
+    async def submit(self, name: str, n: int, pause: float = 0.02, program: str = "count", queue: str = "") -> AgentId:
+        agent = AgentId(name)
+        start = StartRecord(agent, program, "main", [n, str(self.log_of(name)), pause], {}, queue or program, 0)
+        made = await self.home.coordination.create(start)
+        assert isinstance(made, Created) and made.ticket is not None
+        await self.home.coordination.enqueue(made.ticket)
+        return agent
+
+    def log_of(self, agent: str) -> Path:
+        return self.folder / f"{agent}.effects"
+
+    def effects(self, agent: str) -> list[tuple[int, int]]:
+        """(number, process id) of each effect that has begun."""
+        path = self.log_of(agent)
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(int(number), int(pid)) for number, pid in map(str.split, lines)]
+
+    async def begun(self, agent: str, count: int) -> int:
+        """Wait until so many effects have begun; the process id of the newest."""
+        await eventually(lambda: len(self.effects(agent)) >= count, SOON_S, f"{count} effects of {agent}")
+        return self.effects(agent)[-1][1]
+
+    async def view(self, agent: str) -> AgentView:
+        view = await self.home.coordination.describe(AgentId(agent))
+        assert view is not None
+        return view
+
+    async def ended(self, agent: str, status: Status = Status.COMPLETED) -> AgentView:
+        async def is_so() -> AgentView | None:
+            view = await self.view(agent)
+            return view if view.status is status else None
+
+        return await eventually(is_so, SOON_S, f"{agent} to be {status}")
+
+    def repeated(self, agent: str, n: int) -> list[int]:
+        """Check that all effects ran, in order, and say which ran more than once."""
+        numbers = [number for number, _ in self.effects(agent)]
+        assert sorted(set(numbers)) == list(range(n))
+        assert numbers == sorted(numbers), "an effect ran after a later one"
+        return [number for number, times in Counter(numbers).items() if times > 1]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def parent_of(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def on_redis(test: Callable[[Cluster], Awaitable[None]], folder: Path, url: str) -> None:
+    async def main() -> None:
+        home = connect(url)
+        cluster = Cluster(folder, url, home)
+        try:
+            await test(cluster)
+        except BaseException:
+            for daemon in cluster.daemons:
+                print(f"--- {daemon.log.name}\n{daemon.log.read_text()}")
+            raise
+        finally:
+            cluster.close()
+            await home.close()
+
+    asyncio.run(main())
+
+
+async def serving(daemon: Daemon, sessions: int = 1) -> None:
+    await eventually(lambda: len(daemon.events("executor serving")) >= sessions, SOON_S, f"{sessions} sessions served")
+
+
+# --- death ---------------------------------------------------------------------------------------------------------
+
+
+def test_when_an_executor_is_killed_its_agents_go_on_in_the_other_and_a_new_one_starts(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        worker = cluster.worker("w", "--processes", "2")  # and no coordinator: nobody else needs to act
+        await serving(worker, 2)
+        await cluster.submit("a", 60)
+        victim = await cluster.begun("a", 10)
+        os.kill(victim, signal.SIGKILL)
+        view = await cluster.ended("a")
+        assert len(cluster.repeated("a", 60)) <= 1
+        assert {pid for _, pid in cluster.effects("a")} == set(worker.executors()[:2])
+        await serving(worker, 3)
+        assert worker.events("agents given to others", agents=["a"])
+        assert worker.events("executor ended", executor=victim, reason="signal 9")
+        assert view.last is not None and view.last.seq == 61
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_when_the_only_executor_is_killed_its_successor_goes_on(tmp_path: Path, redis_url: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        worker = cluster.worker("w")
+        await serving(worker)
+        await cluster.submit("a", 40)
+        os.kill(await cluster.begun("a", 10), signal.SIGKILL)
+        await cluster.ended("a")
+        assert len(cluster.repeated("a", 40)) <= 1
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_when_the_supervisor_is_killed_its_executors_end_and_the_agents_go_on_elsewhere(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        cluster.coordinator()
+        await cluster.two_workers()
+        await cluster.submit("a", 100)
+        first, second = cluster.first_and_second(await cluster.begun("a", 5))
+        first.kill()
+        await eventually(lambda: not any(map(is_alive, first.executors())), SOON_S, "the executors to end")
+        await cluster.ended("a")
+        assert len(cluster.repeated("a", 100)) <= 1
+        assert cluster.effects("a")[-1][1] in second.executors()
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_an_agent_that_kills_its_process_ends_in_quarantine_and_its_neighbours_complete(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        worker = cluster.worker("w", "--processes", "2")
+        await serving(worker, 2)
+        for name in "bcd":
+            await cluster.submit(name, 150)
+            await cluster.begun(name, 1)
+        await cluster.submit("poison", 10, pause=-0.02)
+        view = await cluster.ended("poison", Status.QUARANTINED)
+        assert "each owner died" in view.why
+        for name in "bcd":
+            await cluster.ended(name)
+            assert (await cluster.view(name)).status is Status.COMPLETED
+        deaths = worker.events("executor ended", reason="exit code 9")
+        assert len(deaths) == 2 + 3  # two beside others, three alone
+        assert len(worker.events("agent runs alone", agent="poison")) == 3
+
+    on_redis(test, tmp_path, redis_url)
+
+
+# --- stopped and woken ---------------------------------------------------------------------------------------------
+
+
+def test_a_worker_stopped_past_the_timeout_loses_its_agents_says_which_and_goes_on_serving(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        cluster.coordinator()
+        await cluster.two_workers()
+        await cluster.submit("a", 100)
+        first, second = cluster.first_and_second(await cluster.begun("a", 5))
+        stopped = [first.pid, *first.executors()]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        await eventually(lambda: cluster.effects("a")[-1][1] in second.executors(), SOON_S, "it to go on elsewhere")
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+        await eventually(lambda: first.events("agent lost", agent="a"), SOON_S, "the loss to be told")
+        await serving(first, 4)
+        assert first.events("session refused")
+        await cluster.ended("a")
+        assert len(cluster.repeated("a", 100)) <= 1
+        second.kill(signal.SIGTERM)
+        assert await asyncio.to_thread(second.process.wait) == 0
+        await cluster.submit("b", 5)
+        await cluster.ended("b")
+        assert cluster.effects("b")[-1][1] in first.executors()[:2]  # the same processes as before
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_a_supervisor_stopped_alone_has_its_executors_freeze_in_time_and_woken_registers_anew(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        coordinator = cluster.coordinator()
+        worker = cluster.worker("w")
+        await serving(worker)
+        await cluster.submit("a", 100)
+        await cluster.begun("a", 5)
+        os.kill(worker.pid, signal.SIGSTOP)
+        await eventually(lambda: worker.events("executor frozen"), SOON_S, "the executor to freeze")
+        begun = len(cluster.effects("a"))
+        await eventually(lambda: coordinator.events("session buried"), SOON_S, "its session to be removed")
+        assert len(cluster.effects("a")) <= begun + 1, "a frozen executor started an effect"
+        frozen_at = worker.events("executor frozen")[0]["timestamp"]
+        assert frozen_at <= coordinator.events("session buried")[0]["timestamp"]
+        os.kill(worker.pid, signal.SIGCONT)
+        await serving(worker, 2)
+        assert worker.events("agent lost", agent="a")
+        first, second = worker.events("session registered")
+        assert first["session"] != second["session"] and first["executor"] == second["executor"]
+        await cluster.ended("a")
+        assert len(cluster.repeated("a", 100)) <= 1
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_a_short_stop_of_the_supervisor_is_thawed_by_the_next_renewal(tmp_path: Path, redis_url: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        worker = cluster.worker("w")  # no coordinator: nobody removes the session
+        await serving(worker)
+        await cluster.submit("a", 60)
+        await cluster.begun("a", 5)
+        os.kill(worker.pid, signal.SIGSTOP)
+        await eventually(lambda: worker.events("executor frozen"), SOON_S, "the executor to freeze")
+        os.kill(worker.pid, signal.SIGCONT)
+        await eventually(lambda: worker.events("executor thawed"), SOON_S, "the executor to thaw")
+        await cluster.ended("a")
+        assert cluster.repeated("a", 60) == []
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_an_executor_stopped_alone_is_given_up_ended_and_replaced(tmp_path: Path, redis_url: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        cluster.coordinator()
+        worker = cluster.worker("w", "--processes", "2")
+        await serving(worker, 2)
+        await cluster.submit("a", 60)
+        victim = await cluster.begun("a", 5)
+        os.kill(victim, signal.SIGSTOP)
+        await cluster.ended("a")
+        assert len(cluster.repeated("a", 60)) <= 1
+        await eventually(lambda: not is_alive(victim), SOON_S, "the stopped executor to be ended")
+        await serving(worker, 3)
+        assert worker.events("executor stopped, session not renewed", executor=victim)
+
+    on_redis(test, tmp_path, redis_url)
+
+
+# --- drained ---------------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_hands_the_agents_over_at_their_next_checkpoint_and_exits_0(tmp_path: Path, redis_url: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        first = cluster.worker("first", "--processes", "2")
+        await serving(first, 2)
+        for name in "abc":
+            await cluster.submit(name, 50)
+        for name in "abc":
+            await cluster.begun(name, 5)
+        second = cluster.worker("second")
+        await serving(second)
+        first.kill(signal.SIGTERM)
+        assert await asyncio.to_thread(first.process.wait) == 0
+        for name in "abc":
+            await cluster.ended(name)
+            assert cluster.repeated(name, 50) == []
+            assert (await cluster.view(name)).attempts <= 1
+        assert await cluster.home.coordination.sessions() == {
+            told["session"]: pytest.approx(0, abs=1e9) for told in second.events("session registered")
+        }
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_at_the_drain_deadline_the_effect_in_flight_is_abandoned_and_repeats_elsewhere(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        first = cluster.worker("first", "--drain-timeout", "0.3")
+        await serving(first)
+        await cluster.submit("a", 2, pause=1.5)
+        await cluster.begun("a", 1)
+        first.kill(signal.SIGTERM)
+        assert await asyncio.to_thread(first.process.wait) == 0
+        assert first.events("agent handed over", agent="a", abandoned=True)
+        cluster.worker("second")
+        await cluster.ended("a")
+        assert cluster.repeated("a", 2) == [0]
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_a_second_signal_stops_at_once(tmp_path: Path, redis_url: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        worker = cluster.worker("w")
+        await serving(worker)
+        await cluster.submit("a", 1, pause=600)
+        await cluster.begun("a", 1)
+        worker.kill(signal.SIGTERM)
+        await eventually(lambda: worker.events("executor draining"), SOON_S, "the drain to begin")
+        worker.kill(signal.SIGTERM)
+        assert await asyncio.to_thread(worker.process.wait) == 128 + signal.SIGTERM
+        assert (await cluster.view("a")).status is Status.READY  # others may take it now
+
+    on_redis(test, tmp_path, redis_url)
+
+
+# --- what people get wrong --------------------------------------------------------------------------------------------
+
+
+def test_a_worker_waits_for_a_redis_that_is_not_there_yet_saying_so_in_single_lines(tmp_path: Path) -> None:
+    with redis_server() as server:
+        server.stop()
+
+        async def test(cluster: Cluster) -> None:
+            worker = cluster.worker("w")
+            await eventually(
+                lambda: len(worker.events("store unavailable, trying again")) >= 2, SOON_S, "two attempts to be told"
+            )
+            await asyncio.to_thread(server.start)
+            await serving(worker)
+            await cluster.submit("a", 5)
+            await cluster.ended("a")
+            assert "Traceback" not in worker.log.read_text()
+
+        on_redis(test, tmp_path, server.url)
+
+
+def test_a_redis_that_goes_away_and_comes_back_costs_no_agent(tmp_path: Path) -> None:
+    with redis_server("--appendonly", "yes", "--appendfsync", "always") as server:
+
+        async def test(cluster: Cluster) -> None:
+            cluster.coordinator()
+            worker = cluster.worker("w")
+            await serving(worker)
+            await cluster.submit("a", 60)
+            await cluster.begun("a", 10)
+            await asyncio.to_thread(server.kill)
+            await eventually(lambda: worker.events("heartbeat failed"), SOON_S, "the outage to be noticed")
+            await asyncio.to_thread(server.start)
+            await cluster.ended("a")
+            assert len(cluster.repeated("a", 60)) <= 1
+            assert "Traceback" not in worker.log.read_text()
+
+        on_redis(test, tmp_path, server.url)
+
+
+def test_a_program_that_cannot_be_hosted_is_one_line_and_exit_code_2(tmp_path: Path, redis_url: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        (cluster.folder / "broken.py").write_text("import nothing_such\n")
+        worker = cluster.worker("w", "--processes", "2", program="broken.py")
+        assert await asyncio.to_thread(worker.process.wait) == 2
+        plain = [line for line in worker.log.read_text().splitlines() if not line.startswith("{")]
+        assert len(plain) == 1 and plain[0].startswith("error: broken.py could not be imported: ModuleNotFoundError")
+        assert "broken.py:1" in plain[0]
+        assert await cluster.home.coordination.sessions() == {}
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_without_a_signing_key_a_worker_exits_2_and_says_what_to_set(tmp_path: Path, redis_url: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        worker = cluster.worker("w", PLAYBOOKS_DURABILITY__SIGNING_KEY="")
+        assert await asyncio.to_thread(worker.process.wait) == 2
+        assert worker.log.read_text().startswith("error: no signing key: set PLAYBOOKS_DURABILITY__SIGNING_KEY")
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_an_agent_of_a_program_that_is_not_here_waits_for_a_worker_that_has_it(tmp_path: Path, redis_url: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        cluster.coordinator()
+        (cluster.folder / "other.py").write_text(PROGRAM)
+        first = cluster.worker("first", "--queue", "shared")
+        await serving(first)
+        await cluster.submit("a", 5, program="other", queue="shared")
+        await eventually(lambda: first.events("agent handed over", agent="a"), SOON_S, "it to be handed back")
+        second = cluster.worker("second", "--queue", "shared", program="other.py")
+        await serving(second)
+        await cluster.ended("a")
+        assert cluster.repeated("a", 5) == []
+        assert cluster.effects("a")[0][1] in second.executors()
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_what_an_agent_was_started_with_and_a_worker_is_never_in_the_logs(tmp_path: Path, redis_url: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        worker = cluster.worker("w")
+        await serving(worker)
+        await cluster.submit("a", 5)
+        await cluster.ended("a")
+        await eventually(lambda: worker.events("agent completed", agent="a"), SOON_S, "the end to be logged")
+        said = worker.log.read_text()
+        assert TIMINGS["PLAYBOOKS_DURABILITY__SIGNING_KEY"] not in said
+        assert str(cluster.log_of("a")) not in said
+        for told in worker.events("agent taken", agent="a"):
+            assert told["session"] and told["fence"]
+
+    on_redis(test, tmp_path, redis_url)
