@@ -73,14 +73,10 @@ async def main() -> int:
 @asynccontextmanager
 async def dev(folder: Path, screen: Screen) -> AsyncIterator[dict[str, Any]]:
     """`playbooksctl dev` while the demo lasts; yields what its dev.json says once its workers are ready."""
-    # The stream is read as it grows; this many may be written before the reader gets its turn on a busy machine.
-    environment = {**os.environ, "PLAYBOOKS_DURABILITY__KEEP_LAST_N": "1000"}
-    for key in ("PLAYBOOKS_REDIS__URL", "PLAYBOOKS_REDIS__PREFIX"):  # this demo kills: never on somebody's real Redis
-        environment.pop(key, None)
     with (folder / "dev.log").open("wb") as log:
         words = [*CLI, "dev", "--json", str(PROGRAM)]
         process = await asyncio.create_subprocess_exec(
-            *words, cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=log
+            *words, cwd=folder, env=environment(folder), stdout=asyncio.subprocess.PIPE, stderr=log
         )
         try:
             assert process.stdout is not None
@@ -99,6 +95,15 @@ async def dev(folder: Path, screen: Screen) -> AsyncIterator[dict[str, Any]]:
                     await asyncio.wait_for(process.wait(), PATIENCE_S)
                 except TimeoutError:
                     process.kill()
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """This demo kills, so never on a Redis that somebody has configured."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PLAYBOOKS_")}
+    ours["XDG_CONFIG_HOME"] = str(folder)
+    # The stream is read as it grows: this many may be written before the reader gets its turn on a busy machine.
+    ours["PLAYBOOKS_DURABILITY__KEEP_LAST_N"] = "1000"
+    return ours
 
 
 def workers(told: dict[str, Any]) -> dict[str, int]:
@@ -138,7 +143,13 @@ async def submit(folder: Path, log: Path) -> AgentId:
 async def playbooksctl(folder: Path, *words: str) -> dict[str, Any]:
     """What the command's last line says; it finds `dev` by the folder it runs in."""
     process = await asyncio.create_subprocess_exec(
-        *CLI, *words, "--json", cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *CLI,
+        *words,
+        "--json",
+        cwd=folder,
+        env=environment(folder),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
     lines = out.decode().splitlines()

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from playbooks_worker.cli.output import CommandError, Exit
+
 if TYPE_CHECKING:
     from playbooks_providers.contracts import Coordination
     from playbooks_providers.envelope import Sealer
@@ -90,11 +92,19 @@ def _quiet_logs() -> None:
 @asynccontextmanager
 async def home_of(storage_path: Path | None, redis_url: str | None) -> AsyncIterator[Agents]:
     """The folder *storage_path* when one is named, else Redis."""
-    if storage_path is None:
+    from playbooks_providers.errors import Unreachable
+
+    if storage_path is not None:
+        yield _Folder.open(storage_path)
+        return
+    try:
         async with redis_home(redis_url) as home:
             yield home
-    else:
-        yield _Folder.open(storage_path)
+    except Unreachable as error:
+        if redis_url is None and Path(".checkpoints").is_dir():
+            hint = "The agents that `run` keeps here are shown with --storage-path .checkpoints."
+            raise CommandError(str(error), Exit.SET_ASIDE, kind="Unreachable", hint=hint) from error
+        raise
 
 
 @dataclass(frozen=True, slots=True)

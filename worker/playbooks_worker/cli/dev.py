@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Exit, Output
+
+if TYPE_CHECKING:
+    from playbooks_providers.settings import Settings
 
 # Take-over of a killed worker in about a second, instead of five; a stop that does not keep a person waiting.
 DEV_TIMINGS = {
@@ -28,7 +31,8 @@ def dev(
     programs: Annotated[list[str], typer.Argument(metavar="PROGRAM...", help="`.py` files or importable modules.")],
     workers: Annotated[int, typer.Option("--workers", min=1, help="How many workers to start.")] = 2,
     redis_url: Annotated[
-        str | None, typer.Option("--redis-url", metavar="URL", help="Use this server instead of starting one.")
+        str | None,
+        typer.Option("--redis-url", metavar="URL", help="Use this server (or PLAYBOOKS_REDIS__URL) and start none."),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -44,23 +48,26 @@ def dev(
 
 
 async def _dev(out: Output, programs: list[str], workers: int, redis_url: str | None) -> Exit:
+    from playbooks_providers.settings import load_settings
     from playbooks_worker.cli.dev_folder import FOLDER, DevFolder
     from playbooks_worker.cli.dev_run import DevRun
 
     folder = DevFolder(Path(FOLDER).absolute())
     folder.lock()
-    key_file, environment = _environment(out, folder.path, redis_url)
+    settings = load_settings({"redis": {"url": redis_url}}, Path.cwd(), dev_file=False)
+    key_file, environment = _environment(out, folder.path, settings)
+    # A server that was configured is used like one that was named: every other command would look for the agents there.
+    server = settings.redis.url if "redis.url" in settings.sources else None
     try:
-        return await DevRun(out, folder, key_file, environment).until_stopped(programs, workers, redis_url)
+        return await DevRun(out, folder, key_file, environment).until_stopped(programs, workers, server)
     finally:
         folder.forget()
 
 
-def _environment(out: Output, folder: Path, redis_url: str | None) -> tuple[Path | None, dict[str, str]]:
+def _environment(out: Output, folder: Path, settings: Settings) -> tuple[Path | None, dict[str, str]]:
     """What the children are told. What a person set wins over dev's timings and key."""
-    from playbooks_providers.settings import ensure_signing_key, load_settings, signing_key, weakness
+    from playbooks_providers.settings import ensure_signing_key, signing_key, weakness
 
-    settings = load_settings({"redis": {"url": redis_url}}, Path.cwd(), dev_file=False)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     for name, value in DEV_TIMINGS.items():
         if name not in settings.sources:

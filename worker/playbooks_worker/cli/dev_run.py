@@ -36,6 +36,7 @@ class DevRun:
         self._coordinator: Child | None = None
         self._workers: list[Child] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._ready: asyncio.Task[None] | None = None
         self._stop_asked = asyncio.Event()
         self._signals: list[signal.Signals] = []
         self._logs = Logs(["dev"])
@@ -53,11 +54,8 @@ class DevRun:
             self._environment["PLAYBOOKS_REDIS__URL"] = self._url
             if not self._stop_asked.is_set():
                 self._start_daemons(programs, names)
-                ready = asyncio.create_task(self._tell_when_ready(workers))
-                try:
-                    await self._until_signal_or_failure()
-                finally:
-                    ready.cancel()
+                self._ready = asyncio.create_task(self._tell_when_ready(workers))
+            await self._until_signal_or_failure()
         finally:
             await self._stop()
         return Exit.INTERRUPTED if self._signals[:1] == [signal.SIGINT] else Exit.COMPLETED
@@ -115,14 +113,13 @@ class DevRun:
         from playbooks_providers.errors import Unreachable
 
         programs: set[str] = set()
-        async with redis_home(self._url) as home:
-            while True:
-                try:
-                    programs = {info.program for info in await home.coordination.programs()}
-                    if programs and len(await home.coordination.sessions()) >= workers:
-                        break
-                except Unreachable:
-                    pass  # a server of the user's own may come up later; the daemons wait too
+        while not programs:
+            try:
+                async with redis_home(self._url) as home:
+                    while len(await home.coordination.sessions()) < workers or not programs:
+                        await asyncio.sleep(_READY_POLL_S)
+                        programs = {info.program for info in await home.coordination.programs()}
+            except Unreachable:  # a server of the user's own may come up later; the daemons wait too
                 await asyncio.sleep(_READY_POLL_S)
         hosted = ", ".join(sorted(programs))
         data = "" if self._server is None else f" (data in {_short(self._folder.data)})"
@@ -149,6 +146,8 @@ class DevRun:
     async def _until_signal_or_failure(self) -> None:
         stopped = asyncio.create_task(self._stop_asked.wait())
         waiting: set[asyncio.Task[object]] = {stopped, *self._tasks}
+        if self._ready is not None:
+            waiting.add(self._ready)
         while not stopped.done():
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -156,6 +155,8 @@ class DevRun:
         stopped.cancel()
 
     async def _stop(self) -> None:
+        if self._ready is not None:
+            self._ready.cancel()
         if self._workers and any(worker.pid for worker in self._workers):
             self._logs.line("dev", "stopping: workers, then coordinator, then server")
         await asyncio.gather(*(worker.stop() for worker in self._workers))

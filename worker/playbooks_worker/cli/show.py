@@ -59,7 +59,7 @@ def _print(out: Output, told: Record) -> None:
 
     row("agent", told["agent_id"])
     row("status", styled_status(told["status"]))
-    row("why", told.get("why"), when=told.get("why"))
+    row("runs" if told["status"] == "running" else "why", told.get("why"), when=told.get("why"))
     row("program", f"{told['program']}:{told['entry']}")
     row("queue", told["queue"], when=told["queue"])
     row("worker", f"{told.get('worker')} (pid {told.get('pid')} on {told.get('host')})", when=told.get("worker"))

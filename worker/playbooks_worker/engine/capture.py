@@ -35,15 +35,14 @@ def held_back(agent: Agent) -> bool:
         raise agent.detached
     for call in agent.running.values():
         frame = call.frame
-        if frame is None:
-            continue
+        assert frame is not None
         if frame.leaving:
             return True
         if frame.below.plain:
             error = detached_task(frame)
             if error is not None:
                 raise error
-    return any(path not in below.outcomes for below, path in agent.siblings.values())
+    return bool(agent.siblings) and any(path not in below.outcomes for below, path in agent.siblings.values())
 
 
 def detached_task(frame: Frame) -> DetachedTask | None:
@@ -87,38 +86,46 @@ class _Attempt:
         self.agent = agent
         self.running = list(agent.running.values())
         self.targets: dict[int, Target] = {}
+        self.cells: dict[int, tuple[int, str]] = {}
         for call in self.running:
-            for number, targets in call.frame.headers if call.frame is not None else ():
+            frame = call.frame
+            assert frame is not None
+            for number, targets in frame.headers:
                 for index, value in enumerate(targets):
                     if value is not None:
                         self.targets.setdefault(id(value), Target(call.id, number, index))
-        self.modules = frozenset(call.playbook.function.__module__ for call in self.running)
-        self.cells = {
-            id(cell): (call.id, name)
-            for call in self.running
-            if call.frame is not None
-            for name, cell in call.frame.cells.items()
-        }
-        self.saver = Saver(self.targets, self.modules, self.cells)
+            for name, cell in frame.cells.items():
+                self.cells[id(cell)] = (call.id, name)
+        self.saver = Saver(self.targets, self.cells, self.running)
         self.segments: list[tuple[str, int, int]] = []
+        self.metas: list[tuple[Any, ...]] = []
         self.again: dict[int, list[str]] = {}
         self.entries: list[Any] = []
         # for the diagnosis: what was to be saved, by frame
         self.written: list[tuple[Frame, int, dict[str, Any], Temporaries | None, bool]] = []
 
     def payload(self) -> bytes:
+        adrift: list[int] = []
         for call in self.running:
-            self._frame(call)
+            frame = call.frame
+            assert frame is not None
+            still = frame.still
+            if still is not None and still[0] is frame.value and frame.outcome is None:
+                self.metas.append(still[1])
+                self.entries.append(still[2])
+            else:
+                self._frame(call, frame)
+            if self.agent.is_adrift(call):
+                adrift.append(call.id)
         self._flush()
         others = self._others()
-        adrift = tuple(call.id for call in self.running if self.agent.is_adrift(call))
         index = (
             FORMAT,
             LOWERING,
             self.agent.calls_made,
             self.agent.root_id,
-            tuple(self.segments),
-            tuple(self._meta(call) for call in self.running),
+            self.segments,
+            self.metas,
             self.again,
             adrift,
             others,
@@ -127,19 +134,15 @@ class _Attempt:
         return b"".join((len(head).to_bytes(4, "big"), head, self.saver.buffer.getbuffer()))
 
     # --- frames ----------------------------------------------------------------------------------------------------
-    def _meta(self, call: Call) -> tuple[Any, ...]:
-        frame, made = call.frame, call.playbook
-        assert frame is not None
+    def _frame(self, call: Call, frame: Frame) -> None:
+        made = call.playbook
         completed = frame.outcome is not None
-        return call.id, made.id, made.fingerprint, made.lowering, frame.site, frame.turn, completed, frame.depth
-
-    def _frame(self, call: Call) -> None:
-        frame = call.frame
-        assert frame is not None
+        meta = (call.id, made.id, made.fingerprint, made.lowering, frame.site, frame.turn, completed, frame.depth)
+        self.metas.append(meta)
         if self.agent.is_unreached(call):
             self._unreached(frame)
             return
-        rewritten = frame.playbook.rewritten
+        rewritten = made.rewritten
         site = rewritten.sites[frame.site - 1]
         local = frame.coroutine.cr_frame.f_locals
         kept: dict[str, Any] = {}
@@ -149,25 +152,28 @@ class _Attempt:
                 kept[step] = local[step]
                 continue
             temporaries = rewritten.headers[step - 1].temporaries
-            again += self._needed(frame, -step, temporaries, local, kept, anything=True)
+            again += self._needed(frame, -step, temporaries, local, kept)
             self.written.append((frame, -step, kept, temporaries, True))
             self._flush()
             self._dump("header", call.id, step, kept)
             kept = {}
-        in_flight = frame.outcome is None
-        if in_flight and type(frame.value) is Call:
-            temporaries = site.completed
+        calling = not completed and type(frame.value) is Call
+        if calling:
             kept[site.value] = frame.value
-        else:
-            temporaries = site.in_flight if in_flight else site.completed
-        again += self._needed(frame, site.number, temporaries, local, kept, anything=in_flight)
-        self.written.append((frame, site.number, kept, temporaries, in_flight))
+        temporaries = site.completed if completed or calling else site.in_flight
+        if temporaries.roots:
+            again += self._needed(frame, site.number, temporaries, local, kept)
+        self.written.append((frame, site.number, kept, temporaries, not completed))
         for name in rewritten.saved:
             if name in local:
                 kept[name] = local[name]
         if again:
             self.again[call.id] = again
-        self._entry(frame, kept)
+        entry = self._entry(frame, kept)
+        self.entries.append(entry)
+        if calling and not (again or frame.cells or frame.headers):
+            # nothing of it can be rebound until that call ends (its objects can change, and are pickled anew)
+            frame.still = (frame.value, meta, entry)
 
     def _unreached(self, frame: Frame) -> None:
         """A restored frame that still waits behind an effect is saved as it was loaded."""
@@ -183,10 +189,10 @@ class _Attempt:
             for step in headers:
                 self._dump("header", frame.call_.id, step, kept if step == headers[0] else {})
             kept = {}
-        self._entry(frame, kept)
+        self.entries.append(self._entry(frame, kept))
 
     def _needed(
-        self, frame: Frame, place: int, temporaries: Temporaries, local: Any, kept: dict[str, Any], *, anything: bool
+        self, frame: Frame, place: int, temporaries: Temporaries, local: Any, kept: dict[str, Any]
     ) -> list[str]:
         """Put the temporaries that must be saved into *kept*; answers those that are to be made again."""
         again: list[str] = []
@@ -211,15 +217,17 @@ class _Attempt:
                 kept[name] = value
         return again
 
-    def _entry(self, frame: Frame, kept: dict[str, Any]) -> None:
-        below = frame.below
-        made = {**below.expected, **below.made}
-        rows = [(*place, call.id) for place, call in made.items()]
-        for call in made.values():
-            self.saver.found.setdefault(call.id, call)
-        outcomes = {**below.finished, **below.outcomes}
-        call = frame.call_
-        self.entries.append((call.id, kept, _contents(frame), frame.outcome, rows, outcomes, call.given))
+    def _entry(self, frame: Frame, kept: dict[str, Any]) -> tuple[Any, ...]:
+        below, call = frame.below, frame.call_
+        made = {**below.expected, **below.made} if below.expected else below.made
+        rows = []
+        for place, child in made.items():
+            if child is not frame.value:  # what the site awaits is found by its temporary
+                rows.append((*place, child.id))
+                self.saver.found.setdefault(child.id, child)
+        outcomes = {**below.finished, **below.outcomes} if below.finished else below.outcomes
+        cells = _contents(frame) if frame.cells else None
+        return call.id, kept, cells, frame.outcome, rows or None, outcomes or None, call.given
 
     # --- other calls ----------------------------------------------------------------------------------------------
     def _others(self) -> tuple[tuple[int, str], ...]:
@@ -230,7 +238,7 @@ class _Attempt:
             fresh = [call for number, call in self.saver.found.items() if number not in known]
             if not fresh:
                 return tuple(rows)
-            known.update(call.id for call in fresh)
+            known.update([call.id for call in fresh])
             rows += [(call.id, call.playbook.id) for call in fresh]
             if self.agent.restoring_calls:
                 for call in fresh:
@@ -283,7 +291,7 @@ class _Attempt:
 
     def _problem(self, value: Any) -> Exception | None:
         try:
-            Saver(self.targets, self.modules, self.cells).dump(value)
+            Saver(self.targets, self.cells, self.running).dump(value)
         except Exception as problem:
             return problem
         return None
@@ -338,7 +346,7 @@ def _awaitable(value: Any, depth: int = 0) -> bool:
 def _ordered(agent: Agent) -> list[Frame]:
     """Frames from the outermost, each branch's frames together."""
     frames = [call.frame for call in agent.running.values() if call.frame is not None and call.frame.site]
-    if all(one.depth < two.depth for one, two in itertools.pairwise(frames)):
+    if len(frames) < 2 or all(one.depth < two.depth for one, two in itertools.pairwise(frames)):
         return frames
     children: dict[int, list[Frame]] = {}
     for frame in frames:
@@ -363,13 +371,14 @@ def stack(agent: Agent) -> list[tuple[str, int, str, int]]:
 
 
 def stack_json(agent: Agent) -> str:
-    """The same as JSON, from fragments that are made once for each site."""
+    """The same as JSON, from fragments that are made once for each site and depth."""
     parts: list[str] = []
     for frame in _ordered(agent)[:_SHOWN_FRAMES]:
-        fragments = frame.playbook.fragments
-        fragment = fragments.get(frame.site)
+        key = (frame.site, frame.depth)
+        fragment = frame.playbook.fragments.get(key)
         if fragment is None:
             site = frame.playbook.rewritten.sites[frame.site - 1]
-            fragment = fragments[frame.site] = json.dumps([frame.playbook.id, site.line, site.statement])[:-1]
-        parts.append(f"{fragment}, {frame.depth}]")
+            fragment = json.dumps([frame.playbook.id, site.line, site.statement, frame.depth])
+            frame.playbook.fragments[key] = fragment
+        parts.append(fragment)
     return f"[{', '.join(parts)}]"

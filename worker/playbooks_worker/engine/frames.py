@@ -59,6 +59,7 @@ class Frame:
         "saved",
         "site",
         "spot",
+        "still",
         "turn",
         "value",
     )
@@ -77,6 +78,7 @@ class Frame:
         self.value: Any = None
         self.outcome: Outcome | None = None
         self.saved: dict[str, Any] | None = None
+        self.still: tuple[Any, Any, Any] | None = None  # capture.py: what was said of it while it awaits this call
         self.cells: dict[str, CellType] = {}
         self.headers: list[tuple[int, tuple[Any, ...]]] = []
         self.coroutine: Any = None

@@ -18,7 +18,7 @@ _ATOMS = (str, int, float, bool, bytes, type(None))
 
 def given(arguments: tuple[Any, ...]) -> bytes | None:
     """What *arguments* are now: they may be changed later. None when they cannot be saved (the checkpoint says so)."""
-    saver = Saver({}, frozenset())
+    saver = Saver({}, {}, ())
     try:
         saver.dump(arguments)
     except Exception:  # whatever a program's own reducers raise; the next checkpoint names the variable

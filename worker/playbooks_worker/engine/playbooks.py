@@ -40,7 +40,7 @@ class Playbook:
         self.signature = inspect.signature(function)
         # (site or minus header, temporary) pairs whose values turned out not to be savable in this process
         self.unsavable: set[tuple[int, str]] = set()
-        self.fragments: dict[int, str] = {}  # site → its place in the stack as the start of a JSON list
+        self.fragments: dict[tuple[int, int], str] = {}  # (site, depth) → its place in the stack as JSON
         self._code: CodeType | None = None
         self._shared: dict[str, CellType] = {}
         self.bind: Callable[..., tuple[Any, ...]] = _binder(function, self.rewritten.names.parameters)

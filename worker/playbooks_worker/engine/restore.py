@@ -153,9 +153,9 @@ class Loader:
         for name, contents in (cells or {}).items():
             frame.cells[name].cell_contents = contents
         frame.outcome = outcome
-        for path, playbook_id, place, made in rows:
+        for path, playbook_id, place, made in rows or ():
             frame.below.expected[path, playbook_id, place] = self.calls[made]
-        frame.below.finished.update(outcomes)
+        frame.below.finished.update(outcomes or {})
 
     def _call(self, number: int) -> Call:
         self.referenced.add(number)

@@ -12,8 +12,8 @@ import io
 import pathlib
 import pickle
 import sys
-from collections.abc import Callable
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from collections.abc import Callable, Sequence
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
 from playbooks_worker.engine import tracebacks
@@ -39,16 +39,15 @@ class Saver(pickle.Pickler):
     """Saves objects of one checkpoint, one dump after another, under one memo.
 
     ``targets`` maps ids of objects that open headers hold to `Target`s, ``cells`` those of the frames' own cells to
-    (call, name); ``found`` collects the calls that were met."""
+    (call, name); the modules of the *running* calls' playbooks are searched for singletons; ``found`` collects the
+    calls that were met."""
 
-    def __init__(
-        self, targets: dict[int, Target], modules: frozenset[str], cells: dict[int, tuple[int, str]] | None = None
-    ) -> None:
+    def __init__(self, targets: dict[int, Target], cells: dict[int, tuple[int, str]], running: Sequence[Call]) -> None:
         self.buffer = io.BytesIO()
         super().__init__(self.buffer, PROTOCOL)
         self.targets = targets
-        self.cells = cells or {}
-        self.modules = modules
+        self.cells = cells
+        self.running = running
         self.found: dict[int, Call] = {}
 
     def reducer_override(self, value: Any) -> _Reduced:
@@ -246,10 +245,14 @@ def _members(kind: type[BaseException]) -> list[str]:
 
 def _reduce_instance(saver: Saver, value: Any) -> _Reduced:
     """An object of no special kind: by name when it is a module-level singleton of the program."""
-    for module in saver.modules:
-        name = _singletons(module).get(id(value))
-        if name is not None and vars(sys.modules[module]).get(name) is value:
-            return _singleton, (module, name)
+    searched = None
+    for call in saver.running:
+        module = call.playbook.function.__module__
+        if module != searched:
+            searched = module
+            name = _singletons(module).get(id(value))
+            if name is not None and vars(sys.modules[module]).get(name) is value:
+                return _singleton, (module, name)
     return NotImplemented
 
 
@@ -287,6 +290,6 @@ def _reducer_for(kind: type) -> Callable[[Saver, Any], _Reduced] | None:
         return _reduce_exception
     if issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib"):
         return _reduce_path
-    if issubclass(kind, type) or kind in _BY_VALUE or kind is BuiltinFunctionType:
+    if issubclass(kind, type) or kind in _BY_VALUE or (kind.__module__ == "builtins" and kind is not object):
         return None
     return _reduce_instance
