@@ -243,7 +243,7 @@ class Agent:
 
     async def _end_tasks(self) -> None:
         current = asyncio.current_task()
-        while True:
+        for _ in range(_CANCEL_ROUNDS):  # plain code may swallow a cancellation; it cannot make a dead agent go on
             pending = {task for task in (self._root, *self._tasks) if task is not None and not task.done()}
             if current is not None:
                 pending.discard(current)
@@ -267,6 +267,12 @@ class Agent:
     def raise_if_dead(self) -> None:
         if self.dead:
             raise AgentStopped(self.why)
+
+    def adopt_current(self) -> None:
+        """A task of plain code that runs a playbook ends with the agent, too."""
+        task = asyncio.current_task()
+        if task is not None and task is not self._root and task not in self._tasks:
+            self.adopt(task, None)
 
     def adopt(self, task: asyncio.Task[Any], below: Below | None) -> None:
         """Keep a task that was made inside this agent, until it is done."""
@@ -569,6 +575,7 @@ class Agent:
             self.left_region()
 
 
+_CANCEL_ROUNDS = 5
 _IDLE_TURNS = 10
 _ENTERING_POLL_S = 0.005
 

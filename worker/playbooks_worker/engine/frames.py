@@ -199,6 +199,7 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
         below = getattr(place, "below", None)
         depth = 0 if below is None else below.frame.depth + 1
         coroutine = call.begin(below, depth)
+        agent.adopt_current()
         here.set(call.frame)
         try:
             result = yield from coroutine.__await__()

@@ -51,7 +51,8 @@ def _inside(outer: Any, loop: asyncio.AbstractEventLoop, coroutine: Any, options
     if direct and not isinstance(coroutine, Call):
         frame = below.frame.coroutine.cr_frame if below.frame.coroutine is not None else None
         below.plain[task] = (path, frame.f_lineno if frame is not None else 0)
-    agent.adopt(task, below)
+    if direct or isinstance(coroutine, Call):  # other tasks belong to plain code, or to a library that outlives us
+        agent.adopt(task, below)
     return task
 
 
