@@ -16,14 +16,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import audit
 from demo_agent import Follower, Seen, place
+from demo_dev import PATIENCE_S, PROGRAM, DemoFailed, dev, playbooksctl, workers
 from demo_evidence import STEPS, judge, judge_stream, places, read_log
 from demo_screen import Screen
 
@@ -31,14 +30,7 @@ from playbooks_providers.ids import AgentId
 from playbooks_providers.model import FINAL, SessionInfo
 from playbooks_providers.redis import connect
 
-PROGRAM = Path(audit.__file__).resolve()
-CLI = [sys.executable, "-m", "playbooks_worker.cli"]
 FIRST_KILL, SECOND_KILL = 0.25, 0.6  # shares of the awaits that the audit consists of
-PATIENCE_S = 60.0  # for any one thing to happen
-
-
-class DemoFailed(Exception):
-    """Something else happened than was to be shown."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,8 @@ async def main() -> int:
         folder = Path(name)
         try:
             with screen:
-                async with asyncio.timeout(5 * PATIENCE_S), dev(folder, screen) as where:
+                async with asyncio.timeout(5 * PATIENCE_S), dev(folder) as where:
+                    screen.event(f"`playbooksctl dev` runs a server, a coordinator and {len(workers(where))} workers")
                     code = await story(folder, where, screen)
             return code
         except (DemoFailed, TimeoutError) as error:
@@ -68,47 +61,6 @@ async def main() -> int:
             screen.heading("the last lines of `playbooksctl dev`")
             screen.console.print("\n".join(log[-25:]), markup=False)
             return 1
-
-
-@asynccontextmanager
-async def dev(folder: Path, screen: Screen) -> AsyncIterator[dict[str, Any]]:
-    """`playbooksctl dev` while the demo lasts; yields what its dev.json says once its workers are ready."""
-    with (folder / "dev.log").open("wb") as log:
-        words = [*CLI, "dev", "--json", str(PROGRAM)]
-        process = await asyncio.create_subprocess_exec(
-            *words, cwd=folder, env=environment(folder), stdout=asyncio.subprocess.PIPE, stderr=log
-        )
-        try:
-            assert process.stdout is not None
-            ready = await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)
-            if not ready:
-                raise DemoFailed("`playbooksctl dev` did not start")
-            told: dict[str, Any] = json.loads(ready)
-            if "redis_url" not in told:
-                raise DemoFailed("`playbooksctl dev` did not start: " + told["error"]["message"])
-            screen.event(f"`playbooksctl dev` runs a server, a coordinator and {len(workers(told))} workers")
-            yield told
-        finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGINT)
-                try:
-                    await asyncio.wait_for(process.wait(), PATIENCE_S)
-                except TimeoutError:
-                    process.kill()
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """This demo kills, so never on a Redis that somebody has configured."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PLAYBOOKS_")}
-    ours["XDG_CONFIG_HOME"] = str(folder)
-    # The stream is read as it grows: this many may be written before the reader gets its turn on a busy machine.
-    ours["PLAYBOOKS_DURABILITY__KEEP_LAST_N"] = "1000"
-    return ours
-
-
-def workers(told: dict[str, Any]) -> dict[str, int]:
-    """The workers' supervisors that dev.json names, and their process ids."""
-    return {name: pid for name, pid in told["processes"].items() if name.startswith("worker-")}
 
 
 async def story(folder: Path, where: dict[str, Any], screen: Screen) -> int:
@@ -138,25 +90,6 @@ async def story(folder: Path, where: dict[str, Any], screen: Screen) -> int:
 async def submit(folder: Path, log: Path) -> AgentId:
     told = await playbooksctl(folder, "submit", PROGRAM.stem, "--args", json.dumps({"log": str(log)}))
     return AgentId(told["agent_id"])
-
-
-async def playbooksctl(folder: Path, *words: str) -> dict[str, Any]:
-    """What the command's last line says; it finds `dev` by the folder it runs in."""
-    process = await asyncio.create_subprocess_exec(
-        *CLI,
-        *words,
-        "--json",
-        cwd=folder,
-        env=environment(folder),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    lines = out.decode().splitlines()
-    if not lines:
-        raise DemoFailed(f"playbooksctl {words[0]} exited with {process.returncode}: {err.decode().strip()}")
-    told: dict[str, Any] = json.loads(lines[-1])
-    return told
 
 
 async def keep_drawing(follower: Follower, screen: Screen, log: Path, effects: int) -> None:

@@ -114,8 +114,10 @@ class Here:
             case Blocked(why):
                 await self._agents.stop(lock, Status.BLOCKED, why)
                 raise self._blocked(lock, outcome)
-            case HandedOver():
-                await self._agents.release(lock, outcome.why)
+            case HandedOver(why, unasked=unasked):
+                await self._agents.release(lock, why)
+                if unasked:
+                    raise self._left(lock, life.newest, why)
                 self._interrupted(lock, life.newest)
             case LockLost(why):
                 raise CommandError(
@@ -159,8 +161,22 @@ class Here:
         kind = "BadCheckpoint" if blocked.at is not None else "Blocked"
         return CommandError(message, Exit.SET_ASIDE, hint=hint, kind=kind, facts=facts)
 
+    def _left(self, lock: Lock, newest: Header | None, why: str) -> CommandError:
+        """The program raised `SystemExit` or `KeyboardInterrupt`: its process is to end, the agent has not."""
+        return CommandError(
+            f"agent {lock.agent} stopped {_where(newest)}: {why}",
+            Exit.SET_ASIDE,
+            kind="Stopped",
+            hint=f"Continue it: {self._resume(lock.agent)}",
+            facts={
+                "agent_id": lock.agent,
+                "status": Status.READY.value,
+                "checkpoint": str(newest.id) if newest else None,
+            },
+        )
+
     def _interrupted(self, lock: Lock, newest: Header | None) -> NoReturn:
-        where = f"at checkpoint {newest.seq}" if newest else "before its first checkpoint"
+        where = _where(newest)
         self._out.note(f"interrupted: agent {lock.agent} stopped {where}", f"Continue it: {self._resume(lock.agent)}")
         if self._out.as_json:
             self._out.json(
@@ -196,6 +212,10 @@ class Here:
         if view is None:
             raise UnknownAgent(agent)
         return view
+
+
+def _where(newest: Header | None) -> str:
+    return f"at checkpoint {newest.seq}" if newest else "before its first checkpoint"
 
 
 def _file(playbook: str) -> str:
