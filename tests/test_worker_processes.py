@@ -42,6 +42,30 @@ async def main(n, log, pause=0.02):
         total += await step(number, log, pause)
     return total
 """
+QUITS = """
+import asyncio, os
+from pathlib import Path
+from playbooks_worker import playbook
+
+async def step(number, log):
+    with open(log, "a") as file:
+        file.write(f"{number} {os.getpid()}\\n")
+    await asyncio.sleep(0.01)
+    if number == 1 and Path(log).read_text().count("1 ") == 1:
+        raise SystemExit(3)
+
+@playbook
+async def main(n, log, pause):
+    try:
+        for number in range(n):
+            await asyncio.gather(step(number, log), asyncio.sleep(0.02))
+    except BaseException:
+        Path("finally").touch()
+        raise
+    finally:
+        if number < n - 1:
+            Path("finally").touch()
+"""
 TIMINGS = {
     "PLAYBOOKS_WORKER__HEARTBEAT_S": "0.2",
     "PLAYBOOKS_COORDINATOR__SESSION_TIMEOUT_S": "1",
@@ -479,6 +503,33 @@ def test_a_program_that_cannot_be_hosted_is_one_line_and_exit_code_2(tmp_path: P
         assert len(plain) == 1 and plain[0].startswith("error: broken.py could not be imported: ModuleNotFoundError")
         assert "broken.py:1" in plain[0]
         assert await cluster.home.coordination.sessions() == {}
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_a_program_that_kills_the_process_that_loads_it_does_not_restart_for_ever(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        (cluster.folder / "broken.py").write_text("import os\nos._exit(5)\n")
+        worker = cluster.worker("w", program="broken.py")
+        assert await asyncio.to_thread(worker.process.wait) == 2
+        assert "error: broken.py: the process ends while loading it" in worker.log.read_text()
+
+    on_redis(test, tmp_path, redis_url)
+
+
+def test_a_program_that_exits_inside_an_effect_runs_no_finally_and_is_tried_again_elsewhere(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        (cluster.folder / "quits.py").write_text(QUITS)
+        worker = cluster.worker("w", program="quits.py")
+        await serving(worker)
+        await cluster.submit("a", 2, program="quits")
+        await cluster.ended("a")
+        assert cluster.repeated("a", 2) == [1]
+        assert not (cluster.folder / "finally").exists()
 
     on_redis(test, tmp_path, redis_url)
 

@@ -54,16 +54,13 @@ class Child:
         return stat.rpartition(")")[2].split()[0] in "Tt"  # the name before it may hold spaces and brackets
 
     def kill(self) -> None:
-        """SIGKILL to it and to all that it started in its group. Before `reap`, while the id cannot be anybody else's."""
+        """SIGKILL to it and to all that it started in its group. Not after `reap`: the id may be anybody else's."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def reap(self) -> int:
-        """Its exit code, negative for a signal. End what is left of its group first: nothing of it must write on."""
-        self.kill()
-        code = self._process.wait()
-        self.channel.close()
-        return code
+        """Its exit code, negative for a signal, once it has `ended`."""
+        return self._process.wait()
 
     def _watch(self) -> None:
         loop = asyncio.get_running_loop()

@@ -15,8 +15,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import NoReturn
+import traceback
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import Any, NoReturn
 
 from playbooks_providers import logs
 from playbooks_providers.clock import SystemClock
@@ -32,6 +33,7 @@ from playbooks_worker.serving import Serving
 PR_SET_PDEATHSIG = 1
 EXIT_BROKEN = 2
 EXIT_ORPHANED = 70
+EXIT_ESCAPED = 71
 
 
 def main() -> None:
@@ -42,11 +44,26 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.set_inheritable(fd, False)
     sys.argv = [sys.argv[0]]  # programs may read it
-    sock = socket.socket(fileno=fd)
-    code = asyncio.run(run(sock))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    sys.exit(code)
+    # Line by line: what a program printed before a SIGKILL has been seen, and `dev` shows it when it happens.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.exit(run_hard(run(socket.socket(fileno=fd))))
+
+
+def run_hard(coroutine: Coroutine[Any, Any, int]) -> int:
+    """Like `asyncio.run`, but what escapes (a SystemExit in some task) ends the process without a goodbye.
+
+    asyncio would cancel all tasks first, and so run handlers and `finally` blocks of agents that nobody has marked dead.
+    """
+    runner = asyncio.Runner()
+    try:
+        code = runner.run(coroutine)
+    except BaseException:
+        traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_ESCAPED)
+    runner.close()
+    return code
 
 
 def die_with(parent: int) -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 import structlog
 
 from playbooks_providers.ids import SessionId
+from playbooks_providers.model import ProgramInfo
 from playbooks_worker.channel import (
     Alive,
     Channel,
@@ -53,7 +54,7 @@ class Serving:
         async with asyncio.TaskGroup() as group:
             alive = group.create_task(self._say_alive())
             ears = group.create_task(self._listen(said, orphaned, group))
-            self._channel.say(Ready([asdict(program.info()) for program in self._bench.programs.values()]))
+            self._channel.say(Ready([asdict(info) for info in self._hosted()]))
             await self._done.wait()
             alive.cancel()
             ears.cancel()
@@ -80,6 +81,11 @@ class Serving:
                     _log.error("message not understood", message=type(message).__name__)
         orphaned()
 
+    def _hosted(self) -> list[ProgramInfo]:
+        """Each program with each queue that its agents are taken from; by default the one of its own name."""
+        programs = self._bench.programs.values()
+        return [program.info(queue) for program in programs for queue in self._orders.queues or [program.name]]
+
     # --- a session ------------------------------------------------------------------------------------------------
     def _begin(self, session: SessionId, group: asyncio.TaskGroup) -> None:
         orders = self._orders
@@ -87,7 +93,7 @@ class Serving:
             session,
             self._gate,
             self._bench,
-            orders.queues or [program.info().queue for program in self._bench.programs.values()],
+            list(dict.fromkeys(info.queue for info in self._hosted())),
             concurrency=orders.concurrency,
             drain_timeout_s=orders.drain_timeout_s,
         )

@@ -28,6 +28,7 @@ from playbooks_worker.seat import Seat, Staff
 EXECUTOR = "playbooks_worker.executor"
 SETTLED_S = 10.0
 """An executor that lived so long has started well: its seat's failures are forgotten."""
+TRIES_TO_LOAD = 3
 GRACE_S = 3.0
 """How long after its drain an executor may take to end, and the store to be told."""
 
@@ -125,6 +126,8 @@ class Supervisor:
             if self._closing.is_set():
                 break
             failures = 0 if self._clock.monotonic() - started > SETTLED_S else failures + 1
+            if failures >= TRIES_TO_LOAD and not self._served:
+                raise BrokenProgram(f"{', '.join(self._staff.orders.programs)}: the process ends while loading it")
             if failures > 1:
                 pause_s = min(30.0, 0.5 * 2.0 ** (failures - 2))
                 _log.error("executor ends again and again", seat=seat.index, next_try_s=pause_s)
@@ -133,8 +136,10 @@ class Supervisor:
 
     async def _leave(self, seat: Seat, child: Child, talk: asyncio.Task[None]) -> None:
         """The executor has ended, or must: its agents go on elsewhere, before anything else is done."""
+        session, seat.session = seat.session, None  # renewed no more, however long its death takes
+        child.kill()
+        await child.ended()
         code = child.reap()
-        session, seat.session = seat.session, None
         if session is not None:
             await self._give_up(session)
         if seat.renewal is not None:
@@ -201,7 +206,7 @@ class Supervisor:
             worker=self._staff.name,
             host=socket.gethostname(),
             pid=child.pid,
-            build=" ".join(f"{told.program}:{told.build}" for told in seat.infos),
+            build=" ".join(dict.fromkeys(f"{told.program}:{told.build}" for told in seat.infos)),
             started_ms=self._clock.now_ms(),
         )
         await _insistently(lambda: self._coordination.register(info), "register a session")
