@@ -335,7 +335,8 @@ def test_kill_9_at_any_moment_of_a_save_loses_nothing_that_was_acknowledged(tmp_
         lines = [writer.stdout.readline() for _ in range(rng.randrange(1, 30))]
         time.sleep(rng.random() * 0.01)  # nothing is waited for: it makes the moment of the kill a random one
         writer.kill()
-        lines += writer.communicate()[0].splitlines()
+        lines += writer.stdout.read().splitlines()  # not communicate(): it passes by what readline() has buffered
+        writer.wait()
         acknowledged = [tuple(map(int, line.split())) for line in lines if line.strip()]
         assert acknowledged[0] > (fence, seq)
         fence, seq = acknowledged[-1]
