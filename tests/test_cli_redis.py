@@ -143,6 +143,20 @@ def test_what_the_workers_programs_do_not_accept_is_refused_before_an_agent_exis
     assert told("list") == ([], 0)
 
 
+def test_a_queue_that_no_live_worker_takes_from_is_used_with_a_warning(redis_url):
+    arrange(redis_url, a_worker)
+    result = playbooksctl("submit", "tea", "--args", '["green"]', "--agent-id", "a1", "--queue", "night")
+    assert result.exit_code == 0
+    assert "warning" in result.stderr and "night" in result.stderr
+    assert told("show", "a1")[0]["queue"] == "night"
+
+
+def test_a_file_is_understood_as_the_program_that_workers_make_of_it(redis_url):
+    arrange(redis_url, a_worker)
+    told_, code = told("submit", "some/folder/tea.py:main", "--args", '["green"]')
+    assert (code, told_["program"], told_["entry"]) == (0, "tea", "main")
+
+
 def test_submit_waits_for_a_worker_and_then_lists_the_programs_that_are_known(redis_url, monkeypatch):
     monkeypatch.setattr(submit_module, "WAIT_FOR_PROGRAM_S", 0.3)
     arrange(redis_url, a_worker)
@@ -311,6 +325,14 @@ def test_a_redis_that_is_not_there_exits_3_at_once_with_what_to_do(words, monkey
     assert result.exit_code == 3
     assert "--redis-url" in result.stderr and "playbooksctl dev" in result.stderr
     assert time.monotonic() - began < 8
+
+
+def test_list_without_a_redis_points_at_the_folder_of_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAYBOOKS_REDIS__URL", "redis://127.0.0.1:1/0")
+    (tmp_path / ".checkpoints").mkdir()
+    result = playbooksctl("list")
+    assert result.exit_code == 3
+    assert "--storage-path .checkpoints" in result.stderr
 
 
 def test_a_dev_in_this_folder_is_found_after_flag_environment_and_file(redis_url, monkeypatch, tmp_path):

@@ -263,6 +263,26 @@ def test_a_second_ctrl_c_ends_a_run_whose_loop_is_blocked(desk):
     assert process.returncode == 130
 
 
+def test_a_program_that_ends_its_process_has_not_ended_its_agent(desk):
+    (desk.path / "leaves.py").write_text(
+        PROGRAM
+        + """
+@playbook
+async def leaves(log: str, gate: str) -> int:
+    await effect(log, "before")
+    if not os.path.exists(gate):
+        raise SystemExit(5)
+    return 3
+"""
+    )
+    done = desk.run("run", "leaves.py:leaves", "--args", desk.args, "--agent-id", "a1")
+    assert done.returncode == 3
+    assert "SystemExit" in done.stderr and "--resume a1" in done.stderr
+    desk.gate.touch()
+    assert desk.told("run", "leaves.py", "--resume", "a1")["result"] == 3
+    assert desk.effects() == ["before"]
+
+
 # --- refused -------------------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ Called by `dev_processes`. Lines pass as they are; only whole lines are printed,
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TextIO
 
@@ -19,7 +20,7 @@ class Logs:
     def __init__(self, names: list[str], stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
         self._width = max(map(len, names))
-        tty = self._stream.isatty()
+        tty = self._stream.isatty() and not os.environ.get("NO_COLOR")
         self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)} if tty else {}
 
     def line(self, name: str, text: str) -> None:
