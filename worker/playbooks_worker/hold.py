@@ -16,7 +16,7 @@ import structlog
 from playbooks_providers.contracts import Coordination
 from playbooks_providers.envelope import Header
 from playbooks_providers.ids import SessionId, new_nonce
-from playbooks_providers.model import Lock, Minted, Stale, Status, Ticket
+from playbooks_providers.model import Gone, Lock, Minted, Stale, Status, Ticket
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.life import Life, Surroundings
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
@@ -102,7 +102,7 @@ class Hold:
             return None
 
     async def _live(self, lock: Lock) -> Outcome | None:
-        """None: it was not run; `_unfit` has dealt with it."""
+        """None: it was not run, and what follows from that is done."""
         self._log.info("agent taken", attempts=lock.attempts, resumes_from=str(lock.resume_from or "the start"))
         decided = verdict(lock.attempts)
         if decided is Verdict.QUARANTINE:
@@ -149,7 +149,9 @@ class Hold:
             case None:
                 pass
             case Ended(status, header, final):
-                await patiently(lambda: coordination.finish(lock, status, final), "finish an agent")
+                answer = await patiently(lambda: coordination.finish(lock, status, final), "finish an agent")
+                if isinstance(answer, Gone):
+                    return self._gone()
                 error = (header.error or {}).get("type")
                 self._log.info(f"agent {status}", checkpoint=str(header.id), **({"error": error} if error else {}))
             case HandedOver(why, unasked=True):  # counts as a death: it may end every process that it comes to
@@ -172,17 +174,21 @@ class Hold:
         answer = await patiently(
             lambda: coordination.release(lock, why, delay_s=delay_s, blameless=blameless), "hand an agent over"
         )
-        if isinstance(answer, Minted):
-            if answer.due_ms is None:
-                await patiently(lambda: coordination.enqueue(answer.ticket), "enqueue a ticket")
-            self._log.info("agent handed over", reason=why, delay_s=delay_s, abandoned=abandoned)
-        else:
-            self._log.warning("agent lost", reason="a newer owner has it")
+        if not isinstance(answer, Minted):
+            return self._gone()
+        if answer.due_ms is None:
+            await patiently(lambda: coordination.enqueue(answer.ticket), "enqueue a ticket")
+        self._log.info("agent handed over", reason=why, delay_s=delay_s, abandoned=abandoned)
 
     async def _set_aside(self, lock: Lock, status: Status, why: str) -> None:
         coordination = self._bench.coordination
-        await patiently(lambda: coordination.stop(lock, status, why), f"set an agent aside as {status}")
+        answer = await patiently(lambda: coordination.stop(lock, status, why), f"set an agent aside as {status}")
+        if isinstance(answer, Gone):
+            return self._gone()
         self._log.error(f"agent {status}", reason=why)
+
+    def _gone(self) -> None:
+        self._log.warning("agent lost", reason="a newer owner has it")
 
     async def _other_builds(self, lock: Lock) -> bool:
         """Does a live worker host another build of the agent's program, which may fit?"""

@@ -1,7 +1,7 @@
 """One session's time in an executor: reads tickets, holds their agents, and gives all of them up in the end.
 
-A session that was refused is over, with all that it held; the next one is another shift with another gate. Called by the
-executor, which hears from the supervisor what has become of the session. Knows neither processes nor programs.
+A session that was refused is over, with all that it held; the next one is another shift. Called by `serving`, which hears
+from the supervisor what has become of the session. Knows neither processes nor programs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Keeps a worker's executors running and their sessions renewed. Runs no user code, so it goes on whatever that does.
 
 One seat per executor: spawn, wait until its programs are loaded, open a session for it, and when the kernel says that it
-has ended, give its tickets to others before anything else (DESIGN 4.2), then fill the seat again. One heartbeat renews all
-sessions, on a client of its own. Called by `daemon`; names no store and loads no program.
+has ended, give its tickets to others before anything else (DESIGN 4.2), then fill the seat again. The `heart` renews the
+sessions. Called by `daemon`; names no store and loads no program.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
 
 import structlog
 
 from playbooks_providers.clock import Clock
 from playbooks_providers.contracts import Coordination
-from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import SessionId, new_session_id
 from playbooks_providers.model import SessionInfo
 from playbooks_worker.channel import Alive, Broken, Drain, Drained, Dropped, Ready, Refused, Serve
@@ -209,7 +207,7 @@ class Supervisor:
             build=" ".join(dict.fromkeys(f"{told.program}:{told.build}" for told in seat.infos)),
             started_ms=self._clock.now_ms(),
         )
-        await _insistently(lambda: self._coordination.register(info), "register a session")
+        await patiently(lambda: self._coordination.register(info), "register a session", aloud=True)
         await patiently(lambda: self._coordination.publish(info.session, seat.infos), "publish programs")
         sent_at = self._clock.monotonic()
         refused, timeout_s = await patiently(lambda: self._coordination.beat([info.session]), "renew a session")
@@ -239,19 +237,6 @@ class Supervisor:
         # what was read for the old session at the last instant is nobody's until the coordinator looks
         await self._give_up(session)
         await self._enrol(seat, child)
-
-
-async def _insistently(call: Callable[[], Awaitable[None]], doing: str) -> None:
-    """Like `patiently`, with a line for each attempt: a worker that cannot start should keep saying why."""
-    attempt = 0
-    while True:
-        try:
-            return await call()
-        except ProviderError as error:
-            pause_s = min(5.0, 0.25 * 2.0**attempt)
-            attempt += 1
-            _log.warning("store unavailable, trying again", doing=doing, reason=str(error), next_try_s=pause_s)
-            await asyncio.sleep(pause_s)
 
 
 async def _finish(talk: asyncio.Task[None]) -> None:
