@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -572,5 +574,55 @@ def test_what_an_agent_was_started_with_and_a_worker_is_never_in_the_logs(tmp_pa
         assert str(cluster.log_of("a")) not in said
         for told in worker.events("agent taken", agent="a"):
             assert told["session"] and told["fence"]
+
+    on_redis(test, tmp_path, redis_url)
+
+
+# --- everything at once ------------------------------------------------------------------------------------------------
+
+
+def test_under_kills_stops_and_wakes_at_random_every_agent_completes_and_no_two_owners_interleave(
+    tmp_path: Path, redis_url: str
+) -> None:
+    chance = random.Random(2)
+    names = [f"agent-{number}" for number in range(12)]
+
+    async def test(cluster: Cluster) -> None:
+        cluster.coordinator("coordinator")
+        cluster.coordinator("standby")
+        await cluster.two_workers()
+        workers = cluster.daemons[-2:]
+        for name in names:
+            await cluster.submit(name, 80, pause=0.03)
+        await cluster.begun(names[-1], 5)
+        stopped: list[int] = []
+        for _ in range(25):
+            await asyncio.sleep(chance.uniform(0.1, 0.5))  # the rhythm of the trouble, nothing waits for it
+            worker = chance.choice(workers)
+            executors = [pid for pid in worker.executors() if is_alive(pid) and parent_of(pid) == worker.pid]
+            match chance.choice(["kill", "kill", "stop", "stop the supervisor", "wake"]):
+                case "kill" if executors:
+                    os.kill(chance.choice(executors), signal.SIGKILL)
+                case "stop" if executors:
+                    stopped.append(chance.choice(executors))
+                    os.kill(stopped[-1], signal.SIGSTOP)
+                case "stop the supervisor":
+                    stopped.append(worker.pid)
+                    worker.kill(signal.SIGSTOP)
+                case "wake":
+                    wake(stopped)
+        wake(stopped)
+        for name in names:
+            await cluster.ended(name)
+            cluster.repeated(name, 80)  # all of them, in order, whoever ran them
+        for worker in workers:
+            worker.kill(signal.SIGTERM)
+        assert [await asyncio.to_thread(worker.process.wait) for worker in workers] == [0, 0]
+        assert not any("Traceback" in daemon.log.read_text() for daemon in cluster.daemons)
+
+    def wake(stopped: list[int]) -> None:
+        while stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stopped.pop(), signal.SIGCONT)
 
     on_redis(test, tmp_path, redis_url)
