@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from playbooks_worker.engine import capture, matching, restore, tasks, tracebacks
 from playbooks_worker.engine.errors import AgentLost, AgentStopped, CodeChanged, DetachedTask, ResumeMismatch
 from playbooks_worker.engine.frames import Call, Frame
-from playbooks_worker.engine.place import OWN, Below, Path
+from playbooks_worker.engine.place import DIRECT, OWN, Below, Branch, Path, here, in_region
 from playbooks_worker.engine.playbooks import Playbook, playbook_of
 from playbooks_worker.engine.rewrite import LOWERING
 
@@ -82,6 +82,7 @@ class Agent:
         self.owed = False  # something since the last checkpoint could not be repeated by a resume
         self.restoring = False
         self.entering = 0  # headers being entered again
+        self.regions = 0  # atomic regions open: headers being entered again or left
         self.running: dict[int, Call] = {}
         self._persist = persist
         self._seq = next_seq
@@ -97,6 +98,7 @@ class Agent:
         self._scheduled = False
         self._writing = False
         self._idle: asyncio.Future[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._root: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -165,17 +167,21 @@ class Agent:
         loop = self._loop = asyncio.get_running_loop()
         self.root_id = root.id
         tasks.install(loop)
-        self._root = self._context.run(loop.create_task, self._lead(root))
+        self._root = tasks.make(self, loop, self._lead(root), context=self._context.copy())
         if self.restoring:
             self._context.run(loop.call_soon, self._watch_barrier, -1, 0)
         if self._loader is not None:
             for number in self._loader.adrift:
                 self.adopt(self._context.run(loop.create_task, self._adrift(self._loader.calls[number])), None)
+        current = asyncio.current_task()
         try:
             outcome: Outcome = await asyncio.shield(self._root)
         except asyncio.CancelledError:
-            await self.stop("cancelled from outside")
-            raise
+            if self.dead and self._root.cancelled() and current is not None and not current.cancelling():
+                outcome = self._stopped()  # while its end was being written
+            else:
+                await self.stop("cancelled from outside")
+                raise
         except GeneratorExit:
             self.die("the process ends")
             raise
@@ -195,7 +201,7 @@ class Agent:
                 return self._stopped()
             final, moment = Completed(value), ("completed", value, None, "")
         except BaseException as error:
-            if self.dead or self.must_stop(error):
+            if self.must_stop(error):
                 if self._failed is None:
                     return self._stopped()
                 error = self._failed
@@ -205,7 +211,7 @@ class Agent:
         if self.dead and self._failed is None:
             return self._stopped()
         if self._failed is None:
-            self.die("ended")  # whatever still runs beside the entry playbook ends with it
+            self.die(_ENDED)  # whatever still runs beside the entry playbook ends with it
         stack = capture.EMPTY_STACK
         kind, result, error_, text = moment
         try:
@@ -234,12 +240,16 @@ class Agent:
             self.dead = self.gated = True
             self.why = why
             self.stopping = BaseException
+        elif self.why == _ENDED:
+            self.why = why
 
     def _abort(self) -> None:
-        """End all tasks of a dead agent from a callback."""
-        for task in (self._root, *self._tasks):
-            if task is not None and not task.done():
-                task.cancel()
+        """End all tasks of a dead agent from a callback; again later, since plain code may swallow a cancellation."""
+        pending = [task for task in (self._root, *self._tasks) if task is not None and not task.done()]
+        for task in pending:
+            task.cancel()
+        if pending and self._loop is not None:
+            self._again = self._loop.call_later(_CANCEL_AGAIN_S, self._abort, context=self._context)
 
     async def _end_tasks(self) -> None:
         current = asyncio.current_task()
@@ -251,18 +261,24 @@ class Agent:
                 break
             for task in pending:
                 task.cancel()
-            await asyncio.wait(pending, timeout=1.0)
+            await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
+        if self._again is not None:
+            self._again.cancel()
         for call in list(self.running.values()):
-            if call.frame is not None and call.frame.coroutine is not None:
-                call.frame.coroutine.close()
+            coroutine = None if call.frame is None else call.frame.coroutine
+            if coroutine is not None and not coroutine.cr_running:  # running: the program stops itself
+                coroutine.close()
 
     def must_stop(self, error: BaseException) -> bool:
         """Whether *error* ends this agent here rather than being the program's own."""
-        if isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit):
+        if isinstance(error, GeneratorExit | KeyboardInterrupt):
             self.die(f"the process ends ({type(error).__name__})")
-            if isinstance(error, GeneratorExit):
-                raise error
+            raise error
         return self.dead
+
+    def owns(self, task: asyncio.Task[Any]) -> bool:
+        """Whether *task* runs playbooks of this agent."""
+        return task is self._root or task in self._tasks
 
     def raise_if_dead(self) -> None:
         if self.dead:
@@ -330,6 +346,8 @@ class Agent:
     # --- checkpoints -----------------------------------------------------------------------------------------------
     def commit(self) -> Generator[Any, Any, None]:
         """Wait until what is recorded now is durable. A cancellation meanwhile is held for the task's next await."""
+        if self.regions and in_region(here.get()):  # its end is a checkpoint
+            return
         held: asyncio.CancelledError | None = None
         waiter = self._due()
         while True:
@@ -356,6 +374,8 @@ class Agent:
                 task.cancel(*held.args)
 
     async def committed(self) -> None:
+        if self.regions and in_region(here.get()):
+            return
         waiter = self._due()
         await waiter
         self.raise_if_dead()
@@ -373,9 +393,23 @@ class Agent:
             self._scheduled = True
             self._loop.call_soon(self._checkpoint, context=self._context)
 
+    def enter_region(self, frame: Frame) -> Below:
+        """From here to `leave_region` the code of *frame*'s header runs without checkpoints of its own (DESIGN 3.3)."""
+        self.regions += 1
+        below = Below(frame, atomic=True)
+        here.set(Branch(below, DIRECT))
+        return below
+
+    def leave_region(self, below: Below) -> None:
+        self.regions -= 1
+        here.set(below.frame)
+        if below.made:  # playbooks ran in it: before the next effect its end is checkpointed
+            self.owed = self.gated = True
+        self.left_region()
+
     def left_region(self) -> None:
         """Something that held checkpoints back has ended."""
-        if self._waiters:
+        if self._waiters and not self.dead:
             self._schedule()
 
     def _checkpoint(self) -> None:
@@ -496,7 +530,7 @@ class Agent:
                 except GeneratorExit:
                     self.die("the process ends")
                     raise
-            elif self.owed and not self.restoring:
+            elif self.owed and not self.restoring and not (self.regions and in_region(here.get())):
                 yield from self.commit()
             else:
                 return
@@ -575,7 +609,9 @@ class Agent:
             self.left_region()
 
 
+_ENDED = "ended"
 _CANCEL_ROUNDS = 5
+_CANCEL_AGAIN_S = 1.0
 _IDLE_TURNS = 10
 _ENTERING_POLL_S = 0.005
 

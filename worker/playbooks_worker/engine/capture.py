@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.errors import CannotSave, DetachedTask
 from playbooks_worker.engine.frames import MADE_AGAIN, NOT_BOUND, Call, Frame
+from playbooks_worker.engine.place import in_region
 from playbooks_worker.engine.rewrite import LOWERING, Site, Temporaries
 from playbooks_worker.engine.snapshot import Saver, Target, save_index
 
@@ -36,7 +37,7 @@ def held_back(agent: Agent) -> bool:
     for call in agent.running.values():
         frame = call.frame
         assert frame is not None
-        if frame.leaving:
+        if frame.leaving or (agent.regions and in_region(frame)):
             return True
         if frame.below.plain:
             error = detached_task(frame)

@@ -38,6 +38,17 @@ MADE_AGAIN = _Mark("<evaluated again>")
 NOT_BOUND = _Mark("<not bound>")
 
 
+class AwaitedTwice(RuntimeError):
+    """Somebody awaits a call that another is awaiting: an error of the second, and not the end of the call."""
+
+    def __init__(self, call: Any) -> None:
+        super().__init__(f"{call!r} is awaited twice at the same time")
+        self.call = call
+
+    def __reduce__(self) -> Any:
+        return RuntimeError, self.args
+
+
 class Frame:
     """One activation of a playbook. ``turn`` counts the sites entered; ``saved`` is what a checkpoint said of it, until
     the emitted code has taken it back."""
@@ -118,6 +129,12 @@ class Frame:
             error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
         return error
 
+    def turned(self) -> None:
+        """Its site is over: what was made below it belongs to the past."""
+        if self.below.plain:
+            self.agent.left_behind(self)
+        self.below = Below(self)
+
     # --- a place ---------------------------------------------------------------------------------------------------
     def call(self, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
         return self.agent.made_below(self.below, DIRECT if self.in_flight else OWN, playbook, arguments)
@@ -156,7 +173,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
                 given = dict(zip(names.parameters, self.arguments, strict=True))
                 frame.cells = {name: CellType(given[name]) if name in given else CellType() for name in names.cells}
         elif frame.coroutine is not None:
-            raise RuntimeError(f"{self!r} is awaited twice at the same time")
+            raise AwaitedTwice(self)
         self.owner = owner
         self.agent.running[self.id] = self
         frame.coroutine = self.playbook.activation(frame, frame.cells, HELPERS)()
@@ -245,10 +262,10 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
         frame.site = number
     frame.value = value
     frame.in_flight = True
-    if agent.gated:
-        yield from agent.may_start()
     kind = type(value)
     try:
+        if agent.gated:
+            yield from agent.may_start()
         if kind is Call:
             if agent.restoring_calls:
                 agent.complete(value)
@@ -272,9 +289,11 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
             raise AgentStopped(agent.why)
         outcome: Outcome = (True, result)
     except BaseException as error:
+        if kind is CoroutineType:
+            value.close()  # it may not have started
         if agent.must_stop(error):
             raise AgentStopped(agent.why) from None
-        if kind is Call and value.outcome is None:
+        if kind is Call and value.outcome is None and getattr(error, "call", None) is not value:
             value.end((False, error))
         if isinstance(error, asyncio.CancelledError):  # never the outcome of a site
             frame.in_flight = False

@@ -16,6 +16,7 @@ from types import CellType
 from typing import Any
 
 from playbooks_worker.engine.frames import HELPERS, Frame
+from playbooks_worker.engine.place import Below
 
 # `as` targets of these kinds are data: they keep their saved value.
 _PLAIN = (
@@ -84,13 +85,23 @@ class ManagedContext(_Managed):
     def __enter__(self) -> Any:
         enter = self._method("__enter__", "context manager")
         self._exit = self._method("__exit__", "context manager")
-        value = enter(self._manager)
+        agent = self._frame.agent
+        region = agent.enter_region(self._frame)
+        try:
+            value = enter(self._manager)
+        finally:
+            agent.leave_region(region)
         self._opened(value)
         return value
 
     def __exit__(self, *raised: Any) -> Any:
         self._closed()
-        swallowed = self._exit(self._manager, *raised)
+        agent = self._frame.agent
+        region = agent.enter_region(self._frame)
+        try:
+            swallowed = self._exit(self._manager, *raised)
+        finally:
+            agent.leave_region(region)
         return swallowed and not self._frame.agent.dead  # LAW: nothing swallows a stop
 
 
@@ -109,6 +120,7 @@ class AsyncManagedContext(_Managed):
         frame = self._frame
         agent = frame.agent
         again = frame.pc
+        region: Below | None = None
         if not again or again == self._site:
             if again:  # it was waiting to enter: those who held what it waits for go first
                 frame.pc = 0
@@ -118,19 +130,24 @@ class AsyncManagedContext(_Managed):
                 frame.turn += 1
                 frame.site = self._site
             frame.in_flight = True
-            await agent.start_allowed()
         else:
             agent.entering += 1
+            region = agent.enter_region(frame)
         try:
+            if region is None:
+                await agent.start_allowed()
             value = await enter(self._manager)
         except BaseException as error:
-            agent.must_stop(error)
+            if not agent.must_stop(error):
+                agent.owed = agent.gated = True
             raise
         finally:
-            if not again or again == self._site:
+            if region is None:
                 frame.in_flight = False
+                frame.turned()
             else:
                 agent.entering -= 1
+                agent.leave_region(region)
         agent.raise_if_dead()
         self._opened(value)
         return value
@@ -141,6 +158,7 @@ class AsyncManagedContext(_Managed):
             self._closed()
             return False
         frame.leaving = True
+        region = frame.agent.enter_region(frame)
         try:
             swallowed = await self._exit(self._manager, *raised)
         except BaseException as error:
@@ -149,7 +167,7 @@ class AsyncManagedContext(_Managed):
         finally:
             frame.leaving = False
             self._closed()
-            frame.agent.left_region()
+            frame.agent.leave_region(region)
         frame.agent.raise_if_dead()
         return swallowed and not frame.agent.dead
 

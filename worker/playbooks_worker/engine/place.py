@@ -30,10 +30,11 @@ here: ContextVar[Any] = ContextVar("playbooks_here", default=None)
 class Below:
     """What was made since the last completed site of *frame* and belongs to the site that is next or in flight."""
 
-    __slots__ = ("counts", "expected", "finished", "frame", "made", "outcomes", "plain", "tasks")
+    __slots__ = ("atomic", "counts", "expected", "finished", "frame", "made", "outcomes", "plain", "tasks")
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, atomic: bool = False) -> None:
         self.frame = frame
+        self.atomic = atomic  # below a header that is entered again or left: nothing of it is in any checkpoint
         self.counts: dict[tuple[Path, str], int] = {}
         self.tasks: dict[Path, int] = {}
         self.made: dict[tuple[Path, str, int], Call] = {}
@@ -47,6 +48,16 @@ class Below:
         number = self.tasks.get(parent, 0)
         self.tasks[parent] = number + 1
         return (*parent, str(number))
+
+
+def in_region(place: Any) -> bool:
+    """Whether the code that stands at *place* runs in an atomic region."""
+    below: Below | None = getattr(place, "below", None)
+    while below is not None:
+        if below.atomic:
+            return True
+        below = below.frame.call_.owner
+    return False
 
 
 class Branch:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.place import DIRECT, OWN, Below, Branch, Path, here
@@ -24,9 +24,10 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
         place = options["context"].run(here.get) if options.get("context") is not None else here.get()
         if place is None:
             return _make(current, loop, coroutine, options)
-        return _inside(current, loop, coroutine, options, place)
+        return _inside(loop, coroutine, options, place)
 
     factory.tells_agents = True  # type: ignore[attr-defined]  # how a second install knows
+    factory.outer = current  # type: ignore[attr-defined]  # how `make` finds it
     loop.set_task_factory(factory)
 
 
@@ -36,7 +37,30 @@ def _make(outer: Callable[..., Any] | None, loop: asyncio.AbstractEventLoop, cor
     return asyncio.Task(coroutine, loop=loop, **options)
 
 
-def _inside(outer: Any, loop: asyncio.AbstractEventLoop, coroutine: Any, options: dict[str, Any], place: Any) -> Any:
+class AgentTask(asyncio.Task[Any]):
+    """A task inside an agent. Whoever cancels it from outside any agent (the end of the loop cancels all tasks, in any
+    order) ends the agent: its handlers must not see that."""
+
+    agent: Any = None
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        if here.get() is None and self.agent is not None and self.agent.owns(self):
+            self.agent.die("cancelled from outside")
+        return super().cancel(msg)
+
+
+def make(agent: Any, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    """A task of *agent*, as an outer task factory of the program wants it if there is one."""
+    factory = loop.get_task_factory()
+    outer = getattr(factory, "outer", factory)
+    if outer is not None:
+        return cast("asyncio.Task[Any]", outer(loop, coroutine, **options))
+    task = AgentTask(coroutine, loop=loop, **options)
+    task.agent = agent
+    return task
+
+
+def _inside(loop: asyncio.AbstractEventLoop, coroutine: Any, options: dict[str, Any], place: Any) -> Any:
     below: Below = place.below
     agent = below.frame.agent
     parent: Path = place.path if isinstance(place, Branch) else (DIRECT if place.in_flight else OWN)
@@ -47,7 +71,7 @@ def _inside(outer: Any, loop: asyncio.AbstractEventLoop, coroutine: Any, options
     direct = isinstance(place, Frame) and not place.in_flight
     if direct and not isinstance(coroutine, Call):
         coroutine = _branch(below, path, coroutine)
-    task = _make(outer, loop, coroutine, options)
+    task = make(agent, loop, coroutine, **options)
     if direct and not isinstance(coroutine, Call):
         frame = below.frame.coroutine.cr_frame if below.frame.coroutine is not None else None
         below.plain[task] = (path, frame.f_lineno if frame is not None else 0)
