@@ -48,7 +48,7 @@ format: $(VENV)/.installed-dev  ## put the code into the one format
 	$(BIN)/ruff check --fix
 
 bench: $(VENV)/.installed-dev  ## measure, each figure beside its target
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks
 
 clean:  ## remove the environment and the caches of the tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
