@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hmac
 import json
 import random
 from typing import Any
@@ -161,3 +162,19 @@ def test_a_checkpoint_written_by_the_first_release_opens_for_ever() -> None:
     assert dataclasses.replace(opened.header, stack_json="", python="") == header(
         size=7, key=Sealer(KEY).key_id, stack_json="", python=""
     )
+
+
+@pytest.mark.parametrize("key", [KEY, "k" * 200])
+def test_a_stamp_seals_the_same_bytes_as_the_sealer(key: str) -> None:
+    sealer = Sealer(key)
+    stamp = sealer.stamp(header(seq=1, time_ms=1, stack_json="[]"))
+    step = header(seq=7, time_ms=99, stack_json='[["p:main",3,"await \\u00e4()",0]]')
+    assert stamp.step(7, 99, step.stack_json, b"payload") == sealer.seal(step, b"payload")
+
+
+def test_the_signature_is_hmac_as_the_standard_library_has_it() -> None:
+    for key in (KEY, "k" * 64, "k" * 65):
+        h, d = Sealer(key).seal(header(), b"payload")
+        text = h[32:]
+        message = len(text).to_bytes(4, "big") + text + d
+        assert h[:32] == hmac.digest(key.encode(), message, "sha256")

@@ -17,7 +17,7 @@ Reads raise `Unreachable` at once; callers decide how often to try again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
@@ -45,10 +45,11 @@ from playbooks_providers.model import (
 class Checkpoints(Protocol):
     """The history of each agent. Only the holder of the agent's lock writes; anybody reads."""
 
-    async def save(self, lock: Lock, entry: Entry, *, oldest: CheckpointId) -> Saved | Lost:
+    def save(self, lock: Lock, entry: Entry, *, oldest: CheckpointId) -> Awaitable[Saved | Lost]:
         """Append *entry* (``entry.id.fence == lock.fence``, seq greater than the last), then forget all before *oldest*.
 
-        Durable when it returns `Saved`. At most one unacknowledged entry per agent may be under way.
+        Durable when it answers `Saved`. At most one unacknowledged entry per agent may be under way. A coroutine will do;
+        an `Answer` spares the task that it would need.
         """
 
     async def load(self, agent: AgentId, at: CheckpointId | None = None) -> Entry | None:

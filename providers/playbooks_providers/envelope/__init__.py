@@ -6,6 +6,6 @@ and by commands that show agents (`read_header`). It knows neither stores nor pi
 """
 
 from playbooks_providers.envelope.header import FORMAT, Header, Kind, Unverified, read_header
-from playbooks_providers.envelope.sealer import Opened, Sealer
+from playbooks_providers.envelope.sealer import Opened, Sealer, Stamp
 
-__all__ = ["FORMAT", "Header", "Kind", "Opened", "Sealer", "Unverified", "read_header"]
+__all__ = ["FORMAT", "Header", "Kind", "Opened", "Sealer", "Stamp", "Unverified", "read_header"]

@@ -11,10 +11,12 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from playbooks_providers.envelope.header import MAC_BYTES, Header, encode, parse, read_header
+from playbooks_providers.envelope.header import MAC_BYTES, Header, encode, fixed, parse, read_header
 from playbooks_providers.errors import BadCheckpoint
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import Entry
+
+_BLOCK = 64  # bytes, of SHA-256
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +30,27 @@ class Opened:
 class Sealer:
     """Seals and opens with one signing key (any non-empty string). Share one per process; it keeps no other state."""
 
-    __slots__ = ("_keyed", "key_id")
+    __slots__ = ("_inner", "_outer", "key_id")
 
     def __init__(self, key: str | bytes) -> None:
         secret = key.encode() if isinstance(key, str) else key
         if not secret:
             raise ValueError("the signing key is empty")
         self.key_id = hashlib.sha256(secret).hexdigest()[:8]
-        # Keyed once and copied for each use: half of hmac.digest's cost is fetching the algorithm and hashing the key.
-        self._keyed = hmac.new(secret, digestmod="sha256")
+        # HMAC as RFC 2104 has it, its two hashes keyed once and copied for each use: half of the cost of hmac.digest is
+        # fetching the algorithm and hashing the key, a third of that of hmac.HMAC.copy is its Python.
+        block = (hashlib.sha256(secret).digest() if len(secret) > _BLOCK else secret).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def seal(self, header: Header, payload: bytes) -> tuple[bytes, bytes]:
         """The fields `h` and `d` of a stored entry: MAC and header, and the payload as it is to be stored."""
         text = encode(header, len(payload), self.key_id)
         return self._mac(text, payload) + text, payload
+
+    def stamp(self, header: Header) -> Stamp:
+        """For an owner who seals many steps that differ from *header* only in seq, time, stack and size."""
+        return Stamp(self, header)
 
     def open(self, entry: Entry, agent: AgentId) -> Opened:
         """Verify *entry* as read from its place in *agent*'s history. Raises `BadCheckpoint`; decodes nothing before.
@@ -64,10 +73,12 @@ class Sealer:
         return Opened(header, entry.payload)
 
     def _mac(self, text: bytes, payload: bytes) -> bytes:
-        mac = self._keyed.copy()
-        mac.update(len(text).to_bytes(4, "big") + text)
-        mac.update(payload)
-        return mac.digest()
+        inner = self._inner.copy()
+        inner.update(len(text).to_bytes(4, "big") + text)
+        inner.update(payload)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
 
     def _why_refused(self, entry: Entry) -> str:
         """A guess for people from unverified bytes, after the MAC was found wrong; nothing is decided by it."""
@@ -82,3 +93,23 @@ class Sealer:
         if claimed.codec == "raw" and isinstance(claimed.size, int) and claimed.size > len(entry.payload):
             return f"truncated: {len(entry.payload)} of {claimed.size} bytes are there"
         return f"corrupt or not signed with this key (key id {self.key_id})"
+
+
+class Stamp:
+    """Seals the steps of one owner; what they have in common is encoded once. The same bytes as `Sealer.seal`."""
+
+    __slots__ = ("_end", "_middle", "_sealer", "_start")
+
+    def __init__(self, sealer: Sealer, header: Header) -> None:
+        self._sealer = sealer
+        self._start, middle, end = fixed(header, sealer.key_id)
+        self._middle = middle
+        self._end = f"{end}}}"
+
+    def step(self, seq: int, time_ms: int, stack_json: str, payload: bytes) -> tuple[bytes, bytes]:
+        """The fields `h` and `d` of a stored entry, kind "step"."""
+        text = (
+            f'{self._start}{seq}{self._middle}{time_ms},"kind":"step","stack":{stack_json},"size":{len(payload)}'
+            f"{self._end}"
+        ).encode()
+        return self._sealer._mac(text, payload) + text, payload

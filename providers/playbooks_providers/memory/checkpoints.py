@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
 
+from playbooks_providers.answer import Answer
 from playbooks_providers.envelope import read_header
 from playbooks_providers.ids import AgentId, CheckpointId
 from playbooks_providers.memory.store import AgentRecord, MemoryStore
@@ -16,8 +18,18 @@ class MemoryCheckpoints:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
-    async def save(self, lock: Lock, entry: Entry, *, oldest: CheckpointId) -> Saved | Lost:
+    def save(self, lock: Lock, entry: Entry, *, oldest: CheckpointId) -> Awaitable[Saved | Lost]:
+        if not self._store.reachable:
+            return self._save_later(lock, entry, oldest)
+        answer: Answer[Saved | Lost] = Answer(asyncio.get_running_loop())
+        answer.set_result(self._save(lock, entry, oldest))
+        return answer
+
+    async def _save_later(self, lock: Lock, entry: Entry, oldest: CheckpointId) -> Saved | Lost:
         await self._store.until_reachable()
+        return self._save(lock, entry, oldest)
+
+    def _save(self, lock: Lock, entry: Entry, oldest: CheckpointId) -> Saved | Lost:
         agent = self._store.agents.get(lock.agent)
         if agent is None:
             return Lost(lock.agent)

@@ -78,6 +78,10 @@ class MemoryStore:
         agent.session = agent.nonce = agent.due_ms = None
 
     # --- being there or not ---------------------------------------------------------------------------------------
+    @property
+    def reachable(self) -> bool:
+        return self._reachable
+
     def require(self) -> None:
         if not self._reachable:
             raise Unreachable("the in-memory store is in an outage that its test has asked for")

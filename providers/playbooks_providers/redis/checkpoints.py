@@ -10,6 +10,7 @@ import builtins
 from collections.abc import Sequence
 from typing import Any
 
+from playbooks_providers.answer import Answer
 from playbooks_providers.ids import AgentId, CheckpointId
 from playbooks_providers.model import Entry, Lock, Lost, Saved
 from playbooks_providers.redis import state
@@ -25,11 +26,12 @@ class RedisCheckpoints:
         self._keys = keys
         self._writer = writer
 
-    async def save(self, lock: Lock, entry: Entry, *, oldest: CheckpointId) -> Saved | Lost:
-        owned = self._writer.own(lock.agent, lock.fence, self._keys.agent(lock.agent).checkpoints)
+    def save(self, lock: Lock, entry: Entry, *, oldest: CheckpointId) -> Answer[Saved | Lost]:
         if entry.id.fence != lock.fence or oldest > entry.id:
             raise ValueError(f"entry {entry.id} under fence {lock.fence}, oldest {oldest}")
-        return await self._writer.write(owned, entry.id, oldest, lock.nonce, entry.header, entry.payload)
+        writer, agent = self._writer, lock.agent
+        owned = writer.known(agent, lock.fence) or writer.own(agent, lock.fence, self._keys.agent(agent).checkpoints)
+        return writer.write(owned, entry.id, oldest, lock.nonce, entry.header, entry.payload)
 
     async def load(self, agent: AgentId, at: CheckpointId | None = None) -> Entry | None:
         keys = self._keys.agent(agent)

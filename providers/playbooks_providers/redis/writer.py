@@ -23,6 +23,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from playbooks_providers.answer import Answer
 from playbooks_providers.errors import Unreachable
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce
 from playbooks_providers.model import Lost, Saved
@@ -61,7 +62,7 @@ class _Write:
         self.id = id
         self.nonce = nonce
         self.packed = packed
-        self.future: asyncio.Future[Saved | Lost] = writer.loop.create_future()
+        self.future: Answer[Saved | Lost] = Answer(writer.loop)
         self.asking = False  # what is on the wire is the question, not the write
         self.refused = False
         self.tries = 0
@@ -103,8 +104,13 @@ class Writer:
 
     # --- for checkpoints.py ----------------------------------------------------------------------------------------
 
+    def known(self, agent: AgentId, fence: int) -> Owned | None:
+        """The record of this agent, if it is under this fence."""
+        owned = self._owned.get(agent)
+        return owned if owned is not None and owned.fence == fence else None
+
     def own(self, agent: AgentId, fence: int, key: str) -> Owned:
-        """The record of this agent under this fence; a new fence begins a new one."""
+        """The same; a new fence begins a new record."""
         owned = self._owned.get(agent)
         if owned is None or owned.fence != fence:
             owned = self._owned[agent] = Owned(agent, fence, key)
@@ -118,8 +124,8 @@ class Writer:
 
     def write(
         self, owned: Owned, id: CheckpointId, oldest: CheckpointId, nonce: Nonce, header: bytes, payload: bytes
-    ) -> asyncio.Future[Saved | Lost]:
-        """Starts the write; cancel the future to give up waiting (what was sent may still arrive).
+    ) -> Answer[Saved | Lost]:
+        """Starts the write; cancel the answer to give up waiting (what was sent may still arrive).
 
         Fields: ``h`` envelope header, ``d`` payload, ``n`` nonce. The nonce is inside the header too, but there it is the
         sealer's: with a field of its own, the writer and its script recognise an earlier send without parsing headers.

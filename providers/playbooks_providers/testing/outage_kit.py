@@ -63,7 +63,7 @@ class OutageKit:
         lock = await home.own(A)
         saved = entry(lock, 1)
         async with home.outage():
-            save = asyncio.create_task(home.checkpoints.save(lock, saved, oldest=saved.id))
+            save = asyncio.ensure_future(home.checkpoints.save(lock, saved, oldest=saved.id))
             done, _ = await asyncio.wait([save], timeout=0.3)
             assert not done
         assert await save == Saved(saved.id)
@@ -73,7 +73,7 @@ class OutageKit:
     async def test_a_waiting_save_is_ended_by_cancelling_its_task(self, home: Breakable) -> None:
         lock = await home.own(A)
         async with home.outage():
-            save = asyncio.create_task(home.checkpoints.save(lock, entry(lock, 1), oldest=CheckpointId(0, 0)))
+            save = asyncio.ensure_future(home.checkpoints.save(lock, entry(lock, 1), oldest=CheckpointId(0, 0)))
             await asyncio.wait([save], timeout=0.1)
             save.cancel()
             await asyncio.wait([save], timeout=10)

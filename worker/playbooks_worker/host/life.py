@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from playbooks_providers.answer import Answer
 from playbooks_providers.contracts import Checkpoints
-from playbooks_providers.envelope import Header, Kind, Sealer
+from playbooks_providers.envelope import Header, Kind, Sealer, Stamp, read_header
 from playbooks_providers.errors import BadCheckpoint, Unreachable
 from playbooks_providers.ids import CheckpointId
-from playbooks_providers.model import Entry, Lock, Lost, Status
+from playbooks_providers.model import Entry, Lock, Lost, Saved, Status
 from playbooks_worker import engine
 from playbooks_worker.engine import Agent, AgentLost, Moment
 from playbooks_worker.host.gate import Gate
@@ -45,14 +46,12 @@ class Surroundings:
     keep_last_n: int = 10
 
 
-def _ignore(header: Header) -> None: ...
-
-
 class Life:
     """Call `live` once; the other methods from the same event loop, whenever.
 
-    *progress* is called with the header of each checkpoint when it is durable. *numbered_after*: the number of the
-    agent's newest checkpoint when the lock resumes from an older one (`run --resume --at`); new ones count on from it.
+    *progress* is called with the header of each checkpoint when it is durable, *begun* with that of this owner's first.
+    *numbered_after*: the number of the agent's newest checkpoint when the lock resumes from an older one (`run --resume
+    --at`); new ones count on from it.
     """
 
     def __init__(
@@ -62,7 +61,8 @@ class Life:
         around: Surroundings,
         gate: Gate,
         *,
-        progress: Callable[[Header], None] = _ignore,
+        progress: Callable[[Header], None] | None = None,
+        begun: Callable[[Header], None] | None = None,
         numbered_after: int = 0,
     ) -> None:
         self.lock = lock
@@ -70,11 +70,15 @@ class Life:
         self._around = around
         self._gate = gate
         self._progress = progress
+        self._begun = begun
         self._numbered_after = numbered_after
         self._kept: list[CheckpointId] = []
         self._kept_known = lock.resume_from is None
         self._agent: Agent | None = None
-        self._last: tuple[Header, Entry] | None = None
+        self._last: Entry | None = None  # the newest checkpoint that this owner wrote, or resumed from
+        self._stamp: Stamp | None = None
+        self._saving: Answer[Saved | Lost] | None = None  # the write under way
+        self._passing: asyncio.Future[None] | None = None
         self._over: Outcome | None = None  # decided before the engine has said so
         self._leaving: HandedOver | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -111,12 +115,12 @@ class Life:
     @property
     def newest(self) -> Header | None:
         """The header of the newest checkpoint that this owner wrote, or resumed from."""
-        return self._last[0] if self._last is not None else None
+        return read_header(self._last.header) if self._last is not None else None
 
     @property
     def proven(self) -> bool:
         """This owner has written something, so its earlier deaths are forgiven (DESIGN 4.3)."""
-        return self._last is not None and self._last[1].id.fence == self.lock.fence
+        return self._last is not None and self._last.id.fence == self.lock.fence
 
     # --- the life -------------------------------------------------------------------------------------------------
     async def live(self) -> Outcome:
@@ -126,7 +130,7 @@ class Life:
             return found
         if found is not None:
             header, entry = found
-            self._last = found
+            self._last = entry
             self._kept = [entry.id]
             if header.kind in _ENDS:  # the earlier owner died between its last write and saying so
                 return Ended(_ENDS[header.kind], header, entry)
@@ -147,8 +151,8 @@ class Life:
         match said:
             case engine.Completed() | engine.Failed():
                 assert self._last is not None  # the engine persists the end before it says so
-                header, entry = self._last
-                return Ended(_ENDS[header.kind], header, entry)
+                header = read_header(self._last.header)
+                return Ended(_ENDS[header.kind], header, self._last)
             case engine.Blocked():
                 return Blocked(said.why, elsewhere=True)
             case engine.Stopped():
@@ -161,6 +165,8 @@ class Life:
             self._waiter.cancel()
         if self._agent is not None:
             await self._agent.stop(outcome.why)
+        if self._saving is not None:  # nobody waits for it any more
+            self._saving.cancel()
 
     async def _pass(self) -> None:
         """Through the gate. Comes back early when this life is over meanwhile: the gate may never open again."""
@@ -186,30 +192,91 @@ class Life:
             return Blocked(f"{bad}; {told}", at=wanted, before=before)
 
     # --- writing (once per await: keep it short) ------------------------------------------------------------------
-    async def _persist(self, moment: Moment, payload: bytes) -> None:
+    def _persist(self, moment: Moment, payload: bytes) -> Awaitable[None]:
+        """The engine's: answers when the checkpoint is durable. A plain step needs no task on its way."""
+        if moment.kind != "step" or self._over is not None or not self._kept_known or not self._gate.is_open:
+            return self._persist_patiently(moment, payload)
+        around, lock = self._around, self.lock
+        stamp = self._stamp
+        if stamp is None:
+            stamp = self._stamp = around.sealer.stamp(self._header(moment, 0))
+        entry = Entry(
+            CheckpointId(lock.fence, moment.seq),
+            *stamp.step(moment.seq, around.now_ms(), moment.stack_json, payload),
+        )
+        saving = around.checkpoints.save(lock, entry, oldest=self._oldest_with(entry.id))
+        if not isinstance(saving, Answer):
+            return self._saved_by(saving, entry)
+        self._saving = saving
+        durable: Answer[None] = Answer(saving.get_loop())
+        if saving.done():
+            self._saved(saving, entry, durable)
+        else:
+            saving.add_done_callback(lambda saving: self._saved(saving, entry, durable))
+        return durable
+
+    def _saved(self, saving: Answer[Saved | Lost], entry: Entry, durable: Answer[None]) -> None:
+        self._saving = None
+        error = saving.exception_or_cancelled()
+        if durable.done():
+            return
+        if isinstance(error, asyncio.CancelledError):
+            durable.cancel()
+        elif error is not None:
+            durable.set_exception(error)
+        elif isinstance(saving.result(), Lost):
+            durable.set_exception(self._lost())
+        else:
+            self._note(entry)
+            if self._gate.is_open:
+                durable.set_result(None)
+            else:  # the write came through, but its owner may be given up by now
+                self._passing = asyncio.ensure_future(self._pass())
+                self._passing.add_done_callback(lambda _: None if durable.done() else durable.set_result(None))
+
+    async def _persist_patiently(self, moment: Moment, payload: bytes) -> None:
+        """The same for ends, for the first step after a resume, and behind a closed gate."""
         if not self._gate.is_open:
             await self._pass()
-        lock = self.lock
         if self._over is not None:
-            raise AgentLost(lock.agent)
-        header = self._header(moment, len(payload))
-        sealed, stored = self._around.sealer.seal(header, payload)
-        entry = Entry(CheckpointId(lock.fence, moment.seq), sealed, stored)
-        kept = self._kept
-        kept.append(entry.id)
-        keep = self._around.keep_last_n
-        oldest = kept[-keep] if len(kept) >= keep and self._kept_known else kept[0] if self._kept_known else _NOTHING
-        if isinstance(await self._around.checkpoints.save(lock, entry, oldest=oldest), Lost):
-            self._over = self._over or LockLost("a newer owner has it")
-            raise AgentLost(lock.agent)
-        self._last = header, entry
-        if self._kept_known:
-            del kept[:-keep]
-        else:
+            raise AgentLost(self.lock.agent)
+        entry = Entry(
+            CheckpointId(self.lock.fence, moment.seq),
+            *self._around.sealer.seal(self._header(moment, len(payload)), payload),
+        )
+        await self._saved_by(self._around.checkpoints.save(self.lock, entry, oldest=self._oldest_with(entry.id)), entry)
+        if not self._kept_known:
             await self._learn_kept()
-        self._progress(header)
-        if not self._gate.is_open:  # the write came through, but its owner may be given up by now
+
+    async def _saved_by(self, saving: Awaitable[Saved | Lost], entry: Entry) -> None:
+        if isinstance(await saving, Lost):
+            raise self._lost()
+        self._note(entry)
+        if not self._gate.is_open:
             await self._pass()
+
+    def _oldest_with(self, new: CheckpointId) -> CheckpointId:
+        """The oldest checkpoint to keep when *new* has been written."""
+        kept, keep = self._kept, self._around.keep_last_n
+        kept.append(new)
+        if not self._kept_known:
+            return _NOTHING
+        return kept[-keep] if len(kept) > keep else kept[0]
+
+    def _lost(self) -> AgentLost:
+        self._over = self._over or LockLost("a newer owner has it")
+        return AgentLost(self.lock.agent)
+
+    def _note(self, entry: Entry) -> None:
+        """*entry* is durable."""
+        first = not self.proven
+        self._last = entry
+        if self._kept_known:
+            del self._kept[: -self._around.keep_last_n]
+        if self._progress is not None:
+            self._progress(read_header(entry.header))
+        if first and self._begun is not None:
+            self._begun(read_header(entry.header))
 
     def _header(self, moment: Moment, size: int) -> Header:
         lock = self.lock
