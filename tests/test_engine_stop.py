@@ -76,7 +76,7 @@ class Swallow:
         return True
 
 
-# --- programs ----------------------------------------------------------------------------------------------------------
+# --- programs ---
 
 
 @playbook
@@ -222,7 +222,7 @@ async def until(condition):
     raise AssertionError(f"never: {LOG}")
 
 
-# --- ways to stop ------------------------------------------------------------------------------------------------------
+# --- ways to stop ---
 
 
 @pytest.mark.parametrize("case", PROGRAMS, ids=lambda p: p.__name__)
@@ -368,7 +368,7 @@ def test_a_lost_agent_ends_although_a_plain_coroutine_swallows_the_first_cancell
     ran_nothing()
 
 
-# --- at awkward instants -----------------------------------------------------------------------------------------------
+# --- at awkward instants ---
 
 
 @playbook
@@ -484,7 +484,7 @@ async def stops_itself():
     LOG.append("after")
 
 
-# --- what leaves the program -------------------------------------------------------------------------------------------
+# --- what leaves the program ---
 
 
 @playbook
@@ -529,7 +529,7 @@ def test_an_interrupt_leaves_the_loop_and_runs_no_statement():
     ran_nothing()
 
 
-# --- freezing ----------------------------------------------------------------------------------------------------------
+# --- freezing ---
 
 
 async def started(name):
@@ -585,7 +585,7 @@ def test_no_effect_starts_while_frozen(case):
     to_end(main())
 
 
-# --- cancellation by the program itself ------------------------------------------------------------------------------------
+# --- cancellation by the program itself ---
 
 
 @playbook

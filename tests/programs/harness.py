@@ -70,8 +70,8 @@ def kill_everywhere(playbook, *args, reset=lambda: None):
     for number in range(1, len(whole.payloads) + 1):
         reset()
         victim = Store(number)
-        assert start(playbook, *args, store=victim) is None
-        resumed.append((number, resume(victim.payloads[-1])))
+        ended = start(playbook, *args, store=victim)  # a program with chance in it may have had fewer checkpoints
+        resumed.append((number, resume(victim.payloads[-1]) if ended is None else ended))
     return expected, resumed
 
 

@@ -327,6 +327,7 @@ class Agent:
             below.counts[key] = number + 1
             if known is not None:
                 below.made[(path, playbook.id, number)] = known
+                known.again = path is not OWN
                 return known
             place = (path, playbook.id, number)
         else:
@@ -336,6 +337,13 @@ class Agent:
             call.given = matching.given(arguments)
         below.made[place] = call
         return call
+
+    def missed(self, frame: Frame) -> None:
+        """A site that ran again has completed: calls below it that were running must have been made again."""
+        try:
+            matching.all_made(self, frame)
+        except ResumeMismatch as error:
+            self._block(str(error))
 
     def _block(self, why: str) -> None:
         self._blocked = why
@@ -534,6 +542,15 @@ class Agent:
                 yield from self.commit()
             else:
                 return
+
+    def never(self) -> Generator[Any, Any, None]:
+        """Wait to be cancelled."""
+        assert self._loop is not None
+        try:
+            yield from self._loop.create_future()
+        except GeneratorExit:
+            self.die("the process ends")
+            raise
 
     async def start_allowed(self) -> None:
         if self.gated:

@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Generator
 from types import CellType, CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from playbooks_worker.engine import iterators
 from playbooks_worker.engine.errors import AgentStopped
@@ -94,7 +94,7 @@ class Frame:
         self.headers: list[tuple[int, tuple[Any, ...]]] = []
         self.coroutine: Any = None
         self.below: Below = Below(self)
-        self._put_back: tuple[Any, Any, bool] | None = None
+        self._put_back: tuple[Any, Any, bool, dict[str, Any]] | None = None
 
     # --- asked by emitted code -------------------------------------------------------------------------------------
     def arguments(self) -> list[Any]:
@@ -108,7 +108,7 @@ class Frame:
         """A value that is needed on the way to the site, before the locals are back."""
         value = self.agent.loader().value(self, name)
         if isinstance(value, BaseException):  # about to be raised again: `caught` undoes what that changes
-            self._put_back = (value.__cause__, value.__context__, value.__suppress_context__)
+            self._put_back = (value.__cause__, value.__context__, value.__suppress_context__, self._contents())
         return value
 
     def of_header(self, number: int, name: str) -> Any:
@@ -124,10 +124,27 @@ class Frame:
         """The exception of a handler that is being entered, for the first time or (*pc*) again."""
         error = sys.exception()
         if pc and error is not None and self._put_back is not None:
-            cause, context, suppress = self._put_back
+            cause, context, suppress, contents = self._put_back
             self._put_back = None
             error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
+            for (
+                name,
+                content,
+            ) in contents.items():  # the handler has bound its name, which the program may have bound anew
+                if content is NOT_BOUND:
+                    del self.cells[name].cell_contents
+                else:
+                    self.cells[name].cell_contents = content
         return error
+
+    def _contents(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, cell in self.cells.items():
+            try:
+                found[name] = cell.cell_contents
+            except ValueError:
+                found[name] = NOT_BOUND
+        return found
 
     def turned(self) -> None:
         """Its site is over: what was made below it belongs to the past."""
@@ -146,7 +163,19 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
     ``given`` is what its arguments were when a plain coroutine made it: that code runs again after a resume and must
     make the same call."""
 
-    __slots__ = ("__weakref__", "agent", "arguments", "driver", "frame", "given", "id", "outcome", "owner", "playbook")
+    __slots__ = (
+        "__weakref__",
+        "again",
+        "agent",
+        "arguments",
+        "driver",
+        "frame",
+        "given",
+        "id",
+        "outcome",
+        "owner",
+        "playbook",
+    )
 
     def __init__(self, agent: Agent, number: int, playbook: Playbook, arguments: tuple[Any, ...]) -> None:
         self.agent = agent
@@ -158,6 +187,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         self.driver: Any = None
         self.owner: Below | None = None
         self.given: bytes | None = None
+        self.again = False  # a plain coroutine that runs again has made it again
 
     def __repr__(self) -> str:
         state = "finished" if self.outcome is not None else "running" if self.frame is not None else "new"
@@ -223,23 +253,37 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
         except BaseException as error:
             if agent.must_stop(error):
                 raise
-            call.end((False, error))
             if isinstance(error, asyncio.CancelledError):
+                task = asyncio.current_task()
+                call.end((None if task is not None and task.cancelling() else False, error))
                 agent.owed = agent.gated = True
                 raise
+            call.end((False, error))
         else:
             call.end((True, result))
         finally:
             here.set(place)
         if place is not None:  # the end of the entry playbook is the end of the agent, which `Agent` writes
             yield from agent.commit()
-    elif agent.restoring:
-        yield from agent.barrier()
+    else:
+        if agent.restoring:
+            yield from agent.barrier()
+        if call.outcome[0] is None and call.again:
+            yield from agent.never()  # what cancelled it runs again too, and cancels it again: a timeout, a sibling
     assert call.outcome is not None
     done, value = call.outcome
     if done:
         return value
-    raise value
+    raise_as_it_was(value)
+
+
+def raise_as_it_was(error: BaseException) -> NoReturn:
+    """Raise what was raised before: where another exception is being handled, `raise` alone would give it a new context."""
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        error.__context__ = context
 
 
 @types.coroutine
@@ -256,7 +300,7 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
             frame.outcome = None
             if done:
                 return result
-            raise result
+            raise_as_it_was(result)
     else:
         frame.turn += 1
         frame.site = number
@@ -272,7 +316,7 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
             if value.outcome is not None:
                 done, result = value.outcome
                 if not done:
-                    raise result
+                    raise_as_it_was(result)
             else:
                 coroutine = value.begin(frame.below, frame.depth + 1)
                 here.set(value.frame)
@@ -285,6 +329,8 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
             result = yield from value
         else:
             result = yield from _awaited(value)
+        if frame.below.expected:
+            agent.missed(frame)
         if agent.dead:
             raise AgentStopped(agent.why)
         outcome: Outcome = (True, result)
@@ -314,7 +360,7 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
     frame.outcome = None
     if outcome[0]:
         return outcome[1]
-    raise outcome[1]
+    raise_as_it_was(outcome[1])
 
 
 def _awaited(value: Any) -> Any:

@@ -5,13 +5,17 @@ Matched by the path of tasks below the site, playbook and number within its task
 
 from __future__ import annotations
 
-from typing import Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.errors import ResumeMismatch
-from playbooks_worker.engine.frames import Call
+from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.place import OWN, Below, Path
 from playbooks_worker.engine.playbooks import Playbook
-from playbooks_worker.engine.snapshot import Reader, Saver
+from playbooks_worker.engine.snapshot import PROTOCOL, Reader, Saver
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.agent import Agent
 
 _ATOMS = (str, int, float, bool, bytes, type(None))
 
@@ -45,22 +49,62 @@ def match(
         return number, None
     now = given(arguments)
     if found.given is not None and now is not None and found.given != now and not _same(found.given, now):
-        frame = below.frame
-        site = frame.playbook.rewritten.sites[frame.site - 1]
         raise ResumeMismatch(
-            f"agent {agent.id}: below {frame.playbook.filename}:{site.line} `{site.statement}` call {number + 1} of "
+            f"agent {agent.id}: below {_where(below.frame)} call {number + 1} of "
             f"{playbook.id} has other arguments than before the crash; plain coroutines between playbooks must make the "
             "same calls again: pass what may differ through a playbook"
         )
     return number, found
 
 
+def all_made(agent: Agent, frame: Frame) -> None:
+    """Raises `ResumeMismatch` when the code that ran again did not come back to a call that it had in flight."""
+    for (path, _, _), call in frame.below.expected.items():
+        if path != OWN and agent.is_unreached(call):
+            raise ResumeMismatch(
+                f"agent {agent.id}: below {_where(frame)} the call of {call.playbook.id} that was in flight at the crash "
+                "was not made again; plain coroutines between playbooks must make the same calls again: pass what may "
+                "differ through a playbook"
+            )
+
+
+def _where(frame: Frame) -> str:
+    site = frame.playbook.rewritten.sites[frame.site - 1]
+    return f"{frame.playbook.filename}:{site.line} `{site.statement}`"
+
+
 def _same(one: bytes, two: bytes) -> bool:
     first, second = (Reader(data, _number, _numbers, _cell).load() for data in (one, two))
-    try:
-        return bool(first == second)
-    except Exception:  # a comparison of the program's own classes that fails says nothing
+    return _alike(first, second, set())
+
+
+def _alike(one: Any, two: Any, seen: set[tuple[int, int]]) -> bool:
+    """Whether two loaded values say the same. Most objects have no `==` of their own: their parts are compared, since
+    equal values may be pickled differently (the order of a set, what is shared)."""
+    if type(one) is not type(two):
         return False
+    if one is two or (id(one), id(two)) in seen:
+        return True
+    seen.add((id(one), id(two)))
+    try:
+        if bool(one == two):
+            return True
+    except Exception:  # the program's own comparison fails: only the parts can tell
+        pass
+    if isinstance(one, _ATOMS):
+        return bool(one != one and two != two)  # not a number
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(_alike(a, b, seen) for a, b in zip(one, two, strict=True))
+    if isinstance(one, dict):
+        return _alike(list(one.items()), list(two.items()), seen)
+    if isinstance(one, set | frozenset):
+        return len(one) == len(two) and not any(isinstance(item, _ATOMS) for item in one ^ two)
+    if isinstance(one, FunctionType):
+        return (one.__module__, one.__qualname__) == (two.__module__, two.__qualname__)
+    try:
+        return _alike(one.__reduce_ex__(PROTOCOL), two.__reduce_ex__(PROTOCOL), seen)
+    except Exception:  # nothing to tell them apart by
+        return True
 
 
 def _number(number: int) -> Any:

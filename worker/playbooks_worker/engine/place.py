@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from playbooks_worker.engine.playbooks import Playbook
 
 Path: TypeAlias = tuple[str, ...]
-Outcome: TypeAlias = "tuple[bool, Any]"  # (True, value) or (False, exception)
+# (True, value) or (False, exception); (None, CancelledError) of a call whose task was cancelled
+Outcome: TypeAlias = "tuple[bool | None, Any]"
 
 
 class Place(Protocol):
