@@ -7,7 +7,7 @@ to knows which others there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -127,20 +127,13 @@ class Hold:
             return HandedOver(leaving, abandoned=False)
         if self._lost:
             return LockLost(self._lost)
-        self.life = Life(lock, function, self._bench.around, self._gate, progress=self._first_progress())
+        self.life = Life(lock, function, self._bench.around, self._gate, begun=self._begun)
         return await self.life.live()
 
-    def _first_progress(self) -> Callable[[Header], None]:
-        written = False
-
-        def progress(header: Header) -> None:
-            nonlocal written
-            if not written:
-                written = True
-                self._neighbours.no_longer_alone(self)
-                self._log.info("agent goes on", checkpoint=str(header.id), statement=_where(header))
-
-        return progress
+    def _begun(self, header: Header) -> None:
+        """Its first checkpoint here is durable."""
+        self._neighbours.no_longer_alone(self)
+        self._log.info("agent goes on", checkpoint=str(header.id), statement=_where(header))
 
     async def _conclude(self, lock: Lock, outcome: Outcome | None) -> None:
         self.life = None
