@@ -381,12 +381,15 @@ def test_after_three_lonely_deaths_an_agent_is_quarantined_with_the_reason() -> 
     run(test)
 
 
-def test_a_program_that_ends_itself_counts_as_a_death_and_is_tried_again_later() -> None:
+def test_a_program_that_exits_has_failed_and_its_neighbours_go_on() -> None:
     async def test(world: World) -> None:
         world.shift()
+        await world.submit("neighbour", door=True)
+        await world.begun("neighbour")
         await world.submit("a", entry="leave", args=[])
-        view = await world.becomes("a", Status.WAITING)
-        assert view.attempts == 0  # it had written a checkpoint: the next one to come would be the first death
-        assert "SystemExit" in view.why
+        error = read_header((await world.becomes("a", Status.FAILED)).header).error
+        assert error is not None and (error["type"], error["message"]) == ("SystemExit", "3")
+        Effects.doors["neighbour"].set()
+        await world.becomes("neighbour", Status.COMPLETED)
 
     run(test)

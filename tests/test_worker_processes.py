@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from playbooks_providers.envelope import read_header
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import AgentView, Created, StartRecord, Status
 from playbooks_providers.redis import RedisHome, connect
@@ -44,30 +45,18 @@ async def main(n, log, pause=0.02):
         total += await step(number, log, pause)
     return total
 """
-QUITS = """
-import asyncio, os
-from pathlib import Path
-from playbooks_worker import playbook
-
-async def step(number, log):
-    with open(log, "a") as file:
-        file.write(f"{number} {os.getpid()}\\n")
-    await asyncio.sleep(0.01)
-    if number == 1 and Path(log).read_text().count("1 ") == 1:
-        raise SystemExit(3)
-
+QUITS = (
+    PROGRAM
+    + """
 @playbook
-async def main(n, log, pause):
-    try:
-        for number in range(n):
-            await asyncio.gather(step(number, log), asyncio.sleep(0.02))
-    except BaseException:
-        Path("finally").touch()
-        raise
-    finally:
-        if number < n - 1:
-            Path("finally").touch()
+async def quits(n, log, pause):
+    await asyncio.gather(step(0, log, pause), leave())
+
+async def leave():
+    await asyncio.sleep(0.01)
+    raise SystemExit(3)
 """
+)
 TIMINGS = {
     "PLAYBOOKS_WORKER__HEARTBEAT_S": "0.2",
     "PLAYBOOKS_COORDINATOR__SESSION_TIMEOUT_S": "1",
@@ -155,9 +144,11 @@ class Cluster:
         return first, second
 
     # --- agents ---------------------------------------------------------------------------------------------------
-    async def submit(self, name: str, n: int, pause: float = 0.02, program: str = "count", queue: str = "") -> AgentId:
+    async def submit(
+        self, name: str, n: int, pause: float = 0.02, program: str = "count", queue: str = "", entry: str = "main"
+    ) -> AgentId:
         agent = AgentId(name)
-        start = StartRecord(agent, program, "main", [n, str(self.log_of(name)), pause], {}, queue or program, 0)
+        start = StartRecord(agent, program, entry, [n, str(self.log_of(name)), pause], {}, queue or program, 0)
         made = await self.home.coordination.create(start)
         assert isinstance(made, Created) and made.ticket is not None
         await self.home.coordination.enqueue(made.ticket)
@@ -521,17 +512,20 @@ def test_a_program_that_kills_the_process_that_loads_it_does_not_restart_for_eve
     on_redis(test, tmp_path, redis_url)
 
 
-def test_a_program_that_exits_inside_an_effect_runs_no_finally_and_is_tried_again_elsewhere(
-    tmp_path: Path, redis_url: str
-) -> None:
+def test_a_program_that_exits_inside_an_effect_fails_and_its_neighbours_go_on(tmp_path: Path, redis_url: str) -> None:
     async def test(cluster: Cluster) -> None:
         (cluster.folder / "quits.py").write_text(QUITS)
         worker = cluster.worker("w", program="quits.py")
         await serving(worker)
-        await cluster.submit("a", 2, program="quits")
-        await cluster.ended("a")
-        assert cluster.repeated("a", 2) == [1]
-        assert not (cluster.folder / "finally").exists()
+        await cluster.submit("neighbour", 60, program="quits")
+        await cluster.begun("neighbour", 5)
+        await cluster.submit("a", 1, program="quits", entry="quits")
+        view = await cluster.ended("a", Status.FAILED)
+        error = read_header(view.header).error
+        assert error is not None and (error["type"], error["message"]) == ("SystemExit", "3")
+        await cluster.ended("neighbour")
+        assert cluster.repeated("neighbour", 60) == []
+        assert not worker.events("executor ended")
 
     on_redis(test, tmp_path, redis_url)
 

@@ -19,6 +19,8 @@ import traceback
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any, NoReturn
 
+import structlog
+
 from playbooks_providers import logs
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.envelope import Sealer
@@ -35,6 +37,8 @@ EXIT_BROKEN = 2
 EXIT_ORPHANED = 70
 EXIT_ESCAPED = 71
 
+_log = structlog.get_logger()
+
 
 def main() -> None:
     fd, parent = int(sys.argv[1]), int(sys.argv[2])
@@ -50,20 +54,27 @@ def main() -> None:
 
 
 def run_hard(coroutine: Coroutine[Any, Any, int]) -> int:
-    """Like `asyncio.run`, but what escapes (a SystemExit in some task) ends the process without a goodbye.
+    """Like `asyncio.run`, but the loop goes on after a SystemExit, and what else escapes ends the process at once.
 
-    asyncio would cancel all tasks first, and so run handlers and `finally` blocks of agents that nobody has marked dead.
+    A task that raises SystemExit ends with it *and* throws it out of the loop. It is the affair of whoever awaits that task
+    (some agent, which fails of it), not of the other agents here. After anything else asyncio would cancel all tasks, and
+    so run handlers and `finally` blocks of agents that nobody has marked dead.
     """
     runner = asyncio.Runner()
-    try:
-        code = runner.run(coroutine)
-    except BaseException:
-        traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(EXIT_ESCAPED)
+    loop = runner.get_loop()
+    serving = loop.create_task(coroutine)
+    while not serving.done():
+        try:
+            loop.run_until_complete(serving)
+        except SystemExit as escaped:
+            _log.warning("a task has raised SystemExit", code=str(escaped.code))
+        except BaseException:
+            traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(EXIT_ESCAPED)
     runner.close()
-    return code
+    return serving.result()
 
 
 def die_with(parent: int) -> None:
