@@ -62,6 +62,7 @@ class Builder:
         self.spot = 0
         self.spots = 1
         self.temps = 0
+        self.made: list[ast.Name] = []  # every temporary, in order
         self.place: ast.AST = definition.node
         self.statement: ast.AST = definition.node
         # temporaries of the current statement that can be evaluated again: (name, virtual, expression, is a load)
@@ -79,10 +80,13 @@ class Builder:
         tells the lives apart (liveness.py)."""
         self._virtual += 1
         if self.in_header:
-            return self._name(self.unique("h"), self._virtual, ast.Load())
-        self._level += 1
-        self.temps = max(self.temps, self._level)
-        return self._name(f".t{self._level}", self._virtual, ast.Load())
+            name = self.unique("h")
+        else:
+            self._level += 1
+            self.temps = max(self.temps, self._level)
+            name = f".t{self._level}"
+        self.made.append(self._name(name, self._virtual, ast.Load()))
+        return self.made[-1]
 
     def _name(self, name: str, virtual: int, ctx: ast.expr_context) -> ast.Name:
         node = ast.Name(name, ctx)

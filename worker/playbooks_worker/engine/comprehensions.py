@@ -86,7 +86,7 @@ def _targets(target: ast.expr) -> list[str]:
 
 def _refuse_captures(b: Expressions, node: Comprehension, hidden: set[str]) -> None:
     for child in ast.walk(node):
-        if isinstance(child, ast.Lambda | ast.GeneratorExp):
+        if isinstance(child, ast.Lambda):  # a generator expression cannot outlive the checkpoint it would be wrong in
             for name in ast.walk(child):
                 if isinstance(name, ast.Name) and name.id in hidden:
                     raise b.definition.refuse(
@@ -118,11 +118,12 @@ class _Rename(ast.NodeTransformer):
         node.id = self._names.get(node.id, node.id)
         return node
 
-    def _inner(self, node: Comprehension) -> ast.AST:
+    def _inner(self, node: Comprehension | ast.GeneratorExp) -> ast.AST:
         bound = {name for generator in node.generators for name in _targets(generator.target)}
         inner = _Rename({old: new for old, new in self._names.items() if old not in bound})
         first, *others = node.generators
         first.iter = self.visit(first.iter)  # evaluated outside the inner comprehension
+        first.target = inner.visit(first.target)
         first.ifs = [inner.visit(test) for test in first.ifs]
         for generator in others:
             inner.visit(generator)
@@ -131,4 +132,4 @@ class _Rename(ast.NodeTransformer):
                 setattr(node, field, inner.visit(value))
         return node
 
-    visit_ListComp = visit_SetComp = visit_DictComp = _inner
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _inner

@@ -2,9 +2,7 @@
 
 `Expressions.lower` writes the awaits of an expression (and whatever must be evaluated before them) as items of the
 current block and answers an expression without awaits, to be evaluated at once. Whatever a later await could see changed
-is *held* in a temporary first. The operand of an await is flattened: its callee and arguments become temporaries, nested
-calls one by one, so that after a crash an awaitable that cannot be saved is made again from the very same values
-(DESIGN 3.2, "Lower").
+is *held* in a temporary first (operands.py).
 """
 
 from __future__ import annotations
@@ -13,12 +11,11 @@ import ast
 from collections.abc import Callable, Sequence
 
 from playbooks_worker.engine import syntax as s
-from playbooks_worker.engine.build import Builder, HeaderDraft, virtual_of
+from playbooks_worker.engine.build import HeaderDraft
+from playbooks_worker.engine.operands import Mapping, Operands, spread
 
-_LOADS = (ast.Name, ast.Attribute, ast.Subscript)
 
-
-class Expressions(Builder):
+class Expressions(Operands):
     # --- entry --------------------------------------------------------------------------------------------------
     def lower(self, node: ast.expr) -> ast.expr:
         """An expression without awaits that has the value of *node*, what comes before it being written already."""
@@ -38,83 +35,12 @@ class Expressions(Builder):
             output.append(self.hold(lowered) if index < last else lowered)
         return output
 
-    # --- holding values ------------------------------------------------------------------------------------------
-    def hold(self, node: ast.expr) -> ast.expr:
-        """Evaluate *node* now; the answer reads the kept value. Nothing that runs later can change it."""
-        if isinstance(node, ast.Constant):
-            return node
-        if isinstance(node, ast.Name) and not self.in_header:
-            if virtual_of(node):
-                return node
-            if node.id in self.plain_names and node.id not in self.walrus:
-                return node  # no other code can rebind a plain local during this statement
-        if isinstance(node, _Mapping):
-            return self.keep(node.copied(), load=False)
-        if isinstance(node, ast.Starred):
-            return ast.Starred(self.keep(ast.List([node], ast.Load()), load=False), ast.Load())
-        return self.keep(self.flatten(node), load=isinstance(node, _LOADS))
-
-    def keep(self, node: ast.expr, *, load: bool) -> ast.Name:
-        """Put *node* into a temporary. A *load* may be made again whenever its value cannot be saved; anything else
-        only when its value is an awaitable."""
-        temp = self.temp()
-        self.into(temp, node)
-        self.revivable.append((temp.id, virtual_of(temp), node, load))
-        return temp
-
-    def flatten(self, node: ast.expr) -> ast.expr:
-        """*node* with its parts in temporaries, nested calls one by one, in order of evaluation."""
-        if isinstance(node, ast.Call):
-            if _is_super(node):
-                return node
-            simple = all(isinstance(arg, ast.Constant | ast.Name) for arg in _arguments(node))
-            function = node.func if simple and self._is_global(node.func) else self.hold_callee(node.func)
-            args = [self._argument(arg) for arg in node.args]
-            keywords = [ast.keyword(word.arg, self._argument(word.value)) for word in node.keywords]
-            return s.at(ast.Call(function, args, keywords), node)
-        if isinstance(node, ast.List | ast.Tuple | ast.Set):
-            return s.at(
-                type(node)(**{**dict(ast.iter_fields(node)), "elts": [self._argument(e) for e in node.elts]}), node
-            )
-        if isinstance(node, ast.Attribute) and not _is_super(node.value):
-            return s.at(ast.Attribute(self._base(node.value), node.attr, ast.Load()), node)
-        if isinstance(node, ast.Subscript):
-            return s.at(ast.Subscript(self._base(node.value), self._argument(node.slice), ast.Load()), node)
-        return node
-
-    def hold_callee(self, node: ast.expr) -> ast.expr:
-        return node if _is_super(node) else self.hold(node)
-
-    def _argument(self, node: ast.expr) -> ast.expr:
-        if isinstance(node, ast.Starred):
-            return ast.Starred(self.hold(node.value), ast.Load())
-        if isinstance(node, ast.Slice):
-            return node
-        return self.hold(node)
-
-    def _base(self, node: ast.expr) -> ast.expr:
-        """The object that a load starts from: chains of loads stay together, calls are held."""
-        if isinstance(node, ast.Attribute) and not _is_super(node.value):
-            return s.at(ast.Attribute(self._base(node.value), node.attr, ast.Load()), node)
-        if isinstance(node, ast.Name) and self._is_global(node):
-            return node
-        return self.hold(node)
-
-    def _is_global(self, node: ast.expr) -> bool:
-        return (
-            isinstance(node, ast.Name)
-            and not virtual_of(node)
-            and node.id not in self.plain_names
-            and node.id not in self.names.cells
-            and not node.id.startswith(".")
-        )
-
     # --- awaits ---------------------------------------------------------------------------------------------------
     def await_value(self, node: ast.Await, deliver: Callable[[ast.expr], ast.stmt]) -> None:
         """Write one site. *deliver* makes the statement that takes the awaited value."""
         place, self.place = self.place, node
         before = len(self.revivable)
-        operand = self.flatten(self.lower(node.value))
+        operand = self.operand(node.value)
         value = self.keep(operand, load=False)
         site = self.new_site(node, value.id)
         del self.revivable[before:]  # the operand's parts end with the await
@@ -124,6 +50,15 @@ class Expressions(Builder):
         resumed = ast.If(s.load(s.PC), [s.assign(s.PC, s.const(0)), *self.revive(site.revive)], [])
         self.sited([resumed, taken])
         self.place = place
+
+    def operand(self, node: ast.expr) -> ast.expr:
+        """The operand of an await, flattened: also where other awaits decide which one it is."""
+        if s.holds_site(node) and isinstance(node, ast.IfExp):
+            test = self.kept_test(self.lower(node.test))
+            return self.choice(test, lambda: self.operand(node.orelse), lambda: self.operand(node.body))
+        if s.holds_site(node) and isinstance(node, ast.BoolOp):
+            return self.either_of(node.op, node.values, self.operand)
+        return self.flatten(self.lower(node))
 
     def await_temp(self, node: ast.Await) -> ast.expr:
         result: list[ast.Name] = []
@@ -153,24 +88,10 @@ class Expressions(Builder):
         self.headers.append(header)
         return header
 
-    # --- branches ---------------------------------------------------------------------------------------------------
-    def branch(self, test: ast.expr, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
-        """An `if` whose branches may hold sites: re-entry takes the branch that holds the site."""
-        before = len(self.sites)
-        body, middle = self.written(then)
-        orelse, after = self.written(otherwise)
-        if after > before:
-            test = ast.IfExp(s.load(s.PC), s.pc_at_most(middle), test)
-        statement = ast.If(test, body or [ast.Pass()], orelse)
-        if after > before:
-            self.sited([statement])
-        else:
-            self.plain(statement)
-
+    # --- branches and loops -----------------------------------------------------------------------------------------
     def choose(self, temp: ast.Name, node: ast.expr) -> Callable[[], None]:
         return lambda: self.into(temp, self.lower(node))
 
-    # --- loops ----------------------------------------------------------------------------------------------------
     def loop(
         self, iterable: ast.expr, take: Callable[[str], None], body: Callable[[], None], orelse: Callable[[], None]
     ) -> None:
@@ -207,11 +128,11 @@ def _await(b: Expressions, node: ast.Await) -> ast.expr:
 
 
 def _call(b: Expressions, node: ast.Call) -> ast.expr:
-    spread = [word.value if word.arg else _Mapping(word.value) for word in node.keywords]
-    func, *rest = b.sequence([node.func, *node.args, *spread])
-    args, values = rest[: len(node.args)], [_spread(value) for value in rest[len(node.args) :]]
-    words = [ast.keyword(word.arg, value) for word, value in zip(node.keywords, values, strict=True)]
-    return s.at(ast.Call(func, args, words), node)
+    words = [word.value if word.arg else Mapping(word.value) for word in node.keywords]
+    func, *rest = b.sequence([node.func, *node.args, *words])
+    args, values = rest[: len(node.args)], [spread(value) for value in rest[len(node.args) :]]
+    keywords = [ast.keyword(word.arg, value) for word, value in zip(node.keywords, values, strict=True)]
+    return s.at(ast.Call(func, args, keywords), node)
 
 
 def _parts(*names: str) -> Callable[[Expressions, ast.expr], ast.expr]:
@@ -239,7 +160,7 @@ def _dict(b: Expressions, node: ast.Dict) -> ast.expr:
     parts: list[ast.expr] = []
     for key, value in zip(node.keys, node.values, strict=True):
         if key is None:
-            parts.append(_Mapping(value))
+            parts.append(Mapping(value))
         else:
             parts += [key, value]
     lowered = iter(b.sequence(parts))
@@ -247,7 +168,7 @@ def _dict(b: Expressions, node: ast.Dict) -> ast.expr:
     values: list[ast.expr] = []
     for key in node.keys:
         keys.append(None if key is None else next(lowered))
-        values.append(_spread(next(lowered)))
+        values.append(spread(next(lowered)))
     return s.at(ast.Dict(keys, values), node)
 
 
@@ -357,38 +278,8 @@ def _nothing() -> None:
     return None
 
 
-def _arguments(node: ast.Call) -> list[ast.expr]:
-    return [*node.args, *(word.value for word in node.keywords)]
-
-
-def _is_super(node: ast.expr) -> bool:
-    """`super(__class__, self)` and its attributes are made again as a whole: such an object cannot be saved."""
-    if isinstance(node, ast.Attribute):
-        return _is_super(node.value)
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
-
-
-class _Mapping(ast.expr):
-    """`**value` among the parts of a call or a dict display, while they are put in order."""
-
-    _fields = ("value",)
-
-    def __init__(self, value: ast.expr) -> None:
-        super().__init__()
-        self.value = value
-        self.holds_site = s.holds_site(value)
-        s.at(self, value)
-
-    def copied(self) -> ast.expr:
-        return s.at(ast.Dict([None], [self.value]), self.value)
-
-
-def _mapping(b: Expressions, node: _Mapping) -> ast.expr:
-    return _Mapping(b.lower(node.value))
-
-
-def _spread(node: ast.expr) -> ast.expr:
-    return node.value if isinstance(node, _Mapping) else node
+def _mapping(b: Expressions, node: Mapping) -> ast.expr:
+    return Mapping(b.lower(node.value))
 
 
 from playbooks_worker.engine.comprehensions import lower_comprehension  # noqa: E402  # it builds on this module
@@ -413,7 +304,7 @@ _LOWER: dict[type[ast.expr], Callable[..., ast.expr]] = {
     ast.Lambda: _lambda,
     ast.Starred: _starred,
     ast.GeneratorExp: _generator,
-    _Mapping: _mapping,
+    Mapping: _mapping,
     ast.ListComp: lower_comprehension,
     ast.SetComp: lower_comprehension,
     ast.DictComp: lower_comprehension,

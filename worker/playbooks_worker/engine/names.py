@@ -9,18 +9,21 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_LAZY: tuple[type[ast.AST], ...] = tuple(filter(None, [getattr(ast, "TypeAlias", None)]))
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """``plain`` and ``cells`` are the function's own names, in order of appearance; ``globals_`` were declared global."""
+    """``plain`` and ``cells`` are the function's own names, in order of appearance; ``globals_`` were declared global;
+    ``always_bound`` are parameters that nothing unbinds."""
 
     parameters: tuple[str, ...]
     plain: tuple[str, ...]
     cells: tuple[str, ...]
     globals_: tuple[str, ...]
+    always_bound: frozenset[str]
 
 
 def names_of(node: ast.AsyncFunctionDef) -> Names:
@@ -45,7 +48,13 @@ def names_of(node: ast.AsyncFunctionDef) -> Names:
         bound.pop(name, None)
     cells = tuple(name for name in bound if name in mentioned)
     plain = tuple(name for name in bound if name not in mentioned)
-    return Names(parameters, plain, cells, tuple(global_))
+    unbound = {
+        name
+        for child in ast.walk(node)
+        if (isinstance(child, ast.Name) and isinstance(child.ctx, ast.Del) and (name := child.id))
+        or (isinstance(child, ast.ExceptHandler) and (name := child.name or ""))
+    }
+    return Names(parameters, plain, cells, tuple(global_), frozenset(parameters) - unbound)
 
 
 def _collect(
@@ -69,11 +78,13 @@ def _collect(
     elif isinstance(node, ast.Import | ast.ImportFrom):
         for alias in node.names:
             bound[(alias.asname or alias.name).partition(".")[0]] = None
-    elif isinstance(node, _SCOPES):
+    elif isinstance(node, _LAZY):  # `type X = …`: its value is a function of its own
+        mentioned.update(_mentions(node))
+    elif isinstance(node, SCOPES):
         if not isinstance(node, ast.Lambda):
             bound[node.name] = None
         mentioned.update(_mentions(node))
-        for outer in _evaluated_outside(node):
+        for outer in evaluated_outside(node):
             _collect(outer, bound, global_, mentioned, in_comprehension=in_comprehension)
         return
     elif isinstance(node, _COMPREHENSIONS):
@@ -96,7 +107,8 @@ def _mentions(node: ast.AST) -> set[str]:
     return names
 
 
-def _evaluated_outside(node: ast.AST) -> list[ast.AST]:
+def evaluated_outside(node: ast.AST) -> list[ast.AST]:
+    """The parts of a nested function or class that belong to the scope around it."""
     if isinstance(node, ast.ClassDef):
         return [*node.decorator_list, *node.bases, *node.keywords]
     assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)

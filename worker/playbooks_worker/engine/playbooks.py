@@ -49,7 +49,7 @@ class Playbook:
     def code(self) -> CodeType:
         """The emitted code, compiled at the first call."""
         if self._code is None:
-            self._code = compile_code(self.rewritten, self.filename, self.function.__qualname__)
+            self._code = compile_code(self.rewritten, self.function.__code__, self.function.__qualname__)
         return self._code
 
     def activation(self, frame: Any, cells: dict[str, CellType], helpers: dict[str, CellType]) -> Callable[[], Any]:

@@ -6,6 +6,7 @@ cells from the engine, new or restored (DESIGN 3.2, point 4).
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import copy
@@ -17,7 +18,7 @@ from typing import Any
 from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.build import HeaderDraft, SiteDraft, virtual_of
 from playbooks_worker.engine.liveness import live_temporaries
-from playbooks_worker.engine.names import Mangler, Names, names_of
+from playbooks_worker.engine.names import SCOPES, Mangler, Names, evaluated_outside, names_of
 from playbooks_worker.engine.source import Definition
 from playbooks_worker.engine.statements import Statements
 
@@ -80,7 +81,9 @@ def rewrite(definition: Definition) -> Rewritten:
     if definition.cls is not None:
         Mangler(definition.cls).generic_visit(node)
     names = names_of(node)
-    _explicit_super(node)
+    if "__class__" in definition.shared and "super" not in {*names.plain, *names.cells, *names.globals_}:
+        _explicit_super(node)
+    node.body = [_Undeclared().visit(statement) for statement in node.body]
     for statement in node.body:
         s.mark_sites(statement)
     b = Statements(definition, names)
@@ -88,16 +91,17 @@ def rewrite(definition: Definition) -> Rewritten:
     restored = (*names.plain, *b.hidden, *(f".t{n}" for n in range(1, b.temps + 1)))
     function = _function(node, names, body)
     _Spots(names, restored).visit(function)
-    tree = _factory(function, names)
+    tree = _factory(function, names, definition.shared)
     live = live_temporaries(function)
     sites = tuple(_site(draft, live.get(draft.number, ()), b.headers) for draft in b.sites)
     headers = tuple(Header(h.number, h.line, _header_temporaries(h)) for h in b.headers)
     return Rewritten(names, sites, headers, restored, (*names.plain, *b.hidden), tree)
 
 
-def compile_code(rewritten: Rewritten, filename: str, qualname: str) -> CodeType:
-    """The emitted coroutine function's code, named as the user's own."""
-    module = compile(rewritten.tree, filename, "exec", dont_inherit=True)
+def compile_code(rewritten: Rewritten, written: CodeType, qualname: str) -> CodeType:
+    """The emitted coroutine function's code, named as the user's own, which is *written*."""
+    future = written.co_flags & __future__.annotations.compiler_flag
+    module = compile(rewritten.tree, written.co_filename, "exec", flags=future, dont_inherit=True)
     factory = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
     code = next(constant for constant in factory.co_consts if isinstance(constant, CodeType))
     name = qualname.rpartition(".")[2]
@@ -105,7 +109,14 @@ def compile_code(rewritten: Rewritten, filename: str, qualname: str) -> CodeType
 
 
 def _requalified(code: CodeType, old: str, new: str) -> CodeType:
-    constants = tuple(_requalified(c, old, new) if isinstance(c, CodeType) else c for c in code.co_consts)
+    constants = tuple(
+        _requalified(constant, old, new)
+        if isinstance(constant, CodeType)
+        else new + constant.removeprefix(old)  # the body of a class says its name
+        if isinstance(constant, str) and constant.startswith(f"{old}.<locals>.")
+        else constant
+        for constant in code.co_consts
+    )
     return code.replace(co_consts=constants, co_qualname=new + code.co_qualname.removeprefix(old))
 
 
@@ -130,10 +141,11 @@ def _function(node: ast.AsyncFunctionDef, names: Names, body: list[ast.stmt]) ->
     return s.at(function, node)
 
 
-def _factory(function: ast.AsyncFunctionDef, names: Names) -> ast.Module:
+def _factory(function: ast.AsyncFunctionDef, names: Names, shared: tuple[str, ...]) -> ast.Module:
     factory = _template("def f(): pass")
     assert isinstance(factory, ast.FunctionDef)
-    factory.args.args = [ast.arg(name) for name in (s.FRAME, *HELPERS, *names.cells, "__class__")]
+    shared = tuple(name for name in shared if name not in names.cells)
+    factory.args.args = [ast.arg(name) for name in (s.FRAME, *HELPERS, *names.cells, *shared)]
     factory.body = [function]
     factory.name = ".make"
     return ast.fix_missing_locations(ast.Module([s.at(factory, function)], []))
@@ -164,6 +176,30 @@ class _Spots(ast.NodeTransformer):
         return s.at(ast.If(ast.BoolOp(ast.And(), [s.load(s.PC), here]), statements, []), node)
 
 
+class _Undeclared(ast.NodeTransformer):
+    """Takes out declarations of names: emitted code makes its own, at its top, and other ones for cells."""
+
+    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> ast.AST:
+        return s.at(ast.Pass(), node)
+
+    visit_Nonlocal = visit_Global
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        """Functions do not evaluate the annotations of their variables."""
+        if not isinstance(node.target, ast.Name):
+            return node
+        return s.at(ast.Pass() if node.value is None else ast.Assign([node.target], node.value), node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return node
+
+
 def _explicit_super(node: ast.AsyncFunctionDef) -> None:
     """`super()` asks the running function for its first argument; ours has none."""
     first = next((a.arg for a in (*node.args.posonlyargs, *node.args.args)), None)
@@ -175,8 +211,7 @@ def _explicit_super(node: ast.AsyncFunctionDef) -> None:
         if isinstance(child, ast.Call) and isinstance(child.func, ast.Name) and child.func.id == "super":
             if not child.args and not child.keywords:
                 child.args = [s.at(s.load("__class__"), child), s.at(s.load(first), child)]
-        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-            nested.extend(ast.iter_child_nodes(child))
+        nested.extend(evaluated_outside(child) if isinstance(child, SCOPES) else ast.iter_child_nodes(child))
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:

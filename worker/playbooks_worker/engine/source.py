@@ -10,6 +10,7 @@ import ast
 import hashlib
 import importlib.machinery
 import linecache
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,15 +19,19 @@ from typing import Any
 
 from playbooks_worker.engine.errors import PlaybookRefused
 
+_LINE = re.compile(r"\r\n|\r|\n")  # str.splitlines knows more ends of lines than Python's grammar
+
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One playbook's place in its module. ``cls`` is the enclosing class's name (for private names), or None."""
+    """One playbook's place in its module. ``cls`` is the enclosing class's name (for private names), or None;
+    ``shared`` are the names it takes from around it: ``__class__``, type parameters."""
 
     node: ast.AsyncFunctionDef
     filename: str
     lines: tuple[str, ...]
     cls: str | None
+    shared: tuple[str, ...] = ()
 
     def refuse(self, node: ast.AST, construct: str, advice: str) -> PlaybookRefused:
         return PlaybookRefused(self.filename, getattr(node, "lineno", self.node.lineno), construct, advice)
@@ -76,7 +81,7 @@ def definition_of(function: Callable[..., Any]) -> Definition:
             )
     classes = [parent.name for parent in parents if isinstance(parent, ast.ClassDef)]
     _check_same(function, node, module)
-    return Definition(node, code.co_filename, module.lines, classes[-1] if classes else None)
+    return Definition(node, code.co_filename, module.lines, classes[-1] if classes else None, code.co_freevars)
 
 
 def statement_text(lines: tuple[str, ...], node: ast.AST, *, limit: int = 160) -> str:
@@ -157,7 +162,7 @@ def _module(function: FunctionType) -> _Module:
     # Only the standard loader's code can be compared: others (test runners) rewrite what they load.
     plain = type(getattr(sys.modules.get(name), "__loader__", None)) is importlib.machinery.SourceFileLoader
     code = compile(text, filename, "exec", dont_inherit=True) if plain else None
-    module = _Module(text, tuple(text.splitlines()), by_line, code)
+    module = _Module(text, tuple(_LINE.split(text)), by_line, code)
     _modules[filename] = module
     return module
 
@@ -234,5 +239,5 @@ def module_code(name: str, function: FunctionType | None = None) -> CodeType | N
     if known is not None:
         _modules[filename] = replace(known, code=code)
     else:
-        _modules[filename] = _Module(text, tuple(text.splitlines()), {}, code)
+        _modules[filename] = _Module(text, tuple(_LINE.split(text)), {}, code)
     return code

@@ -26,8 +26,6 @@ class Statements(Expressions):
         return self.written(lambda: self.statements(body))
 
     def _statement(self, node: ast.stmt) -> None:
-        if isinstance(node, ast.Global | ast.Nonlocal):
-            return  # declared once, at the top
         if not s.holds_site(node):
             self.plain(node)
             return
@@ -100,7 +98,7 @@ def _assign_value(b: Statements, targets: list[ast.expr], value: ast.expr) -> No
         b.plain(ast.Assign(targets, b.lower(value)))
     else:
         lowered = b.lower(value)
-        held = b.hold(lowered) if len(targets) > 1 else lowered
+        held = b.keep(lowered, load=False) if len(targets) > 1 else lowered
         for target in targets:
             b.assign_to(target, held)
 
@@ -132,8 +130,13 @@ def _return(b: Statements, node: ast.Return) -> None:
 
 
 def _delete(b: Statements, node: ast.Delete) -> None:
-    for target in node.targets:
-        b.plain(ast.Delete([b.place_of(target, ast.Del()) if s.holds_site(target) else target]))
+    waiting = list(reversed(node.targets))
+    while waiting:
+        target = waiting.pop()
+        if isinstance(target, ast.Tuple | ast.List):
+            waiting.extend(reversed(target.elts))
+        else:
+            b.plain(ast.Delete([b.place_of(target, ast.Del()) if s.holds_site(target) else target]))
 
 
 def _assert(b: Statements, node: ast.Assert) -> None:
@@ -302,6 +305,9 @@ def _with_item(b: Statements, item: ast.withitem, is_async: bool, body: Callable
 
 def _function(b: Statements, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
     decorated = [b.hold(decorator) for decorator in b.sequence(node.decorator_list)]
+    annotations = [argument.annotation for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
+    if any(s.holds_site(annotation) for annotation in (*annotations, node.returns)):
+        raise b.definition.refuse(node, "await in an annotation", "take the await out of it")
     args = lower_defaults(b, node.args)
     fields = {**dict(ast.iter_fields(node)), "decorator_list": decorated, "args": args}
     b.plain(s.at(type(node)(**fields), node))
