@@ -1,0 +1,120 @@
+"""The program that is measured: playbooks whose effects cost nothing, so that what is left is ours.
+
+Loaded the way a worker loads programs. The module's globals are the stopwatch of the process that runs it; they are no part
+of any agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from playbooks_worker import playbook
+
+
+class Mark(NamedTuple):
+    """An instant: on the wall's clock, in this process's own time, and how many effects had run by then."""
+
+    wall_s: float
+    cpu_s: float
+    steps: int
+
+
+@dataclass
+class Watch:
+    """``steps`` counts the effects of all agents of this process."""
+
+    steps: int = 0
+    began: list[Mark] = field(default_factory=list)
+    ended: list[Mark] = field(default_factory=list)
+
+    def mark(self) -> Mark:
+        return Mark(time.perf_counter(), time.process_time(), self.steps)
+
+    def reset(self) -> None:
+        self.steps = 0
+        self.began.clear()
+        self.ended.clear()
+
+
+WATCH = Watch()
+HELD: list[asyncio.Event] = []  # what the branches wait for that only stand there
+ENDED: list[asyncio.Event] = []  # set when a loop has ended
+
+
+async def step(number: int) -> int:
+    """An effect that is over at once."""
+    WATCH.steps += 1
+    return number
+
+
+async def began() -> None:
+    WATCH.began.append(WATCH.mark())
+
+
+async def ended() -> None:
+    WATCH.ended.append(WATCH.mark())
+    for event in ENDED:
+        event.set()
+
+
+async def held() -> None:
+    await HELD[0].wait()
+
+
+@playbook
+async def loop(rounds: int, topic: str = "what a checkpoint costs") -> int:
+    """A small agent: *rounds* awaits in a row, each a checkpoint."""
+    total = 0
+    notes = {"topic": topic, "sources": ["one", "two", "three"], "done": False}
+    await began()
+    for number in range(rounds):
+        total += await step(number)
+    await ended()
+    notes["done"] = True
+    return total
+
+
+@playbook
+async def nested(depth: int, rounds: int, topic: str = "what a checkpoint costs") -> int:
+    """The same at the bottom of *depth* calls."""
+    notes = {"topic": topic, "level": depth, "done": False}
+    total = await (nested(depth - 1, rounds) if depth > 2 else loop(rounds))
+    notes["done"] = True
+    return total
+
+
+@playbook
+async def branch(text: str, rounds: int) -> int:
+    """One of many: it works when *rounds* is positive, else it only waits, with *text* in its hands."""
+    if rounds == 0:
+        await held()
+        return len(text)
+    return await loop(rounds) + len(text)
+
+
+@playbook
+async def fan(branches: int, size: int, rounds: int) -> int:
+    """*branches* at once, each with *size* characters of its own. One works; the others are part of every checkpoint."""
+    texts = [f"{number:08}" * (size // 8) for number in range(branches)]
+    results = await asyncio.gather(*[branch(texts.pop(), rounds if number == 0 else 0) for number in range(branches)])
+    return sum(results)
+
+
+@playbook
+async def crowd(branches: int, size: int, rounds: int) -> int:
+    """*branches* at once, all working: effects that complete in the same turn share a checkpoint."""
+    texts = [f"{number:08}" * (size // 8) for number in range(branches)]
+    await began()
+    results = await asyncio.gather(*[worker(texts.pop(), rounds) for _ in range(branches)])
+    await ended()
+    return sum(results)
+
+
+@playbook
+async def worker(text: str, rounds: int) -> int:
+    for number in range(rounds):
+        await step(number)
+    return len(text)
