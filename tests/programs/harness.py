@@ -61,8 +61,9 @@ def resume(payload, store=None):
     return run(Agent("a", persist=(store or Store()).persist).resume(payload))
 
 
-def kill_everywhere(playbook, *args, reset=lambda: None):
-    """The outcome of an uninterrupted run and [(checkpoint, outcome of the run resumed from it)]."""
+def kill_everywhere(playbook, *args, reset=lambda: None, between=lambda: None):
+    """The outcome of an uninterrupted run and [(checkpoint, outcome of the run resumed from it)]. *between* makes what
+    another process would have anew."""
     reset()
     whole = Store()
     expected = start(playbook, *args, store=whole)
@@ -70,14 +71,16 @@ def kill_everywhere(playbook, *args, reset=lambda: None):
     for number in range(1, len(whole.payloads) + 1):
         reset()
         victim = Store(number)
-        ended = start(playbook, *args, store=victim)  # a program with chance in it may have had fewer checkpoints
+        ended = start(playbook, *args, store=victim)
+        between()
+        # a program with chance in it may have had fewer checkpoints
         resumed.append((number, resume(victim.payloads[-1]) if ended is None else ended))
     return expected, resumed
 
 
-def same_everywhere(playbook, *args, reset=lambda: None):
+def same_everywhere(playbook, *args, reset=lambda: None, between=lambda: None):
     """Kill at every checkpoint: each resumed run ends as the uninterrupted one. Answers that outcome."""
-    expected, resumed = kill_everywhere(playbook, *args, reset=reset)
+    expected, resumed = kill_everywhere(playbook, *args, reset=reset, between=between)
     assert resumed, "no checkpoint"
     for number, outcome in resumed:
         assert outcome == expected, f"killed at {number}: {outcome!r} instead of {expected!r}"

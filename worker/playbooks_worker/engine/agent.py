@@ -95,6 +95,7 @@ class Agent:
         self._waiters: list[asyncio.Future[None]] = []
         self._thaw_waiters: list[asyncio.Future[None]] = []
         self._barrier_waiters: list[asyncio.Future[None]] = []
+        self._header_waiters: list[asyncio.Future[None]] = []
         self._scheduled = False
         self._writing = False
         self._idle: asyncio.Future[None] | None = None
@@ -322,7 +323,7 @@ class Agent:
             try:
                 number, known = matching.match(below, path, playbook, number, arguments)
             except ResumeMismatch as error:
-                self._block(str(error))
+                self.block(str(error))
                 raise AgentStopped(str(error)) from None
             below.counts[key] = number + 1
             if known is not None:
@@ -343,9 +344,10 @@ class Agent:
         try:
             matching.all_made(self, frame)
         except ResumeMismatch as error:
-            self._block(str(error))
+            self.block(str(error))
 
-    def _block(self, why: str) -> None:
+    def block(self, why: str) -> None:
+        """End here: nothing is lost, but this process cannot go on with it."""
         self._blocked = why
         self.die(why)
         if self._loop is not None:
@@ -561,6 +563,8 @@ class Agent:
         assert self._loader is not None
         self._progress += 1
         self._loader.fresh(frame, number, targets)
+        if not self._loader.unentered:
+            _wake(self._header_waiters)
 
     def reached(self, frame: Frame) -> None:
         """A restored frame stands at its site again."""
@@ -604,6 +608,18 @@ class Agent:
         if self.restoring:
             await _run_generator(self.barrier())
 
+    def headers_first(self, call: Call) -> Generator[Any, Any, None]:
+        """Before a branch has its locals back, the headers of the others are entered: it may hold what they opened."""
+        if self.restoring and call.id != self.root_id and self.loader().waits_for_headers(call):
+            assert self._loop is not None
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._header_waiters.append(waiter)
+            try:
+                yield from waiter
+            except GeneratorExit:
+                self.die("the process ends")
+                raise
+
     def _watch_barrier(self, progress: int, idle: int) -> None:
         """What has not arrived after some turns of the loop without progress waits behind an effect."""
         if not self.restoring or self.dead or self._loop is None:
@@ -611,8 +627,11 @@ class Agent:
         if progress != self._progress or self.entering:
             idle = 0
         if idle >= _IDLE_TURNS:
-            self._open_barrier()
-            return
+            if not self._header_waiters:
+                self._open_barrier()
+                return
+            _wake(self._header_waiters)  # the headers that are left come behind these branches, or behind an effect
+            idle = 0
         if self.entering:
             self._loop.call_later(_ENTERING_POLL_S, self._watch_barrier, self._progress, idle, context=self._context)
         else:
@@ -623,6 +642,7 @@ class Agent:
             self.restoring = False
             self._gate()
             _wake(self._barrier_waiters)
+            _wake(self._header_waiters)
             self.left_region()
 
 

@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import json
 import types
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.errors import CannotSave, DetachedTask
@@ -91,7 +92,7 @@ class _Attempt:
         for call in self.running:
             frame = call.frame
             assert frame is not None
-            for number, targets in frame.headers:
+            for number, targets, _ in frame.headers:
                 for index, value in enumerate(targets):
                     if value is not None:
                         self.targets.setdefault(id(value), Target(call.id, number, index))
@@ -156,7 +157,7 @@ class _Attempt:
             again += self._needed(frame, -step, temporaries, local, kept)
             self.written.append((frame, -step, kept, temporaries, True))
             self._flush()
-            self._dump("header", call.id, step, kept)
+            self._header(call.id, step, site.path, kept)
             kept = {}
         calling = not completed and type(frame.value) is Call
         if calling:
@@ -175,6 +176,14 @@ class _Attempt:
         if calling and not (again or frame.cells or frame.headers):
             # nothing of it can be rebound until that call ends (its objects can change, and are pickled anew)
             frame.still = (frame.value, meta, entry)
+
+    def _header(self, call: int, number: int, path: Sequence[str | int], kept: dict[str, Any]) -> None:
+        """A header's own temporaries never refer to what it, or a header inside it, has brought: it brings it anew."""
+        inside = path[path.index(number) :]
+        outside = {i: t for i, t in self.targets.items() if t.call != call or t.header not in inside}
+        self.saver.targets = outside
+        self._dump("header", call, number, kept)
+        self.saver.targets = self.targets
 
     def _unreached(self, frame: Frame) -> None:
         """A restored frame that still waits behind an effect is saved as it was loaded."""

@@ -91,7 +91,7 @@ class Frame:
         self.saved: dict[str, Any] | None = None
         self.still: tuple[Any, Any, Any] | None = None  # capture.py: what was said of it while it awaits this call
         self.cells: dict[str, CellType] = {}
-        self.headers: list[tuple[int, tuple[Any, ...]]] = []
+        self.headers: list[tuple[int, tuple[Any, ...], Any]] = []  # open: number, targets, manager
         self.coroutine: Any = None
         self.below: Below = Below(self)
         self._put_back: tuple[Any, Any, bool, dict[str, Any]] | None = None
@@ -119,6 +119,10 @@ class Frame:
         """All locals and temporaries, in the order of `Rewritten.restored`."""
         saved = self.agent.loader().locals(self)
         return [saved.get(name, NOT_BOUND) for name in self.playbook.rewritten.restored]
+
+    def local(self, name: str) -> Any:
+        """One local as it was saved."""
+        return self.agent.loader().locals(self).get(name, NOT_BOUND)
 
     def caught(self, pc: int, name: str) -> BaseException | None:
         """The exception of a handler that is being entered, for the first time or (*pc*) again."""
@@ -242,6 +246,8 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
     place = here.get()
     if agent.restoring_calls:
         agent.complete(call)
+        if call.frame is not None and agent.restoring:
+            yield from agent.headers_first(call)
     if call.outcome is None:
         below = getattr(place, "below", None)
         depth = 0 if below is None else below.frame.depth + 1

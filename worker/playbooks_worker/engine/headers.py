@@ -10,11 +10,13 @@ import datetime
 import decimal
 import enum
 import fractions
+import linecache
 import pathlib
 import uuid
 from types import CellType
 from typing import Any
 
+from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import HELPERS, Frame
 from playbooks_worker.engine.place import Below
 
@@ -60,9 +62,19 @@ class _Managed:
 
     def _opened(self, value: Any) -> None:
         targets = targets_of(value)
-        self._frame.headers.append((self._number, targets))
+        self._frame.headers.append((self._number, targets, self._manager))
         if self._frame.pc:
             self._frame.agent.header_entered(self._frame, self._number, targets)
+
+    def _refused(self, error: BaseException) -> None:
+        """It cannot be entered again: no handler of the program is on the way there, so the agent must wait outside."""
+        frame = self._frame
+        if frame.pc:
+            header = frame.playbook.rewritten.headers[self._number - 1]
+            where = f"{frame.playbook.filename}:{header.line} `{linecache.getline(frame.playbook.filename, header.line).strip()}`"
+            why = f"{type(error).__name__}: {error}"
+            frame.agent.block(f"agent {frame.agent.id}: {where} cannot be entered again ({why}); resume when it can")
+            raise AgentStopped(why) from None
 
     def _closed(self) -> None:
         headers = self._frame.headers
@@ -89,6 +101,9 @@ class ManagedContext(_Managed):
         region = agent.enter_region(self._frame)
         try:
             value = enter(self._manager)
+        except Exception as error:
+            self._refused(error)
+            raise
         finally:
             agent.leave_region(region)
         self._opened(value)
@@ -139,6 +154,8 @@ class AsyncManagedContext(_Managed):
             value = await enter(self._manager)
         except BaseException as error:
             if not agent.must_stop(error):
+                if region is not None:
+                    self._refused(error)
                 agent.owed = agent.gated = True
             raise
         finally:

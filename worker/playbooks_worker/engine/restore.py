@@ -6,14 +6,14 @@ is loaded or run.
 
 from __future__ import annotations
 
-import gc
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.capture import FORMAT
-from playbooks_worker.engine.errors import CodeChanged, ResumeMismatch
+from playbooks_worker.engine.errors import AgentStopped, CodeChanged, ResumeMismatch
 from playbooks_worker.engine.frames import MADE_AGAIN, Call, Frame
 from playbooks_worker.engine.playbooks import find_playbook
+from playbooks_worker.engine.replacing import replace
 from playbooks_worker.engine.rewrite import LOWERING
 from playbooks_worker.engine.snapshot import Reader, Target, load_index
 
@@ -45,6 +45,7 @@ class Loader:
         self.calls: dict[int, Call] = {}
         self.referenced: set[int] = set()
         self.entered: dict[tuple[int, int], tuple[Any, ...]] = {}
+        self.unentered: set[tuple[int, int]] = set()  # headers that were open and have not been entered again yet
         self._pending: dict[tuple[int, int, int], Target] = {}
         self._segments: list[tuple[str, int, int]] = list(reversed(segments))
         self._reader = Reader(body, self._call, self._target, self._cell)
@@ -69,6 +70,7 @@ class Loader:
         frame.spot = made.rewritten.sites[site - 1].spot
         frame.cells = {name: CellType() for name in made.rewritten.names.cells}
         frame.saved = dict.fromkeys(again.get(number, ()), MADE_AGAIN)
+        self.unentered.update((number, step) for step in made.rewritten.sites[site - 1].path if isinstance(step, int))
         self.agent.running[number] = call
         self.running.append(number)
 
@@ -107,6 +109,10 @@ class Loader:
         """What was saved of a frame that has not been entered again."""
         return dict(self.locals(frame))
 
+    def waits_for_headers(self, call: Call) -> bool:
+        """Whether headers of other calls come before the locals of this one, which has none of its own."""
+        return bool(self.unentered) and not any(number == call.id for number, _ in self.unentered)
+
     def rest(self) -> None:
         while self._segments:
             self._next()
@@ -115,10 +121,12 @@ class Loader:
         """A header has been entered again: from now on its targets are these objects."""
         call = frame.call_.id
         self.entered[call, number] = targets
+        self.unentered.discard((call, number))
         for index, target in enumerate(targets):
             placeholder = self._pending.pop((call, number, index), None)
             if placeholder is not None and target is not None:
-                _replace(placeholder, target)
+                self._reader.replace(placeholder, target)
+                replace(placeholder, target)
 
     # --- loading ---------------------------------------------------------------------------------------------------
     def _headers_left(self) -> bool:
@@ -128,7 +136,15 @@ class Loader:
         if not self._segments:
             raise ResumeMismatch(f"agent {self.agent.id}: its checkpoint misses a value that the program needs")
         kind, number, _ = self._segments.pop()
-        loaded = self._reader.load()
+        try:
+            loaded = self._reader.load()
+        except Exception as error:  # no handler of the program may see that
+            why = f"{type(error).__name__}: {error}"
+            self.agent.block(
+                f"agent {self.agent.id}: its checkpoint cannot be loaded with this program ({why}); deploy the build that "
+                "wrote it"
+            )
+            raise AgentStopped(why) from None
         if kind == "header":
             frame = self.calls[number].frame
             if frame is not None and frame.saved is not None:
@@ -172,24 +188,3 @@ class Loader:
             return targets[index] if index < len(targets) and targets[index] is not None else None
         key = (call, header, index)
         return self._pending.setdefault(key, Target(*key))
-
-
-def _replace(placeholder: Target, value: Any) -> None:
-    """Put the real object where a reference to it was loaded before its header had been entered (branches that share
-    what one of them opened)."""
-    for holder in gc.get_referrers(placeholder):
-        if isinstance(holder, dict):
-            for key, held in list(holder.items()):
-                if held is placeholder:
-                    holder[key] = value
-        elif isinstance(holder, list):
-            holder[:] = [value if held is placeholder else held for held in holder]
-        elif isinstance(holder, set):
-            holder.discard(placeholder)
-            holder.add(value)
-        elif type(holder).__name__ == "cell":
-            holder.cell_contents = value
-        elif hasattr(holder, "__dict__"):
-            for key, held in list(vars(holder).items()):
-                if held is placeholder:
-                    setattr(holder, key, value)

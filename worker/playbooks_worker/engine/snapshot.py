@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
-from playbooks_worker.engine import tracebacks
+from playbooks_worker.engine import synchronisers, tracebacks
 from playbooks_worker.engine.definitions import definition_path, made_again
 from playbooks_worker.engine.frames import Call
 
@@ -73,13 +73,35 @@ class Reader(pickle.Unpickler):
         target: Callable[[int, int, int], Any],
         cell: Callable[[int, str], Any],
     ) -> None:
-        super().__init__(io.BytesIO(payload))
+        self._file = io.BytesIO(payload)
+        super().__init__(self._file)
         self._own: dict[str, Callable[..., Any]] = {"_call": call, "_target": target, "_frame_cell": cell}
+        self._further: _FurtherReader | None = None
+
+    def load(self) -> Any:
+        return super().load() if self._further is None else self._further.load()
 
     def find_class(self, module: str, name: str) -> Any:
         if module == __name__ and name in self._own:
             return self._own[name]
         return super().find_class(module, name)
+
+    def replace(self, old: Any, new: Any) -> None:
+        """Let later loads find *new* where an earlier one had loaded *old*."""
+        known = self.memo.copy() if self._further is None else self._further.memo
+        if any(value is old for value in known.values()):
+            # the C reader's memo cannot be changed: the Python one goes on from here
+            self._further = _FurtherReader(self._file)
+            self._further.find = self.find_class
+            self._further.memo = {key: new if value is old else value for key, value in known.items()}
+
+
+class _FurtherReader(pickle._Unpickler):
+    find: Callable[[str, str], Any]
+    memo: dict[int, Any]
+
+    def find_class(self, module: str, name: str) -> Any:
+        return self.find(module, name)
 
 
 def save_index(index: Any) -> bytes:
@@ -256,6 +278,12 @@ def _reduce_instance(saver: Saver, value: Any) -> _Reduced:
     return NotImplemented
 
 
+def _reduce_synchroniser(saver: Saver, value: Any) -> _Reduced:
+    """By name when it is the program's own at module level: then it is as the process has it."""
+    reduced = _reduce_instance(saver, value)
+    return synchronisers.reduced(saver.running, value) if reduced is NotImplemented else reduced
+
+
 def _singleton(module: str, name: str) -> Any:
     return getattr(_module(module), name)
 
@@ -288,6 +316,8 @@ _REDUCERS: dict[type, Callable[[Saver, Any], _Reduced] | None] = {
 def _reducer_for(kind: type) -> Callable[[Saver, Any], _Reduced] | None:
     if issubclass(kind, BaseException):
         return _reduce_exception
+    if kind in synchronisers.KINDS:
+        return _reduce_synchroniser
     if issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib"):
         return _reduce_path
     if issubclass(kind, type) or kind in _BY_VALUE or (kind.__module__ == "builtins" and kind is not object):

@@ -1,0 +1,50 @@
+"""Puts an object where another stands, wherever the loaded state of an agent holds that (restore.py asks).
+
+A reference to what a header brings may be loaded before the header has been entered: then a placeholder stands for it.
+"""
+
+from __future__ import annotations
+
+import collections
+import gc
+from types import CellType
+from typing import Any
+
+
+def replace(old: Any, new: Any) -> None:
+    """Let every container and object that refers to *old* refer to *new*; tuples and their like are made again."""
+    for holder in gc.get_referrers(old):
+        kind = type(holder)
+        if isinstance(holder, dict):
+            items = [(new if key is old else key, new if value is old else value) for key, value in holder.items()]
+            holder.clear()
+            holder.update(items)
+        elif isinstance(holder, list | collections.deque):
+            for index, item in enumerate(holder):
+                if item is old:
+                    holder[index] = new
+        elif isinstance(holder, set):
+            holder.discard(old)
+            holder.add(new)
+        elif isinstance(holder, tuple | frozenset):
+            parts = [new if item is old else item for item in holder]
+            replace(holder, kind(parts) if not hasattr(kind, "_make") else kind._make(parts))
+        elif kind is CellType:
+            holder.cell_contents = new
+        else:
+            _replace_attributes(holder, old, new)
+
+
+def _replace_attributes(holder: Any, old: Any, new: Any) -> None:
+    """In an object, frozen or not, with a dict or with slots."""
+    attributes = getattr(holder, "__dict__", None)
+    if isinstance(attributes, dict):
+        for name, value in attributes.items():
+            if value is old:
+                attributes[name] = new
+    for base in type(holder).__mro__:
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            descriptor = vars(base).get(name)
+            if descriptor is not None and getattr(holder, name, None) is old:
+                descriptor.__set__(holder, new)

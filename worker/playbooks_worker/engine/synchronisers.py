@@ -1,0 +1,128 @@
+"""Locks, semaphores, events and queues of asyncio as part of a checkpoint (snapshot.py asks).
+
+What is held by the header of a `with` is not held in the saved copy: headers and plain coroutines are entered again, and
+take it again. What a playbook has acquired by an await of its own stays acquired. Who waits, waits again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator, Sequence
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, MethodType
+from typing import Any
+
+KINDS: frozenset[type] = frozenset(
+    {
+        asyncio.Lock,
+        asyncio.Semaphore,
+        asyncio.BoundedSemaphore,
+        asyncio.Event,
+        asyncio.Condition,
+        asyncio.Queue,
+        asyncio.LifoQueue,
+        asyncio.PriorityQueue,
+    }
+)
+
+
+def reduced(running: Sequence[Any], value: Any) -> tuple[Any, ...]:
+    """How *value* is pickled; *running* are the running calls of its agent."""
+    kind = type(value)
+    state: dict[str, Any]
+    if kind is asyncio.Lock:
+        state = {"_locked": value.locked() and not _held(running, value)}
+    elif kind is asyncio.Event:
+        state = {"_value": value.is_set()}
+    elif kind is asyncio.Condition:
+        return _condition, (value._lock,)
+    elif issubclass(kind, asyncio.Semaphore):
+        # a waiter that was woken has its permit already, and will ask for one again
+        woken = sum(1 for waiter in value._waiters or () if waiter.done() and not waiter.cancelled())
+        state = {"_value": value._value + woken + _held(running, value)}
+        if kind is asyncio.BoundedSemaphore:
+            state["_bound_value"] = value._bound_value
+    else:
+        names = ("_maxsize", "_queue", "_unfinished_tasks", "_is_shutdown")
+        state = {name: vars(value)[name] for name in names if name in vars(value)}
+        return _fresh, (kind,), state, None, None, _fill_queue
+    return _fresh, (kind,), state, None, None, _fill
+
+
+def _fresh(kind: type) -> Any:
+    return kind()
+
+
+def _fill(value: Any, state: dict[str, Any]) -> None:
+    vars(value).update(state)
+
+
+def _fill_queue(value: Any, state: dict[str, Any]) -> None:
+    vars(value).update(state)
+    if value._unfinished_tasks:
+        value._finished.clear()
+
+
+def _condition(lock: Any) -> Any:
+    return asyncio.Condition(lock)
+
+
+# --- who holds it -------------------------------------------------------------------------------------------------------
+
+
+def _held(running: Sequence[Any], lock: Any) -> int:
+    """How often *lock* is held by headers that will be entered again: those of playbooks and of plain coroutines."""
+    if not running:
+        return 0
+    managers = [entry[2] for call in running for entry in call.frame.headers]
+    count = sum(1 for manager in managers if manager is lock)
+    seen: set[int] = set()
+    for manager in managers:
+        count += _held_by(getattr(manager, "gen", None), lock, seen)
+    for call in running:
+        count += _held_by(call.frame.value, lock, seen)
+    for task in asyncio.all_tasks():
+        count += _held_by(task.get_coro(), lock, seen)
+    return count
+
+
+def _held_by(awaitable: Any, lock: Any, seen: set[int]) -> int:
+    """The same for what a coroutine holds, all that it awaits included. An open `async with` keeps the bound `__aexit__`
+    of its manager in its frame."""
+    count = 0
+    chain = list(_chain(awaitable))
+    for position, step in enumerate(chain):
+        if id(step) in seen:
+            continue
+        seen.add(id(step))
+        for kept in gc.get_referents(step):
+            if type(kept) is not MethodType or kept.__name__ != "__aexit__":
+                continue
+            if kept.__self__ is not lock:
+                count += _held_by(getattr(kept.__self__, "gen", None), lock, seen)
+            elif not any(_enters(later, lock) for later in chain[position + 1 : position + 2]):
+                count += 1
+    return count
+
+
+def _enters(step: Any, lock: Any) -> bool:
+    """Whether this coroutine is the `__aenter__` of *lock*, which waits for it."""
+    frame = getattr(step, "cr_frame", None)
+    return frame is not None and step.__name__ == "__aenter__" and frame.f_locals.get("self") is lock
+
+
+def _chain(awaitable: Any) -> Iterator[Any]:
+    """A suspended coroutine and what it awaits, down to where it is suspended."""
+    while True:
+        if isinstance(awaitable, CoroutineType):
+            yield awaitable
+            awaitable = awaitable.cr_await
+        elif isinstance(awaitable, AsyncGeneratorType):
+            yield awaitable
+            awaitable = awaitable.ag_await
+        elif isinstance(awaitable, GeneratorType):
+            awaitable = awaitable.gi_yieldfrom
+        elif type(awaitable).__name__ in ("async_generator_asend", "async_generator_athrow"):
+            awaitable = next((one for one in gc.get_referents(awaitable) if isinstance(one, AsyncGeneratorType)), None)
+        else:
+            return
