@@ -28,6 +28,7 @@ class SiteDraft:
     value: str
     entering: int | None = None
     revive: list[tuple[str, int, ast.expr, bool]] = field(default_factory=list)
+    resumed: ast.If | None = None  # where what was not saved is evaluated again
 
 
 @dataclass(slots=True)
@@ -182,9 +183,8 @@ class Builder:
         """Evaluate again what was not saved, in its first order, each from its own temporaries."""
         statements: list[ast.stmt] = []
         for name, _, expression, _ in entries:
-            test = ast.Compare(s.load(name), [ast.Is()], [s.load(s.AGAIN)])
-            statement = ast.If(test, [s.assign(name, expression)], [])
-            statement.revives = True  # type: ignore[attr-defined]  # liveness.py passes over it
+            statement = ast.If(s.not_saved(name), [s.assign(name, expression)], [])
+            statement.revives = name  # type: ignore[attr-defined]  # liveness.py passes over it
             statements.append(s.at(statement, self.place))
         return statements
 

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Callable, Sequence
 
 from playbooks_worker.engine import syntax as s
-from playbooks_worker.engine.build import HeaderDraft
+from playbooks_worker.engine.build import HeaderDraft, virtual_of
 from playbooks_worker.engine.operands import Mapping, Operands, spread
 
 
@@ -41,14 +41,19 @@ class Expressions(Operands):
         place, self.place = self.place, node
         before = len(self.revivable)
         operand = self.operand(node.value)
-        value = self.keep(operand, load=False)
+        parts = list(self.revivable)
+        value = self.temp()
+        self.revivable.append((value.id, virtual_of(value), operand, False))
         site = self.new_site(node, value.id)
         del self.revivable[before:]  # the operand's parts end with the await
         awaited = ast.Await(s.call(".go", s.load(s.FRAME), s.const(site.number), self.again(value)))
         awaited.site = site.number  # type: ignore[attr-defined]  # read by liveness.py
         taken = deliver(s.at(awaited, node))
-        resumed = ast.If(s.load(s.PC), [s.assign(s.PC, s.const(0)), *self.revive(site.revive)], [])
-        self.sited([resumed, taken])
+        # the operand itself is evaluated at one place, now or again; its parts, unless saved, are made again before it
+        site.resumed = ast.If(s.load(s.PC), self.revive(parts), [])
+        now = ast.BoolOp(ast.Or(), [s.running_on(), s.not_saved(value.id)])
+        evaluated = ast.If(now, [ast.Assign([self.store(value)], operand)], [])
+        self.sited([site.resumed, evaluated, s.assign(s.PC, s.const(0)), taken])
         self.place = place
 
     def operand(self, node: ast.expr) -> ast.expr:
@@ -199,6 +204,8 @@ def _boolop(b: Expressions, node: ast.BoolOp) -> ast.expr:
 def _ifexp(b: Expressions, node: ast.IfExp) -> ast.expr:
     test = b.lower(node.test)
     result = b.temp()
+    if s.holds_site(node.orelse):  # what an earlier statement left in it must not be saved there
+        b.into(result, s.load(s.UNBOUND))
     b.branch(test, b.choose(result, node.body), b.choose(result, node.orelse))
     return result
 

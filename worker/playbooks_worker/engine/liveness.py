@@ -1,4 +1,4 @@
-"""Which temporaries of a statement a site still needs: a backward look over the rewritten function.
+"""Which temporaries of a statement a site still needs: a look over the rewritten function, in the order of its text.
 
 A checkpoint saves these and no others, so that what a finished part of a statement left behind is neither stored nor able
 to make the checkpoint fail. Conservative: too many do no harm.
@@ -7,7 +7,7 @@ to make the checkpoint fail. Conservative: too many do no harm.
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from bisect import bisect_left, bisect_right
 
 from playbooks_worker.engine.build import virtual_of
 
@@ -16,25 +16,39 @@ def live_temporaries(function: ast.AST) -> dict[int, tuple[str, ...]]:
     """For each site number the physical names of the temporaries that are read after it."""
     walker = _Walker()
     walker.walk(function)
-    live: dict[int, tuple[str, ...]] = {}
-    for site, position in walker.sites.items():
-        names: dict[str, None] = {}
-        for virtual, loads in walker.loads.items():
-            born = walker.stores.get(virtual, position)
-            if born < position and (loads[-1] > position or walker.carried(position, born, loads)):
-                names[walker.names[virtual]] = None
-        live[site] = tuple(names)
-    return live
+    live: dict[int, list[str]] = {site: [] for site in walker.sites}
+    numbers, positions = list(walker.sites), list(walker.sites.values())  # both in the order of the text
+    for life in walker.lives.values():
+        last = life.last_read
+        if life.carried is not None:
+            last = max(last, life.carried.end)
+        for index in range(bisect_right(positions, life.born), bisect_left(positions, last + 1)):
+            live[numbers[index]].append(life.name)
+    return {site: tuple(dict.fromkeys(names)) for site, names in live.items()}
+
+
+class _Loop:
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.end = start
+
+
+class _Life:
+    """One virtual temporary: ``carried`` is the outermost loop that reads it in every turn and did not make it."""
+
+    def __init__(self, name: str, born: int) -> None:
+        self.name = name
+        self.born = born
+        self.last_read = born
+        self.carried: _Loop | None = None
 
 
 class _Walker:
     def __init__(self) -> None:
         self.position = 0
-        self.loads: dict[int, list[int]] = defaultdict(list)
-        self.stores: dict[int, int] = {}
-        self.names: dict[int, str] = {}
+        self.lives: dict[int, _Life] = {}
         self.sites: dict[int, int] = {}
-        self.loops: list[tuple[int, int]] = []
+        self.loops: list[_Loop] = []
 
     def walk(self, node: ast.AST) -> None:
         if getattr(node, "revives", False):
@@ -51,12 +65,14 @@ class _Walker:
             self.walk(node.value)
             self._name(node.target, read=True)
             return
-        start = self.position
+        loop = isinstance(node, ast.For | ast.While)
+        if loop:
+            self.loops.append(_Loop(self.position))
         for child in ast.iter_child_nodes(node):
             self.walk(child)
         self.position += 1
-        if isinstance(node, ast.For | ast.While):
-            self.loops.append((start, self.position))
+        if loop:
+            self.loops.pop().end = self.position
         if isinstance(node, ast.Await) and hasattr(node, "site"):
             self.sites[node.site] = self.position
 
@@ -65,15 +81,8 @@ class _Walker:
         if not virtual or not node.id.startswith(".t"):
             return
         self.position += 1
-        self.names[virtual] = node.id
+        life = self.lives.setdefault(virtual, _Life(node.id, self.position))
         if read:
-            self.loads[virtual].append(self.position)
-        else:
-            self.stores.setdefault(virtual, self.position)
-
-    def carried(self, position: int, born: int, loads: list[int]) -> bool:
-        """Whether a loop around the site reads the temporary again in its next turn."""
-        for start, end in self.loops:
-            if born < start < position <= end and any(start < load <= end for load in loads):
-                return True
-        return False
+            life.last_read = self.position
+            if life.carried is None:
+                life.carried = next((loop for loop in self.loops if life.born <= loop.start), None)

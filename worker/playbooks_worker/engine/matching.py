@@ -8,6 +8,7 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from playbooks_worker.engine import tracebacks
 from playbooks_worker.engine.errors import ResumeMismatch
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.place import OWN, Below, Path
@@ -99,12 +100,18 @@ def _alike(one: Any, two: Any, seen: set[tuple[int, int]]) -> bool:
         return _alike(list(one.items()), list(two.items()), seen)
     if isinstance(one, set | frozenset):
         return len(one) == len(two) and not any(isinstance(item, _ATOMS) for item in one ^ two)
+    if isinstance(one, BaseException):  # where it was raised is no part of what it says
+        return _alike(_said(one), _said(two), seen)
     if isinstance(one, FunctionType):
         return (one.__module__, one.__qualname__) == (two.__module__, two.__qualname__)
     try:
         return _alike(one.__reduce_ex__(PROTOCOL), two.__reduce_ex__(PROTOCOL), seen)
     except Exception:  # nothing to tell them apart by
         return True
+
+
+def _said(error: BaseException) -> list[Any]:
+    return [error.args, {name: value for name, value in vars(error).items() if name != tracebacks.SAVED}]
 
 
 def _number(number: int) -> Any:

@@ -14,6 +14,7 @@ from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.build import Builder, virtual_of
 
 _LOADS = (ast.Name, ast.Attribute, ast.Subscript)
+_DATA = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.JoinedStr)  # what operators make is saved, never made again
 
 
 class Mapping(ast.expr):
@@ -38,7 +39,7 @@ class Operands(Builder):
         if isinstance(node, ast.Constant):
             return node
         if isinstance(node, ast.Name) and not self.in_header:
-            if virtual_of(node):
+            if virtual_of(node) or node.id in self.hidden:
                 return node
             if node.id in self.plain_names and node.id not in self.walrus:
                 # no other code can rebind a plain local during this statement; where it is unbound, Python says so now
@@ -49,6 +50,10 @@ class Operands(Builder):
             return self.keep(node.copied(), load=False)
         if isinstance(node, ast.Starred):
             return ast.Starred(self.keep(ast.List([node], ast.Load()), load=False), ast.Load())
+        if isinstance(node, _DATA) and not self.in_header:
+            temp = self.temp()
+            self.into(temp, self.flatten(node))
+            return temp
         return self.keep(self.flatten(node), load=isinstance(node, _LOADS))
 
     def keep(self, node: ast.expr, *, load: bool) -> ast.Name:
@@ -184,7 +189,11 @@ class Operands(Builder):
     def _is_steady(self, node: ast.expr) -> bool:
         """Whether *node* has the same value whenever this statement evaluates it, and no effect."""
         if isinstance(node, ast.Name) and not self.in_header:
-            return bool(virtual_of(node)) or (node.id in self.plain_names and node.id not in self.walrus)
+            return (
+                bool(virtual_of(node))
+                or node.id in self.hidden
+                or (node.id in self.plain_names and node.id not in self.walrus)
+            )
         return isinstance(node, ast.Constant)
 
     def _is_global(self, node: ast.expr) -> bool:

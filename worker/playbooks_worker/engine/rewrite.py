@@ -38,6 +38,9 @@ class Temporaries:
     deps: dict[str, tuple[str, ...]]
     loads: frozenset[str]
 
+    def all_names(self) -> set[str]:
+        return {*self.roots, *self.deps, *(name for names in self.deps.values() for name in names)}
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -88,12 +91,13 @@ def rewrite(definition: Definition) -> Rewritten:
         s.mark_sites(statement)
     b = Statements(definition, names)
     body, _ = b.block(_without_docstring(node.body))
-    restored = (*names.plain, *b.hidden, *(f".t{n}" for n in range(1, b.temps + 1)))
     function = _function(node, names, body)
-    _Spots(names, restored).visit(function)
-    tree = _factory(function, names, definition.shared)
     live = live_temporaries(function)
     sites = tuple(_site(draft, live.get(draft.number, ()), b.headers) for draft in b.sites)
+    needed = {name for site in sites for name in (*site.completed.all_names(), *site.in_flight.all_names())}
+    restored = (*names.plain, *b.hidden, *(t for n in range(1, b.temps + 1) if (t := f".t{n}") in needed))
+    _Spots(names, restored).visit(function)
+    tree = _factory(function, names, definition.shared)
     headers = tuple(Header(h.number, h.line, _header_temporaries(h)) for h in b.headers)
     return Rewritten(names, sites, headers, restored, (*names.plain, *b.hidden), tree)
 
@@ -163,15 +167,18 @@ class _Spots(ast.NodeTransformer):
         self._names = names
         self._restored = restored
 
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        """Nothing to make again at this site."""
+        return self.generic_visit(node) if node.body else None
+
     def visit_Pass(self, node: ast.Pass) -> ast.AST:
         spot = getattr(node, "restore_spot", None)
         if spot is None or not self._restored:
             return node
         target = ast.Tuple([s.store(name) for name in self._restored], ast.Store())
         statements: list[ast.stmt] = [ast.Assign([target], s.call(s.attribute(s.FRAME, "restored")))]
-        for name in self._names.plain:
-            test = ast.Compare(s.load(name), [ast.Is()], [s.load(s.UNBOUND)])
-            statements.append(ast.If(test, [ast.Delete([ast.Name(name, ast.Del())])], []))
+        names = (name for name in self._names.plain if name not in self._names.always_bound)
+        statements.extend(s.unbound_again(name) for name in names)
         here = ast.Compare(s.attribute(s.FRAME, "spot"), [ast.Eq()], [s.const(spot)])
         return s.at(ast.If(ast.BoolOp(ast.And(), [s.load(s.PC), here]), statements, []), node)
 
@@ -227,8 +234,15 @@ def _reads(expression: ast.AST) -> tuple[str, ...]:
 
 
 def _temporaries(roots: Iterable[str], revivable: list[tuple[str, int, ast.expr, bool]]) -> Temporaries:
-    deps = {name: _reads(expression) for name, _, expression, _ in revivable}
-    return Temporaries(tuple(roots), deps, frozenset(name for name, _, _, is_load in revivable if is_load))
+    known = {name: (expression, is_load) for name, _, expression, is_load in revivable}
+    waiting = list(roots := tuple(roots))
+    deps: dict[str, tuple[str, ...]] = {}
+    while waiting:
+        name = waiting.pop()
+        if name in known and name not in deps:
+            deps[name] = _reads(known[name][0])
+            waiting.extend(deps[name])
+    return Temporaries(roots, deps, frozenset(name for name in deps if known[name][1]))
 
 
 def _header_temporaries(header: HeaderDraft) -> Temporaries:
@@ -239,6 +253,8 @@ def _site(draft: SiteDraft, live: tuple[str, ...], headers: list[HeaderDraft]) -
     completed = _temporaries(live, draft.revive)
     if draft.entering is None:
         in_flight = _temporaries((*live, draft.value), draft.revive)
+        if draft.resumed is not None:  # what no one reads any more need not be made again
+            draft.resumed.body = [line for line in draft.resumed.body if getattr(line, "revives", "") in in_flight.deps]
     else:
         in_flight = _header_temporaries(headers[abs(draft.entering) - 1])
     return Site(

@@ -210,15 +210,13 @@ def _try(b: Statements, node: ast.Try) -> None:
             raise b.definition.refuse(handler, "await in an `except` expression", "evaluate it before the try")
         caught = b.handler_name()
         place, b.place = b.place, handler
-        spot, b.spot, b.spots = b.spot, b.spots, b.spots + 1
-        marker = b.spot_marker()
         b.path.append(caught)
         statements, last = b.block(handler.body)
         b.path.pop()
         if last > first:
             taken = s.assign(caught, s.call(s.attribute(s.FRAME, "caught"), s.load(s.PC), s.const(caught)))
-            statements = [s.at(taken, handler), marker, *statements]
-        b.place, b.spot = place, spot
+            statements = [s.at(taken, handler), *_renamed(b, handler), *statements]
+        b.place = place
         handlers.append((handler, caught, statements, first, last))
     handlers_last = len(b.sites)
     orelse, orelse_last = b.block(node.orelse)
@@ -249,6 +247,17 @@ def _try(b: Statements, node: ast.Try) -> None:
         alive = ast.UnaryOp(ast.Not(), s.attribute(s.FRAME, "agent", "dead"))
         final = [s.at(ast.If(alive, node.finalbody, []), node.finalbody[0])]
     b.sited([ast.Try(body, clauses, orelse, final)])
+
+
+def _renamed(b: Statements, handler: ast.ExceptHandler) -> list[ast.stmt]:
+    """Entering a handler again binds its name: what the program had made of that name since comes back."""
+    name = handler.name
+    if name is None or name not in b.plain_names:
+        return []
+    restored = s.assign(name, s.call(s.attribute(s.FRAME, "local"), s.const(name)))
+    here = ast.Compare(s.attribute(s.FRAME, "spot"), [ast.Eq()], [s.const(b.spot)])
+    test = ast.BoolOp(ast.And(), [s.load(s.PC), here])
+    return [s.at(ast.If(test, [restored, s.unbound_again(name)], []), handler)]
 
 
 def _with(b: Statements, node: ast.With | ast.AsyncWith) -> None:

@@ -72,6 +72,16 @@ def running_on() -> ast.expr:
     return ast.UnaryOp(ast.Not(), load(PC))
 
 
+def not_saved(name: str) -> ast.expr:
+    return ast.Compare(load(name), [ast.Is()], [load(AGAIN)])
+
+
+def unbound_again(name: str) -> ast.stmt:
+    """Unbind *name* when it was not bound at the checkpoint."""
+    test = ast.Compare(load(name), [ast.Is()], [load(UNBOUND)])
+    return ast.If(test, [ast.Delete([ast.Name(name, ast.Del())])], [])
+
+
 def pc_at_most(site: int) -> ast.expr:
     return ast.Compare(load(PC), [ast.LtE()], [const(site)])
 
