@@ -1,17 +1,15 @@
 """Says a call again, with backoff, until the store answers. For calls that are idempotent, which the contracts promise.
 
-Reads and transitions raise `Unreachable` at once (only `save` waits by itself); an agent must not fail for that. (Not with
-a library for retries: stamina logs each attempt through hooks that it shares with the user's program.)
+Reads and transitions raise `Unreachable` at once (only `save` waits by itself); an agent must not fail for that.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import structlog
+import tenacity
 
 from playbooks_providers.errors import StorageFull, Unreachable
 
@@ -28,16 +26,24 @@ async def patiently(call: Callable[[], Awaitable[T]], doing: str, *, aloud: bool
     One line per outage; with *aloud* one per attempt, for what cannot begin without it.
     """
     failures = 0
-    while True:
-        try:
-            answer = await call()
-        except (Unreachable, StorageFull) as error:
-            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1.0)
-            if aloud or not failures:
-                _log.warning("store unavailable, trying again", doing=doing, reason=str(error))
-            failures += 1
-            await asyncio.sleep(pause_s)
-        else:
-            if failures:
-                _log.info("store available again", doing=doing, failures=failures)
-            return answer
+
+    def failed(state: tenacity.RetryCallState) -> None:
+        nonlocal failures
+        failures = state.attempt_number
+        if aloud or failures == 1:
+            assert state.outcome is not None
+            _log.warning("store unavailable, trying again", doing=doing, reason=str(state.outcome.exception()))
+
+    retrying = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type((Unreachable, StorageFull)),
+        wait=tenacity.wait_exponential(FIRST_PAUSE_S, LONGEST_PAUSE_S) + tenacity.wait_random(0, FIRST_PAUSE_S),
+        before_sleep=failed,
+    )
+
+    async def once() -> T:  # the library looks whether what it calls is a coroutine function
+        return await call()
+
+    answer: T = await retrying(once)
+    if failures:
+        _log.info("store available again", doing=doing, failures=failures)
+    return answer
