@@ -23,6 +23,7 @@ from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
 from playbooks_providers.model import FINAL, Created, Entry, Lock, Lost, Minted, SessionInfo, Status, Taken, Ticket
 from playbooks_providers.redis import RedisHome, connect
 from playbooks_providers.redis import writer as writer_module
+from playbooks_providers.redis.link import pack
 from playbooks_providers.testing import start_record
 
 pytestmark = pytest.mark.redis
@@ -324,13 +325,9 @@ return redis.call('XADD', KEYS[1], fence .. '-' .. (seq + 1), unpack(ARGV))
 
 
 def test_without_the_fence_the_checker_sees_the_damage(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    fenced = writer_module.pack
-
-    def unfenced(*args: Any) -> bytes:
-        if args[0] != "XADD":
-            return fenced(*args)
-        key, fields = args[1], args[args.index("h") :]
-        return fenced("EVAL", _UNFENCED, 1, key, *fields)
+    def unfenced(head: bytes, oldest: Any, id: Any, header: bytes, payload: bytes, nonce: bytes) -> bytes:
+        key = head.split(b"\r\n")[4]
+        return pack("EVAL", _UNFENCED, 1, key, "h", header, "d", payload, "n", nonce)
 
     async def main() -> None:
         await run(redis_url, 0, peaceful=True)  # as long as nobody dies, nobody needs a fence
@@ -344,5 +341,5 @@ def test_without_the_fence_the_checker_sees_the_damage(redis_url: str, monkeypat
                     return
         raise AssertionError("forty worlds without a fence, and the checker saw no damage")
 
-    monkeypatch.setattr(writer_module, "pack", unfenced)
+    monkeypatch.setattr(writer_module, "append", unfenced)
     asyncio.run(main())

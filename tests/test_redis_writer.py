@@ -14,6 +14,8 @@ from redis import asyncio as driver
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId, new_nonce
 from playbooks_providers.model import Created, Lock, Lost, Minted, Saved, SessionInfo, Status, Taken
 from playbooks_providers.redis import RedisHome, connect
+from playbooks_providers.redis.append import append, head
+from playbooks_providers.redis.link import pack
 from playbooks_providers.testing import RedisServer, entry, eventually, proxy, redis_server, start_record
 
 pytestmark = pytest.mark.redis
@@ -437,3 +439,10 @@ def test_close_cancels_what_still_waits(redis_url: str, shared_redis: RedisServe
             assert not [task for task in others if "Writer" in repr(task)]
 
     asyncio.run(main())
+
+
+def test_the_command_packed_by_hand_is_what_the_library_would_pack() -> None:
+    key, header, payload = "playbooks:{ä1}:checkpoints", b"\r\n$5\r\nheader", b""
+    words = ["XADD", key, "NOMKSTREAM", "MINID", "=", "17-0", "18-5", "h", header, "d", payload, "n", "0a"]
+    mine = append(head(key), CheckpointId(17, -1), CheckpointId(18, 5), header, payload, b"0a")
+    assert mine == pack(*words)

@@ -28,6 +28,7 @@ from playbooks_providers.errors import Unreachable
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce
 from playbooks_providers.model import Lost, Saved
 from playbooks_providers.redis.address import Address
+from playbooks_providers.redis.append import append, head
 from playbooks_providers.redis.client import trouble
 from playbooks_providers.redis.gate import Gate
 from playbooks_providers.redis.link import Link, ReplyError, open_link, pack
@@ -41,12 +42,6 @@ BURST = 16
 """So many go out before the turn ends: the server then works on them while the rest is still being pickled and signed."""
 
 
-def _head(key: str) -> bytes:
-    """What every XADD to this stream begins with."""
-    words = [b"XADD", key.encode(), b"NOMKSTREAM", b"MINID", b"="]
-    return b"*13\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
-
-
 class Owned:
     """What this process knows about an agent that it owns: its stream's key, and how far it has written under *fence*."""
 
@@ -56,7 +51,7 @@ class Owned:
         self.agent = agent
         self.fence = fence
         self.key = key
-        self.head = _head(key)
+        self.head = head(key)
         self.seq = 0  # the last one that Redis acknowledged to me; 0: the mint's
         self.link: Link | None = None  # the connection on which the end of its history was seen to be its own
 
@@ -135,20 +130,12 @@ class Writer:
     def write(
         self, owned: Owned, id: CheckpointId, oldest: CheckpointId, nonce: Nonce, header: bytes, payload: bytes
     ) -> Answer[Saved | Lost]:
-        """Starts the write; cancel the answer to give up waiting (what was sent may still arrive).
-
-        Fields: ``h`` envelope header, ``d`` payload, ``n`` nonce. The nonce is inside the header too, but there it is the
-        sealer's: with a field of its own, the writer and its script recognise an earlier send without parsing headers.
-        """
+        """Starts the write; cancel the answer to give up waiting (what was sent may still arrive)."""
         if self._closed:
             raise Unreachable("this connection has been closed")
         self.loop = asyncio.get_running_loop()
         mine = nonce.encode()
-        # (hiredis's pack takes twice the time, and this is said once for every await)
-        least, new = b"%d-%d" % (oldest.fence, max(oldest.seq, 0)), b"%d-%d" % (id.fence, id.seq)
-        packed = b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n$1\r\nh\r\n$%d\r\n%b\r\n$1\r\nd\r\n$%d\r\n%b\r\n$1\r\nn\r\n$%d\r\n%b\r\n" % (
-            owned.head, len(least), least, len(new), new, len(header), header, len(payload), payload, len(mine), mine,
-        )  # fmt: skip
+        packed = append(owned.head, oldest, id, header, payload, mine)
         write = _Write(self, owned, id, mine, packed)
         self._gather(write)
         return write
