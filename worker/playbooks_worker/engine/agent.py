@@ -132,7 +132,11 @@ class Agent:
         try:
             loader = restore.open_payload(self, payload)
         except (CodeChanged, ResumeMismatch) as error:
-            return Blocked(str(error))
+            text = str(error)
+            return Blocked(text if text.startswith("agent ") else f"agent {self.id}: {text}")
+        except Exception as error:  # signed, but not what this engine writes
+            why = f"{type(error).__name__}: {error}"
+            return Blocked(f"agent {self.id}: its checkpoint cannot be read ({why}); resume from the one before it")
         self._loader = loader
         self._calls = loader.next_call
         self._unreached = set(loader.running)

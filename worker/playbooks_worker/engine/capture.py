@@ -19,7 +19,7 @@ from playbooks_worker.engine.errors import CannotSave, DetachedTask
 from playbooks_worker.engine.frames import MADE_AGAIN, NOT_BOUND, Call, Frame
 from playbooks_worker.engine.place import in_region
 from playbooks_worker.engine.rewrite import LOWERING, Site, Temporaries
-from playbooks_worker.engine.snapshot import Saver, Target, save_index
+from playbooks_worker.engine.snapshot import Diagnosis, Saver, Target, save_index
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
@@ -103,6 +103,7 @@ class _Attempt:
         self.metas: list[tuple[Any, ...]] = []
         self.again: dict[int, list[str]] = {}
         self.entries: list[Any] = []
+        self.culprit = ""  # the type of what the last diagnosis stumbled over
         # for the diagnosis: what was to be saved, by frame
         self.written: list[tuple[Frame, int, dict[str, Any], Temporaries | None, bool]] = []
 
@@ -115,6 +116,7 @@ class _Attempt:
             if still is not None and still[0] is frame.value and frame.outcome is None:
                 self.metas.append(still[1])
                 self.entries.append(still[2])
+                self.written.append((frame, frame.site, still[2][1], None, False))
             else:
                 self._frame(call, frame)
             if self.agent.is_adrift(call):
@@ -300,16 +302,21 @@ class _Attempt:
         return False
 
     def _problem(self, value: Any) -> Exception | None:
+        saver = Diagnosis(self.targets, self.cells, self.running)
         try:
-            Saver(self.targets, self.cells, self.running).dump(value)
+            saver.dump(value)
         except Exception as problem:
+            self.culprit = _kind(saver.last)
             return problem
         return None
 
     def _cannot(self, frame: Frame, what: str, value: Any, problem: Exception) -> CannotSave:
         site: Site = frame.playbook.rewritten.sites[frame.site - 1]
+        kind = _kind(value)
+        if self.culprit not in ("", kind):
+            kind += f", which holds {self.culprit}"
         return CannotSave(
-            f"agent {self.agent.id}: cannot save {what} ({_kind(value)}) of playbook {frame.playbook.id} at "
+            f"agent {self.agent.id}: cannot save {what} ({kind}) of playbook {frame.playbook.id} at "
             f"{frame.playbook.filename}:{site.line} `{site.statement}`: {_advice(value, problem)}"
         )
 

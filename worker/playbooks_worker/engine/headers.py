@@ -71,7 +71,8 @@ class _Managed:
         frame = self._frame
         if frame.pc:
             header = frame.playbook.rewritten.headers[self._number - 1]
-            where = f"{frame.playbook.filename}:{header.line} `{linecache.getline(frame.playbook.filename, header.line).strip()}`"
+            text = linecache.getline(frame.playbook.filename, header.line).strip()
+            where = f"{frame.playbook.filename}:{header.line} `{text}`"
             why = f"{type(error).__name__}: {error}"
             frame.agent.block(f"agent {frame.agent.id}: {where} cannot be entered again ({why}); resume when it can")
             raise AgentStopped(why) from None

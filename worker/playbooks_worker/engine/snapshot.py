@@ -63,6 +63,16 @@ class Saver(pickle.Pickler):
         return NotImplemented if reducer is None else reducer(self, value)
 
 
+class Diagnosis(Saver):
+    """Remembers what it came to last: when it fails, that is the object that cannot be saved."""
+
+    last: Any = None
+
+    def reducer_override(self, value: Any) -> _Reduced:
+        self.last = value
+        return super().reducer_override(value)
+
+
 class Reader(pickle.Unpickler):
     """Loads what a `Saver` dumped, in the same order. *call* and *target* find the agent's own objects."""
 
@@ -224,9 +234,9 @@ def _view(mapping: dict[Any, Any], kind: str) -> Any:
 
 def _reduce_exception(saver: Saver, error: BaseException) -> _Reduced:
     attributes = {name: value for name, value in vars(error).items() if name != tracebacks.SAVED}
-    text = tracebacks.readable(error) if error.__traceback__ is not None else vars(error).get(tracebacks.SAVED, "")
+    places = tracebacks.places(error)
     own = {name: value for name in _members(type(error)) if (value := getattr(error, name, None)) is not None}
-    state = (attributes, own, error.__cause__, error.__context__, error.__suppress_context__, text)
+    state = (attributes, own, error.__cause__, error.__context__, error.__suppress_context__, places)
     return _exception, (type(error), error.args), state, None, None, _fill_exception
 
 
@@ -239,7 +249,7 @@ def _exception(kind: type[BaseException], args: tuple[Any, ...]) -> BaseExceptio
 
 
 def _fill_exception(error: BaseException, state: tuple[Any, ...]) -> None:
-    attributes, own, cause, context, suppress, text = state
+    attributes, own, cause, context, suppress, places = state
     error.__dict__.update(attributes)
     for name, value in own.items():
         try:
@@ -247,8 +257,8 @@ def _fill_exception(error: BaseException, state: tuple[Any, ...]) -> None:
         except (AttributeError, TypeError):
             continue  # read-only, and set by the constructor
     error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
-    if text:
-        error.__dict__[tracebacks.SAVED] = text
+    if places:
+        error.__dict__[tracebacks.SAVED] = places
 
 
 _COMMON = frozenset(vars(BaseException)) | {"obj"}

@@ -1,0 +1,264 @@
+"""A checkpoint that this program cannot go on from blocks the agent, with one line that says what to do; it never
+crashes, and no handler of the program sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from playbooks_worker import playbook
+from playbooks_worker.engine import Agent, Blocked, Completed
+from playbooks_worker.engine.snapshot import load_index, save_index
+
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
+from harness import Store, resume, start, to_end  # noqa: E402
+
+# loops that were killed are collected with their generators and coroutines, which Python remarks on
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+RAN: list[object] = []
+
+
+class Manager:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised):
+        return True
+
+    def __reduce__(self):
+        raise TypeError("manager")
+
+
+class Data:
+    def __init__(self):
+        self.values = list(range(20))
+
+
+async def effect(name):
+    await asyncio.sleep(0)
+    return name
+
+
+@playbook
+async def inner(data):
+    try:
+        with Manager():
+            for n in data.values[:3]:
+                await effect(n)
+    except BaseException as error:
+        RAN.append(("handler", error))
+        raise
+    finally:
+        RAN.append("finally")
+    return data
+
+
+@playbook
+async def program():
+    data = Data()
+    try:
+        found = await asyncio.gather(inner(data), inner(data), helper(data), return_exceptions=True)
+        await effect("after")
+        return len(found)
+    except BaseException as error:
+        RAN.append(("handler", error))
+        raise
+
+
+async def helper(data):
+    try:
+        return await inner(data)
+    except Exception as error:
+        RAN.append(("helper", error))
+
+
+def payloads():
+    store = Store()
+    assert start(program, store=store) == Completed(3)
+    return store.payloads
+
+
+def blocked(payload):
+    """Resume with everything that leaks found; answers why it is blocked."""
+
+    async def main():
+        outcome = await asyncio.wait_for(Agent("a", persist=Store().persist).resume(payload), 20)
+        assert isinstance(outcome, Blocked | Completed), outcome
+        return outcome.why if isinstance(outcome, Blocked) else None
+
+    RAN.clear()
+    why = to_end(main())
+    if why is not None:
+        assert not [one for one in RAN if one == "finally" or one[0] == "handler"], RAN
+        assert "\n" not in why and "agent a" in why
+    return why
+
+
+def test_a_truncated_payload_blocks():
+    payload = payloads()[2]
+    for size in [0, 1, 3, 4, 10, *range(20, len(payload), 45), len(payload) - 1]:
+        assert blocked(payload[:size]), f"cut at {size}"
+
+
+def test_a_corrupt_payload_blocks_or_does_no_harm():
+    payload = payloads()[2]
+    for place in range(0, len(payload), 31):
+        damaged = bytearray(payload)
+        damaged[place] ^= 0x5A
+
+        async def main(damaged=bytes(damaged)):
+            return await asyncio.wait_for(Agent("a", persist=Store().persist).resume(damaged), 20)
+
+        RAN.clear()
+        asyncio.run(main())  # whatever comes, it comes as an outcome
+
+
+def test_what_is_no_payload_blocks():
+    for payload in (b"", b"\0" * 100, b"not a payload at all", save_index([1, 2, 3])):
+        assert "checkpoint" in blocked(payload)
+
+
+# --- other programs ---
+
+ORIGINAL = """
+from playbooks_worker import playbook
+import asyncio
+
+async def effect(name):
+    await asyncio.sleep(0)
+    return name
+
+class Kept:
+    value = 1
+
+def decorate(function):
+    return lambda: function()
+
+@playbook
+async def leaf(kept):
+    await effect("one")
+    await effect("two")
+    return kept.value
+
+@playbook
+async def main():
+    kept = Kept()
+    later = decorate(lambda: kept.value + 10)
+    try:
+        return await leaf(kept), later()
+    except BaseException:
+        kept.value = "handler"
+        raise
+"""
+
+
+def module(source, tmp_path):
+    name = "blocked_program"
+    file = tmp_path / f"{name}.py"
+    file.write_text(source)
+    made = types.ModuleType(name)
+    made.__file__ = str(file)
+    sys.modules[name] = made
+    import linecache
+
+    linecache.checkcache(str(file))
+    spec = __import__("importlib.util").util.spec_from_file_location(name, file)
+    made.__spec__, made.__loader__ = spec, spec.loader
+    exec(compile(source, str(file), "exec"), vars(made))
+    return made
+
+
+@pytest.fixture
+def saved(tmp_path):
+    store = Store()
+    assert start(module(ORIGINAL, tmp_path).main, store=store) == Completed((1, 11))
+    yield store.payloads[0], tmp_path
+    sys.modules.pop("blocked_program", None)
+
+
+def test_the_same_program_loaded_anew_goes_on(saved):
+    payload, folder = saved
+    module("# a comment more\n" + ORIGINAL, folder)
+    assert resume(payload) == Completed((1, 11))
+
+
+def test_an_edited_playbook_blocks_and_is_named(saved):
+    payload, folder = saved
+    module(ORIGINAL.replace('await effect("two")', 'await effect("2")'), folder)
+    why = blocked(payload)
+    assert "blocked_program:leaf" in why and "edited" in why and "deploy" in why
+
+
+def test_a_missing_playbook_blocks_and_is_named(saved):
+    payload, folder = saved
+    module(ORIGINAL.replace("async def leaf", "async def renamed").replace("await leaf", "await renamed"), folder)
+    why = blocked(payload)
+    assert "blocked_program:" in why and "deploy" in why
+
+
+def test_a_missing_module_blocks_and_is_named(saved):
+    payload, _ = saved
+    del sys.modules["blocked_program"]
+    why = blocked(payload)
+    assert "blocked_program:" in why and "deploy" in why
+
+
+def test_a_missing_class_blocks_and_is_named(saved):
+    payload, folder = saved
+    made = module(ORIGINAL, folder)
+    del made.Kept
+    why = blocked(payload)
+    assert "Kept" in why and "deploy" in why
+
+
+def test_a_missing_function_blocks_and_is_named(saved):
+    payload, folder = saved
+    module(ORIGINAL.replace("    return lambda: function()", "    return function"), folder)
+    why = blocked(payload)
+    assert "decorate" in why and "deploy" in why
+
+
+def test_a_newer_engine_is_named(saved):
+    payload, folder = saved
+    module(ORIGINAL, folder)
+    size = int.from_bytes(payload[:4], "big")
+    index = list(load_index(payload[4 : 4 + size]))
+    for place, said in ((0, "format 99"), (1, "lowering 99")):
+        newer = list(index)
+        newer[place] = 99
+        head = save_index(tuple(newer))
+        why = blocked(len(head).to_bytes(4, "big") + head + payload[4 + size :])
+        assert said in why and "newer engine" in why
+
+
+class Picky:
+    """Refuses to be loaded."""
+
+    def __init__(self):
+        self.allowed = True
+
+    def __setstate__(self, state):
+        raise ValueError("loaded once too often")
+
+
+@playbook
+async def keeps_picky():
+    picky = Picky()
+    try:
+        await effect("one")
+        return picky.allowed
+    except BaseException as error:
+        RAN.append(("handler", error))
+        raise
+
+
+def test_an_object_that_cannot_be_loaded_blocks_and_no_handler_sees_it():
+    store = Store()
+    start(keeps_picky, store=store)
+    why = blocked(store.payloads[0])
+    assert "loaded once too often" in why
