@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent / "programs"))
 
 import fuzz  # noqa: E402 - found beside the programs it runs
 
-from playbooks_worker.engine import Agent, Completed, playbook_of  # noqa: E402
+from playbooks_worker.engine import Agent, Completed, definitions, playbook_of  # noqa: E402
 
 _HEAD = """\
 from __future__ import annotations
@@ -300,6 +300,8 @@ def test_type_parameters(same):
             async def run[U](self, value: U):
                 await effect(1)
                 type Pair = tuple[T, U, value]
+                log("pair", str(Pair.__value__))
+                del Pair
                 def typed[V](x: V) -> V: return x
                 await effect(2)
                 return T.__name__, U.__name__, typed(value)
@@ -375,6 +377,21 @@ def test_a_generator_expression_over_the_variable_of_an_unrolled_comprehension(s
 def test_long_chains_of_elif_and_operators(same):
     chain = "".join(f"{'el' if n else ''}if await effect({n}, n == {n}):\n    r = {n}\n" for n in range(60))
     same(f"n = 59\n{chain}s = {' + '.join(f'await effect({n}, {n})' for n in range(60))}\nreturn r, s")
+
+
+def test_lambdas_in_comprehensions_are_numbered_alike_on_every_python(module):
+    program = module("""
+        @playbook
+        async def case():
+            a = [lambda n=n: n for n in range(2)]
+            b = {n: lambda: n for n in range(2)}
+            c = lambda: [lambda: d for d in a]
+            await effect(1)
+    """)
+    made = playbook_of(program.case)
+    index = definitions._index(made.code)
+    assert len(index["case.<locals>.<lambda>"]) == 3
+    assert len(index["case.<locals>.<lambda>.<locals>.<lambda>"]) == 1
 
 
 # --- size and depth -----------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ def tag(value):
         return value.t
     if isinstance(value, NameError) and "cannot access" in str(value):
         return "unbound"  # a name shared with nested functions is a free variable there, with another message
+    if isinstance(value, TypeError | AttributeError | ValueError):
+        return type(value).__name__  # Python versions word these differently
     if isinstance(value, BaseException):
         return f"{type(value).__name__}{tuple(map(tag, value.args))}"
     if isinstance(value, list | tuple):

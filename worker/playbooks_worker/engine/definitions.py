@@ -16,7 +16,7 @@ from playbooks_worker.engine import source
 from playbooks_worker.engine.errors import CodeChanged
 from playbooks_worker.engine.playbooks import Playbook, find_playbook
 
-_COMPREHENSION = re.compile(r"<(?:listcomp|setcomp|dictcomp)>\.<locals>\.")
+_COMPREHENSION = re.compile(r"<(?:listcomp|setcomp|dictcomp)>\.(?:<locals>\.)?")
 _Index: TypeAlias = dict[str, list[CodeType]]
 _indexes: dict[int, tuple[CodeType, _Index]] = {}
 

@@ -29,9 +29,9 @@ class Playbook:
     """One playbook: its function as written, its resumable twin, its fingerprint."""
 
     def __init__(self, function: FunctionType) -> None:
+        definition = definition_of(function)
         self.function = function
         self.id = f"{function.__module__}:{function.__qualname__}"
-        definition = definition_of(function)
         refusals.check(definition, function)
         self.filename = definition.filename
         self.fingerprint = fingerprint(definition.node)

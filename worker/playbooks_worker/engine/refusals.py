@@ -46,10 +46,11 @@ def check(definition: Definition, function: FunctionType) -> None:
         raise definition.refuse(
             below, f"@playbook on top of @{ast.unparse(below)}", "put @playbook directly above `async def`"
         )
+    imported = _imported(definition.node)
     for statement in definition.node.body:
         for node in ast.walk(statement):
             if isinstance(node, ast.Name | ast.Attribute):
-                value = _resolve(node, function)
+                value = _resolve(node, function, imported)
                 name = _REFUSED.get(id(value))
                 if name is not None:
                     raise definition.refuse(node, f"{name} in a playbook", _ADVICE)
@@ -64,14 +65,27 @@ def _resolves_to_playbook(node: ast.expr, function: FunctionType) -> bool:
     )
 
 
-def _resolve(node: ast.AST, function: FunctionType) -> Any:
+def _imported(node: ast.AsyncFunctionDef) -> dict[str, Any]:
+    """What names that the function imports from asyncio will stand for."""
+    found: dict[str, Any] = {}
+    for child in ast.walk(node):
+        if isinstance(child, ast.Import):
+            found.update({alias.asname or alias.name: asyncio for alias in child.names if alias.name == "asyncio"})
+        elif isinstance(child, ast.ImportFrom) and child.module == "asyncio" and not child.level:
+            found.update({a.asname or a.name: getattr(asyncio, a.name, _MISSING) for a in child.names})
+    return found
+
+
+def _resolve(node: ast.AST, function: FunctionType, imported: dict[str, Any] | None = None) -> Any:
     """The object that a global name or a module's attribute stands for at decoration, if that can be seen."""
     if isinstance(node, ast.Name):
+        if imported and node.id in imported:
+            return imported[node.id]
         if node.id in function.__code__.co_varnames:
             return _MISSING
         return function.__globals__.get(node.id, _MISSING)
     if isinstance(node, ast.Attribute):
-        base = _resolve(node.value, function)
+        base = _resolve(node.value, function, imported)
         if inspect.ismodule(base):
             return vars(base).get(node.attr, _MISSING)
     return _MISSING

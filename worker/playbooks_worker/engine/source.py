@@ -200,7 +200,7 @@ def _check_same(function: FunctionType, node: ast.AsyncFunctionDef, module: _Mod
     same = len(names) == code.co_argcount and len(arguments.kwonlyargs) == code.co_kwonlyargcount
     if same and module.code is not None:
         twin = _find_code(module.code, code)
-        same = twin is not None and twin.co_code == code.co_code and twin.co_names == code.co_names
+        same = twin is not None and _says(twin) == _says(code)
     if not same:
         raise PlaybookRefused(
             code.co_filename,
@@ -208,6 +208,11 @@ def _check_same(function: FunctionType, node: ast.AsyncFunctionDef, module: _Mod
             f"source of {function.__qualname__} does not match its code",
             "the file changed after it was imported; start the process again",
         )
+
+
+def _says(code: CodeType) -> tuple[Any, ...]:
+    constants = [_says(item) if isinstance(item, CodeType) else (type(item), item) for item in code.co_consts]
+    return code.co_code, code.co_names, code.co_varnames, constants
 
 
 def _find_code(code: CodeType, wanted: CodeType) -> CodeType | None:

@@ -1,0 +1,176 @@
+"""What cannot be resumed is refused at decoration, naming file, line and construct, with advice."""
+
+from __future__ import annotations
+
+import importlib
+import linecache
+import re
+import sys
+import textwrap
+
+import pytest
+
+from playbooks_worker import playbook
+from playbooks_worker.engine.errors import PlaybookRefused
+
+_HEAD = """\
+import asyncio
+import functools
+from asyncio import create_task as spawn
+from playbooks_worker import playbook
+
+async def effect(*args): return 1
+def other(function): return function
+def wrapping(function):
+    @functools.wraps(function)
+    def call(*args): return function(*args)
+    return call
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("refused"):
+            del sys.modules[name]
+
+
+def refused(folder, text):
+    """Import a program; answers the refusal, and the source line that it names."""
+    path = folder / "refused.py"
+    path.write_text(_HEAD + textwrap.dedent(text))
+    importlib.invalidate_caches()
+    linecache.checkcache()
+    with pytest.raises(PlaybookRefused) as caught:
+        importlib.import_module("refused")
+    found = re.fullmatch(r"(.+?):(\d+): (.+)", str(caught.value), re.DOTALL)
+    assert found is not None and found[1] == str(path)
+    return found[3], path.read_text().splitlines()[int(found[2]) - 1].strip()
+
+
+BODIES = {
+    "finally": (
+        "try:\n    pass\nfinally:\n    await effect(1)",
+        "await effect(1)",
+        "await in `finally`",
+    ),
+    "async for": ("async for x in effect():\n    pass", "async for x in effect():", "`async for`"),
+    "async comprehension": ("a = [x async for x in effect()]", "a = [x async for x in effect()]", "asynchronous compr"),
+    "async generator expression": ("a = (await effect(x) for x in [1])", "a = (await", "asynchronous generator expr"),
+    "except star": ("try:\n    await effect()\nexcept* ValueError:\n    pass", "try:", "`except*`"),
+    "await in except star": ("try:\n    pass\nexcept* OSError:\n    await effect()", "try:", "`except*`"),
+    "match": ("match await effect():\n    case 1: pass", "match await effect():", "await inside `match`"),
+    "match body": ("match 1:\n    case 1:\n        await effect()", "match 1:", "await inside `match`"),
+    "except expression": (
+        "try:\n    pass\nexcept (await effect()):\n    pass",
+        "except (await effect()):",
+        "await in an `except` expression",
+    ),
+    "with target": (
+        "with other(1) as a[await effect()]:\n    pass\n    await effect()",
+        "with other(1)",
+        "target of a `with`",
+    ),
+    "closure over an unrolled comprehension": (
+        "a = [await effect(lambda: x) for x in [1]]",
+        "a = [await",
+        "whose variable 'x' is used in a nested function",
+    ),
+    "wait_for": ("await asyncio.wait_for(effect(), 1)", "await asyncio.wait_for", "asyncio.wait_for"),
+    "TaskGroup": ("async with asyncio.TaskGroup() as group:\n    pass", "async with asyncio.TaskGroup", "TaskGroup"),
+    "group.create_task": ("group = other(1)\ngroup.create_task(effect())", "group.create_task", "group.create_task"),
+    "create_task": ("task = asyncio.create_task(effect())", "task = asyncio.create_task", "asyncio.create_task"),
+    "create_task by another name": ("task = spawn(effect())", "task = spawn", "asyncio.create_task"),
+    "ensure_future": ("task = asyncio.ensure_future(effect())", "task = ", "asyncio.ensure_future"),
+    "timeout": ("async with asyncio.timeout(1):\n    await effect()", "async with", "asyncio.timeout"),
+    "timeout_at": ("async with asyncio.timeout_at(1):\n    await effect()", "async with", "asyncio.timeout_at"),
+    "wait": ("await asyncio.wait([])", "await asyncio.wait", "asyncio.wait"),
+    "as_completed": ("for x in asyncio.as_completed([]):\n    await x", "for x in", "asyncio.as_completed"),
+    "shield": ("await asyncio.shield(effect())", "await asyncio.shield", "asyncio.shield"),
+    "imported inside": (
+        "from asyncio import wait_for as bounded\nawait bounded(effect(), 1)",
+        "await bounded",
+        "asyncio.wait_for",
+    ),
+    "module imported inside": (
+        "import asyncio as aio\nawait aio.wait_for(effect(), 1)",
+        "await aio",
+        "asyncio.wait_for",
+    ),
+    "asynchronous generator": ("yield await effect()", "async def refused(a):", "asynchronous generator refused"),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_construct_that_cannot_be_resumed_is_refused_where_it_stands(name, folder):
+    body, line, construct = BODIES[name]
+    text = "@playbook\nasync def refused(a):\n" + textwrap.indent(body, "    ") + "\n"
+    said, named = refused(folder, text)
+    assert construct in said
+    assert named.startswith(line)
+    assert re.search(r": .{12,}$", said), "advice"
+
+
+def test_a_nested_function_is_refused(folder):
+    said, line = refused(folder, "def outer():\n    @playbook\n    async def inner(): pass\nouter()\n")
+    assert "nested playbook outer.<locals>.inner" in said and "module level" in said
+    assert "async def inner" in line or line == "@playbook"
+
+
+def test_an_ordinary_function_is_refused(folder):
+    said, line = refused(folder, "@playbook\ndef plain(): pass\n")
+    assert "def plain" in said and "`async def`" in said
+    assert line == "def plain(): pass"
+
+
+@pytest.mark.parametrize("decorator", ["other", "wrapping", "staticmethod", "classmethod", "functools.cache"])
+def test_on_top_of_another_decorator_it_is_refused(decorator, folder):
+    said, _ = refused(folder, f"@playbook\n@{decorator}\nasync def above(): pass\n")
+    assert "another decorator" in said or f"on top of @{decorator}" in said
+    assert "put @playbook directly above `async def`" in said
+
+
+def test_under_other_decorators_it_is_fine(folder):
+    (folder / "refused_not.py").write_text(
+        _HEAD + "class A:\n    @staticmethod\n    @other\n    @playbook\n    async def b(): pass\n"
+    )
+    importlib.invalidate_caches()
+    assert importlib.import_module("refused_not").A.b is not None
+
+
+def test_a_lambda_is_refused():
+    with pytest.raises(PlaybookRefused, match="async def|not found"):
+        playbook(lambda: None)
+
+
+def test_code_without_source_is_refused():
+    namespace = {"playbook": playbook, "__name__": "refused_nowhere"}
+    with pytest.raises(
+        PlaybookRefused, match=r"<string>:\d: no source: a playbook needs its source: save it in a file"
+    ):
+        exec("@playbook\nasync def made(): pass\n", namespace)
+
+
+def test_a_builtin_or_a_class_is_refused():
+    for thing in (len, int, object()):
+        with pytest.raises(PlaybookRefused, match="`async def`"):
+            playbook(thing)
+
+
+@pytest.mark.parametrize("edit", ["shifted", "changed", "constant"])
+def test_a_file_edited_after_it_was_imported_is_refused(edit, folder):
+    """Given a module whose file changed since, When a function of it becomes a playbook, Then it is refused."""
+    path = folder / "refused_edited.py"
+    text = "async def late(a):\n    b = a + 1\n    return b\n"
+    path.write_text(text)
+    importlib.invalidate_caches()
+    late = importlib.import_module("refused_edited").late
+    edited = {"shifted": "\n\n" + text, "changed": text.replace("a + 1", "a.b"), "constant": text.replace("1", "2")}
+    path.write_text(edited[edit])
+    linecache.checkcache()
+    with pytest.raises(PlaybookRefused, match="changed after it was imported"):
+        playbook(late)
