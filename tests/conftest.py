@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -31,3 +32,12 @@ def redis_url(shared_redis: RedisServer) -> str:
     """The URL of an empty Redis. A test that does harm to its server starts its own: `with redis_server() as server`."""
     assert shared_redis.command("FLUSHALL").startswith(b"+OK")
     return shared_redis.url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_is_loaded_is_not_collected():
+    """Tests of kills collect garbage after each; what was imported before them need not be looked through every time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
