@@ -27,7 +27,10 @@ sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from harness import Store, resume, same_everywhere, start  # noqa: E402
 
 # loops that were killed are collected with their generators and coroutines, which Python remarks on
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:Pickle, copy, and deepcopy support will be removed from itertools"),
+]
 
 
 async def effect(name, value=None, turns=1, error=None):
