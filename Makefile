@@ -26,7 +26,7 @@ DEMO_EXTRA := $(if $(SERVER),none,embedded)
 
 PYTEST_ARGS ?= -n auto --dist worksteal
 
-.PHONY: help demo test check format bench clean python
+.PHONY: help demo test check format bench fuzz clean python
 
 help:  ## list these verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -49,6 +49,9 @@ format: $(VENV)/.installed-dev  ## put the code into the one format
 
 bench: $(VENV)/.installed-dev  ## measure, each figure beside its target
 	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.installed-dev  ## a thousand random programs, resumed from every checkpoint (SEED=1 for the same again)
+	$(BIN)/python tests/programs/fuzz.py $(or $(SEED),$$RANDOM) 1000
 
 clean:  ## remove the environment and the caches of the tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

@@ -379,6 +379,14 @@ def test_long_chains_of_elif_and_operators(same):
     same(f"n = 59\n{chain}s = {' + '.join(f'await effect({n}, {n})' for n in range(60))}\nreturn r, s")
 
 
+def test_chains_as_long_as_python_takes_are_rewritten(module):
+    chain = "".join(f"    {'el' if n else ''}if await effect({n}, n == {n}):\n        r = {n}\n" for n in range(300))
+    total = " + ".join(f"await effect({n}, {n})" for n in range(300))
+    text = f"@playbook\nasync def case(n):\n{chain}    return r, {total}\n"
+    outcome = asyncio.run(Agent("a", persist=lambda *_: None).start(module(text).case, [299]))
+    assert outcome == Completed((299, sum(range(300))))
+
+
 def test_lambdas_in_comprehensions_are_numbered_alike_on_every_python(module):
     program = module("""
         @playbook

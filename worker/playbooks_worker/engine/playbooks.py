@@ -7,11 +7,12 @@ playbook is a `Playbook`; the rewriting happens here, at decoration, so that ref
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -34,9 +35,10 @@ class Playbook:
         self.id = f"{function.__module__}:{function.__qualname__}"
         refusals.check(definition, function)
         self.filename = definition.filename
-        self.fingerprint = fingerprint(definition.node)
         self.lowering = LOWERING
-        self.rewritten: Rewritten = rewrite(definition)
+        with _deep_trees():
+            self.fingerprint = fingerprint(definition.node)
+            self.rewritten: Rewritten = rewrite(definition)
         self.signature = inspect.signature(function)
         # (site or minus header, temporary) pairs whose values turned out not to be savable in this process
         self.unsavable: set[tuple[int, str]] = set()
@@ -49,7 +51,8 @@ class Playbook:
     def code(self) -> CodeType:
         """The emitted code, compiled at the first call."""
         if self._code is None:
-            self._code = compile_code(self.rewritten, self.function.__code__, self.function.__qualname__)
+            with _deep_trees():
+                self._code = compile_code(self.rewritten, self.function.__code__, self.function.__qualname__)
         return self._code
 
     def activation(self, frame: Any, cells: dict[str, CellType], helpers: dict[str, CellType]) -> Callable[[], Any]:
@@ -69,6 +72,17 @@ class Playbook:
         closure = self.function.__closure__
         assert closure is not None
         return closure[index]
+
+
+@contextlib.contextmanager
+def _deep_trees() -> Iterator[None]:
+    """Room for walks over deep trees (a hundred `elif`s, long sums), which Python's own compiler takes without a word."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, 10_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def playbook(function: Callable[_P, Coroutine[Any, Any, _R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
