@@ -145,12 +145,19 @@ def test_a_session_that_beats_is_left_alone_and_reads_the_timeout_back(
         await give(home, "silent", "a1")
         await give(home, "beating", "a2")
 
-        async def the_other_is_buried() -> bool:
+        async def beats() -> float | None:
             refused, timeout_s = await home.coordination.beat([SessionId("beating")])
             assert not refused
-            assert timeout_s == 1.0
+            return timeout_s
+
+        async def the_timeout_is_published() -> bool:
+            return await beats() == 1.0
+
+        async def the_other_is_buried() -> bool:
+            assert await beats() == 1.0
             return await is_ready(home, "a1")
 
+        await eventually(the_timeout_is_published, SOON_S, "the leader has published the timeout")
         await eventually(the_other_is_buried, SOON_S, "the silent session is buried")
         assert not await is_ready(home, "a2")
 

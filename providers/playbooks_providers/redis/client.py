@@ -7,8 +7,9 @@ command twice; every transition here may be repeated, and its caller decides whe
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Literal
 
 from redis import asyncio as driver
@@ -64,7 +65,7 @@ class Server:
         """One script. Raises `Unreachable` (the outcome is unknown), `StorageFull`, or `ProviderError`."""
         client = self._pools[pool]
         try:
-            return await client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+            return await _uncancelled(client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args))
         except exceptions.NoScriptError:
             pass
         except Exception as error:
@@ -100,7 +101,7 @@ class Server:
         for command in commands:
             pipeline.execute_command(*command)
         try:
-            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+            answers: list[Any] = await _uncancelled(pipeline.execute(raise_on_error=False))
         except Exception as error:
             raise await self._ours(error, client) from error
         return answers
@@ -111,7 +112,7 @@ class Server:
 
     async def _say(self, client: Any, *args: str | bytes | int) -> Any:
         try:
-            return await client.execute_command(*args)
+            return await _uncancelled(client.execute_command(*args))
         except Exception as error:
             raise await self._ours(error, client) from error
 
@@ -135,6 +136,18 @@ class Server:
         for client in self._pools.values():
             await client.aclose()
             await client.connection_pool.disconnect()
+
+
+async def _uncancelled(call: Awaitable[Any]) -> Any:
+    """What *call* answers. The driver's time limits can swallow a cancellation that comes together with the reply (a
+    coordinator was seen to outlive its SIGTERM for that); the task that was cancelled hears of it here."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        return await call
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def _client(address: Address, *, timeout_s: float, connect_s: float, most: int) -> Any:
