@@ -261,29 +261,57 @@ def test_a_second_ctrl_c_ends_a_run_whose_loop_is_blocked(desk):
         except subprocess.TimeoutExpired:
             pass
     assert process.returncode == 130
+    assert process.stderr is not None and "run tea.py --resume a1" in process.stderr.read()
 
 
-def test_a_program_that_ends_its_process_has_not_ended_its_agent(desk):
+def test_a_full_disk_ends_a_run_in_one_line_and_nothing_is_lost(desk):
+    (desk.path / "fills.py").write_text(
+        PROGRAM
+        + """
+import errno
+
+real = os.write
+
+
+@playbook
+async def fills(log: str, gate: str) -> int:
+    await effect(log, "before")
+    if not os.path.exists(gate):
+        os.write = full
+    await effect(log, "while full")
+    return 3
+
+
+def full(fd: int, data: bytes) -> int:
+    if len(data) > 100:
+        raise OSError(errno.ENOSPC, "no space")
+    return real(fd, data)
+"""
+    )
+    done = desk.run("run", "fills.py:fills", "--args", desk.args, "--agent-id", "a1", "--json")
+    assert done.returncode == 3
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["agent_id"], told["status"], told["error"]["type"]) == ("a1", "ready", "StorageFull")
+    assert len(done.stderr.splitlines()) == 1 and "--resume a1" in done.stderr
+    desk.gate.touch()
+    assert desk.told("run", "fills.py", "--resume", "a1")["result"] == 3
+    assert desk.effects() == ["before", "while full", "while full"]
+
+
+def test_an_agent_that_exits_has_failed_and_the_command_has_not_gone_with_it(desk):
     (desk.path / "leaves.py").write_text(
         PROGRAM
         + """
 @playbook
 async def leaves(log: str, gate: str) -> int:
     await effect(log, "before")
-    if not os.path.exists(gate):
-        raise SystemExit(5)
-    return 3
+    raise SystemExit(5)
 """
     )
-    done = desk.run("run", "leaves.py:leaves", "--args", desk.args, "--agent-id", "a1")
-    assert done.returncode == 3
-    assert "SystemExit" in done.stderr and "--resume a1" in done.stderr
-    desk.gate.touch()
-    assert desk.told("run", "leaves.py", "--resume", "a1")["result"] == 3
-    assert desk.effects() == ["before"]
-
-
-# --- refused -------------------------------------------------------------------------------------------------------------
+    done = desk.run("run", "leaves.py:leaves", "--args", desk.args, "--agent-id", "a1", "--json")
+    assert done.returncode == 1
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["status"], told["error"]) == ("failed", {"type": "SystemExit", "message": "5"})
 
 
 def test_a_damaged_newest_checkpoint_blocks_and_names_the_one_before_and_how_to_use_it(desk):

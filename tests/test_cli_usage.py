@@ -97,6 +97,24 @@ def test_with_json_an_error_is_the_last_line_of_stdout_too():
     assert "no such file" in told["error"]["message"]
 
 
+@pytest.mark.parametrize("words", [["wait"], ["fly"], ["run", "p.py", "--at", "0"]])
+def test_what_the_parser_refuses_is_answered_in_json_too(words):
+    done = subprocess.run(
+        [sys.executable, "-m", "playbooks_worker.cli", *words, "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["error"]["type"] == "UsageError" and told["error"]["message"]
+    assert told["agent_id"] is told["status"] is told["checkpoint"] is None
+
+
+def test_an_error_and_what_to_do_next_are_one_line():
+    result = playbooksctl("list", "--redis-url", "redis://127.0.0.1:1")
+    assert result.exit_code == 3
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and "--redis-url" in line
+
+
 def test_help_imports_nothing_that_only_a_command_needs():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "playbooks_worker.cli", "--help"],

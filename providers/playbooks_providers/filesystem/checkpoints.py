@@ -1,14 +1,14 @@
 """The contract of checkpoints, kept in files: one a checkpoint, written whole under another name and then renamed.
 
 A save is fenced twice: this process must hold the agent's OS lock, and `owner.json` must still name its fence. A full disk
-is waited for. A file that is torn, empty or garbage hides nothing: it is listed and loaded as it is, and whoever opens it
-finds that it does not verify (a damaged one is listed with an empty header).
+is waited for (whoever made this may be told, and stop the agent). A file that is torn, empty or garbage hides nothing: it is
+listed and loaded as it is, and does not verify when it is opened (a damaged one is listed with an empty header).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -24,11 +24,17 @@ log = structlog.get_logger()
 
 
 class FilesystemCheckpoints:
-    """`contracts.Checkpoints` over a `FilesystemStore`. A full disk is tried again every *retry_s* seconds."""
+    """`contracts.Checkpoints` over a `FilesystemStore`. A full disk is tried again every *retry_s* seconds.
 
-    def __init__(self, store: FilesystemStore, *, retry_s: float = 1.0) -> None:
+    *full* is told once per save that waits for room, instead of the log: it may stop the agent.
+    """
+
+    def __init__(
+        self, store: FilesystemStore, *, retry_s: float = 1.0, full: Callable[[StorageFull], None] | None = None
+    ) -> None:
         self._store = store
         self._retry_s = retry_s
+        self._full = full
 
     async def save(self, lock: Lock, entry: Entry, *, oldest: CheckpointId) -> Saved | Lost:
         waiting = False
@@ -37,7 +43,9 @@ class FilesystemCheckpoints:
                 # In a thread: an fsync takes milliseconds, in which the agent's other branches go on.
                 return await asyncio.to_thread(self._save, lock, entry, oldest)
             except StorageFull as error:
-                if not waiting:
+                if not waiting and self._full is not None:
+                    self._full(error)
+                elif not waiting:
                     log.warning("storage full, waiting", agent=lock.agent, checkpoint=str(entry.id), reason=str(error))
                 waiting = True
                 await asyncio.sleep(self._retry_s)

@@ -28,7 +28,7 @@ DEV_TIMINGS = {
 
 
 def dev(
-    programs: Annotated[list[str], typer.Argument(metavar="PROGRAM...", help="`.py` files or importable modules.")],
+    programs: Annotated[list[str], typer.Argument(metavar="PROGRAM", help="`.py` files or importable modules.")],
     workers: Annotated[int, typer.Option("--workers", min=1, help="How many workers to start.")] = 2,
     redis_url: Annotated[
         str | None,

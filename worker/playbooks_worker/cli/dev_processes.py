@@ -78,7 +78,7 @@ class Child:
                 return
             if code == Exit.USAGE:
                 raise CommandError(f"{self.name} refused to start (its last lines above say why)")
-            logs.line(self.name, f"died ({_cause(code)}); starting it again")
+            logs.line(self.name, f"{'died' if code else 'ended'} ({_cause(code)}); starting it again")
             await asyncio.sleep(_AGAIN_AFTER_S)
 
     async def stop(self) -> None:

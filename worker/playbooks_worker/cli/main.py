@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import typer
 
 from playbooks_worker.cli.dev import dev
 from playbooks_worker.cli.list import list_agents
+from playbooks_worker.cli.output import NOTHING_KNOWN
 from playbooks_worker.cli.run import run
 from playbooks_worker.cli.show import show
 from playbooks_worker.cli.submit import submit
@@ -31,4 +35,15 @@ app.command("dev")(dev)
 
 
 def main() -> None:
-    app(prog_name="playbooksctl")
+    try:
+        app(prog_name="playbooksctl")
+    except SystemExit as end:
+        _answer_usage_error(end)
+        raise
+
+
+def _answer_usage_error(end: SystemExit) -> None:
+    """What typer refuses has no `Output`; with ``--json`` it too has an answer on the last line of stdout."""
+    say = getattr(end.__context__, "format_message", None)  # only the errors that typer prints have it
+    if say is not None and "--json" in sys.argv[1:]:
+        print(json.dumps({**NOTHING_KNOWN, "error": {"type": "UsageError", "message": say()}}), flush=True)

@@ -47,9 +47,9 @@ def exit_of(status: str) -> Exit | None:
 
 
 class CommandError(Exception):
-    """A command cannot do what was asked. *message* is one line for the person, *hint* what to do next.
+    """A command cannot do what was asked. *message* says why, *hint* what to do next: one line together.
 
-    With ``--json``: *facts* and ``error`` with the type *kind* and the message *detail* (else *message*).
+    With ``--json``: *facts* and ``error`` with the type *kind* and the message *detail* (else that line).
     """
 
     def __init__(
@@ -62,14 +62,18 @@ class CommandError(Exception):
         detail: str | None = None,
         facts: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(message)
+        line = f"{message.rstrip('.')}. {hint}" if hint else message
+        super().__init__(line)
         self.code = code
-        self.hint = hint
-        self.error = {"type": kind or _KINDS.get(code, "Error"), "message": message if detail is None else detail}
+        self.error = {"type": kind or _KINDS.get(code, "Error"), "message": line if detail is None else detail}
         self.facts = dict(facts or {})
 
 
 _KINDS = {Exit.USAGE: "UsageError", Exit.TIMED_OUT: "TimeoutError", Exit.INTERRUPTED: "Interrupted"}
+
+
+# Scripts read these keys whatever happened.
+NOTHING_KNOWN = {"agent_id": None, "status": None, "checkpoint": None}
 
 
 class Output:
@@ -126,12 +130,9 @@ class Output:
         known = error if isinstance(error, CommandError) else _known(error)
         if known is None:
             return
-        print(f"error: {known}", file=sys.stderr)
-        if known.hint:
-            print(known.hint, file=sys.stderr)
-        sys.stderr.flush()
+        print(f"error: {known}", file=sys.stderr, flush=True)
         if self.as_json:
-            self.json({**known.facts, "error": known.error})
+            self.json({**NOTHING_KNOWN, **known.facts, "error": known.error})
         raise typer.Exit(int(known.code)) from error
 
 
@@ -149,8 +150,8 @@ def _known(error: BaseException) -> CommandError | None:
     match error:
         case errors.Unreachable():
             hint = (
-                "Is it running, and is this its address? --redis-url or PLAYBOOKS_REDIS__URL names another one; "
-                "`playbooksctl dev PROGRAM` starts one."
+                "Start it, or name another one with --redis-url or PLAYBOOKS_REDIS__URL; "
+                "`playbooksctl dev PROGRAM` starts one here"
             )
             return CommandError(str(error), Exit.SET_ASIDE, kind=name, hint=hint)
         case errors.StorageFull():

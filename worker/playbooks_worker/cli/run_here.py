@@ -12,13 +12,14 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from playbooks_providers import ids, logs
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.envelope import Header, Sealer
-from playbooks_providers.errors import BadCheckpoint, UnknownAgent
+from playbooks_providers.errors import BadCheckpoint, StorageFailed, StorageFull, UnknownAgent
 from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemStore
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import FINAL, AgentView, Exists, Lock, StartRecord, Status
@@ -43,13 +44,17 @@ class Here:
         self._storage_path = storage_path
         settings = load_settings({"durability": {"storage_path": storage_path}}, Path.cwd(), dev_file=False)
         folder = settings.durability.storage_path
+        if folder.exists() and not folder.is_dir():
+            raise StorageFailed(f"agents are kept in a folder, and {folder} is none")
         key = signing_key(settings)
         if key is not None and (weak := weakness(key)):
             out.note(f"warning: {weak}")
         self._sealer = Sealer((key or ensure_signing_key(folder)).get_secret_value())
         self._clock = SystemClock()
         store = FilesystemStore(folder)
-        self._checkpoints = FilesystemCheckpoints(store)
+        self._checkpoints = FilesystemCheckpoints(store, full=self._stop_for_room)
+        self._life: Life | None = None
+        self._no_room: StorageFull | None = None
         self._agents = FilesystemAgents(store, self._checkpoints)
         self._keep_last_n = settings.durability.keep_last_n
 
@@ -100,11 +105,18 @@ class Here:
         console = self._out.live_console()
         progress = Progress(console, lock.agent)
         life = Life(lock, entry, around, Gate(self._clock.monotonic), progress=progress.saved, numbered_after=after)
-        with _Interrupts(life), progress:
+        self._life = life
+        with _Interrupts(life, lambda: self._interrupted(lock, life.newest)), progress:
             outcome = await life.live()
         if console is not None and isinstance(outcome, Ended) and outcome.status is Status.COMPLETED:
             console.print(f"completed: agent {lock.agent}, {outcome.header.seq} checkpoints", style="dim")
         await self._conclude(lock, life, outcome)
+
+    def _stop_for_room(self, error: StorageFull) -> None:
+        """The disk is full. A worker would wait; here is a person, who makes room and continues."""
+        if self._life is not None and self._no_room is None:
+            self._no_room = error
+            self._stopping = asyncio.ensure_future(self._life.abandon(str(error)))
 
     async def _conclude(self, lock: Lock, life: Life, outcome: Outcome) -> None:
         match outcome:
@@ -116,6 +128,8 @@ class Here:
                 raise self._blocked(lock, outcome)
             case HandedOver(why, unasked=unasked):
                 await self._agents.release(lock, why)
+                if self._no_room is not None:
+                    raise self._left(lock, life.newest, str(self._no_room), "StorageFull", "Make room, and continue it")
                 if unasked:
                     raise self._left(lock, life.newest, why)
                 self._interrupted(lock, life.newest)
@@ -149,25 +163,28 @@ class Here:
         announce_end(self._out, record(view, self._sealer))
 
     def _blocked(self, lock: Lock, blocked: Blocked) -> CommandError:
-        message = f"agent {lock.agent} is blocked: {blocked.why}"
+        why = blocked.why.removeprefix(f"agent {lock.agent}: ")
+        message = f"agent {lock.agent} is blocked: {why}"
         hint = ""
         if blocked.before is not None:
             hint = (
                 f"Continue from checkpoint {blocked.before.seq}: {self._resume(lock.agent)} --at {blocked.before.seq}"
             )
         elif blocked.at is None:
-            hint = f"Nothing is lost: put the old code back, and continue it: {self._resume(lock.agent)}"
+            hint = f"Nothing is lost. Continue it when that is put right: {self._resume(lock.agent)}"
         facts: Record = {"agent_id": lock.agent, "status": Status.BLOCKED.value, "checkpoint": str(lock.resume_from)}
         kind = "BadCheckpoint" if blocked.at is not None else "Blocked"
         return CommandError(message, Exit.SET_ASIDE, hint=hint, kind=kind, facts=facts)
 
-    def _left(self, lock: Lock, newest: Header | None, why: str) -> CommandError:
-        """The program raised `SystemExit` or `KeyboardInterrupt`: its process is to end, the agent has not."""
+    def _left(
+        self, lock: Lock, newest: Header | None, why: str, kind: str = "Stopped", then: str = "Continue it"
+    ) -> CommandError:
+        """The program raised `SystemExit` or `KeyboardInterrupt`, or there is no room: the agent has not ended."""
         return CommandError(
             f"agent {lock.agent} stopped {_where(newest)}: {why}",
             Exit.SET_ASIDE,
-            kind="Stopped",
-            hint=f"Continue it: {self._resume(lock.agent)}",
+            kind=kind,
+            hint=f"{then}: {self._resume(lock.agent)}",
             facts={
                 "agent_id": lock.agent,
                 "status": Status.READY.value,
@@ -228,8 +245,9 @@ def _file(playbook: str) -> str:
 class _Interrupts:
     """Ctrl+C stops the life at once and without a checkpoint; again, it ends the process there and then."""
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, life: Life, leave: Callable[[], NoReturn]) -> None:
         self._life = life
+        self._leave = leave
         self._loop = asyncio.get_running_loop()
         self._stopping: asyncio.Task[None] | None = None
         self._asked = False
@@ -242,7 +260,10 @@ class _Interrupts:
 
     def _interrupt(self, number: int, frame: object) -> None:
         if self._asked:  # user code holds the loop: what has been recorded is safe
-            os._exit(Exit.INTERRUPTED)
+            try:
+                self._leave()
+            finally:  # whatever was being printed when the signal came
+                os._exit(Exit.INTERRUPTED)
         self._asked = True
         self._loop.call_soon_threadsafe(self._stop)
 

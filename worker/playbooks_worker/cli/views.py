@@ -36,12 +36,13 @@ def record(view: AgentView, sealer: Sealer | None) -> Record:
         "checkpoint": str(view.last) if view.last else None,
         "seq": view.last.seq if view.last else 0,
     }
-    if view.why:
-        told["why"] = view.why
+    why = view.why.removeprefix(f"agent {view.agent}: ")
+    if why:
+        told["why"] = why
     if view.header:
         told.update(_from_header(view, sealer))
     if "error" not in told and exit_of(view.status) is Exit.SET_ASIDE:
-        told["error"] = {"type": view.status.value.capitalize(), "message": view.why or view.status.value}
+        told["error"] = {"type": view.status.value.capitalize(), "message": why or view.status.value}
     return told
 
 
