@@ -69,5 +69,9 @@ class MemoryCheckpoints:
 
 
 def _trim(agent: AgentRecord, oldest: CheckpointId) -> None:
-    for old in [id for id in agent.entries if id < oldest]:
-        del agent.entries[old]
+    entries = agent.entries  # in order, so the ones to forget are the first
+    while entries:
+        first = next(iter(entries))
+        if first >= oldest:
+            return
+        del entries[first]
