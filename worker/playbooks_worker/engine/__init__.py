@@ -1,7 +1,7 @@
 """The engine: rewrites playbooks, runs agents, takes and resumes checkpoints. Knows nothing of stores or processes."""
 
 from playbooks_worker.engine import headers as _headers  # its helpers join those of emitted code
-from playbooks_worker.engine.agent import Agent, Blocked, Completed, Failed, Moment, Outcome, Persist, Stopped
+from playbooks_worker.engine.agent import Agent
 from playbooks_worker.engine.errors import (
     AgentLost,
     AgentStopped,
@@ -12,6 +12,7 @@ from playbooks_worker.engine.errors import (
     PlaybookRefused,
     ResumeMismatch,
 )
+from playbooks_worker.engine.outcomes import Blocked, Completed, Failed, Moment, Outcome, Persist, Stopped
 from playbooks_worker.engine.playbooks import Playbook, playbook, playbook_of, playbooks_in
 
 assert _headers

@@ -1,0 +1,106 @@
+"""The way back: restored frames re-enter their sites, and no user statement runs before all that can have arrived.
+
+"Can" means without waiting for an effect (DESIGN 3.2, point 3). What a frame is told of its saved state is `restore`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import Any
+
+from playbooks_worker.engine import restore
+from playbooks_worker.engine.committing import Committing
+from playbooks_worker.engine.errors import AgentStopped
+from playbooks_worker.engine.frames import Call, Frame
+from playbooks_worker.engine.mortal import Awaitable, wake
+from playbooks_worker.engine.outcomes import Persist
+
+_IDLE_TURNS = 10
+_ENTERING_POLL_S = 0.005
+
+
+class Arriving(Committing):
+    """The frames that have not reached their sites yet, and the barrier that the others wait at."""
+
+    def __init__(self, agent_id: str, persist: Persist, next_seq: int) -> None:
+        super().__init__(agent_id, persist, next_seq)
+        self.entering = 0  # headers being entered again
+        self.root_id = 0
+        self._barrier_waiters: list[asyncio.Future[None]] = []
+        self._header_waiters: list[asyncio.Future[None]] = []
+        self._loader: restore.Loader | None = None
+        self._unreached: set[int] = set()
+        self._progress = 0
+
+    def header_entered(self, frame: Frame, number: int, targets: tuple[Any, ...]) -> None:
+        assert self._loader is not None
+        self._progress += 1
+        self._loader.fresh(frame, number, targets)
+        if not self._loader.unentered:
+            wake(self._header_waiters)
+
+    def reached(self, frame: Frame) -> None:
+        """A restored frame stands at its site again."""
+        frame.saved = None
+        self._progress += 1
+        self._unreached.discard(frame.call_.id)
+        if not self._unreached:
+            self._open_barrier()
+
+    @property
+    def restoring_calls(self) -> bool:
+        return self._loader is not None
+
+    def complete(self, call: Call) -> None:
+        """Make sure that a call which does not run has its arguments or outcome."""
+        if self._loader is not None and call.frame is None and call.id in self._loader.calls:
+            self._loader.rest()
+
+    def is_unreached(self, call: Call) -> bool:
+        return call.id in self._unreached
+
+    def loader(self) -> restore.Loader:
+        assert self._loader is not None
+        return self._loader
+
+    def barrier(self) -> Generator[Any, Any, None]:
+        """Wait until every saved frame that can reach its site without waiting for an effect has reached it."""
+        while self.restoring and not self.dead:
+            yield from self.waits(self._barrier_waiters)
+        if self.dead:
+            raise AgentStopped(self.why)
+
+    async def passed_barrier(self) -> None:
+        if self.restoring:
+            await Awaitable(self.barrier())
+
+    def headers_first(self, call: Call) -> Generator[Any, Any, None]:
+        """Before a branch has its locals back, the headers of the others are entered: it may hold what they opened."""
+        if self.restoring and call.id != self.root_id and self.loader().waits_for_headers(call):
+            yield from self.waits(self._header_waiters)
+
+    def _watch_barrier(self, progress: int, idle: int) -> None:
+        """What has not arrived after some turns of the loop without progress waits behind an effect."""
+        if not self.restoring or self.dead or self._loop is None:
+            return
+        if progress != self._progress or self.entering:
+            idle = 0
+        if idle >= _IDLE_TURNS:
+            if not self._header_waiters:
+                self._open_barrier()
+                return
+            wake(self._header_waiters)  # the headers that are left come behind these branches, or behind an effect
+            idle = 0
+        if self.entering:
+            self._loop.call_later(_ENTERING_POLL_S, self._watch_barrier, self._progress, idle, context=self._context)
+        else:
+            self._loop.call_soon(self._watch_barrier, self._progress, idle + 1, context=self._context)
+
+    def _open_barrier(self) -> None:
+        if self.restoring:
+            self.restoring = False
+            self._gate()
+            wake(self._barrier_waiters)
+            wake(self._header_waiters)
+            self.left_region()

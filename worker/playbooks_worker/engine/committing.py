@@ -1,0 +1,199 @@
+"""When checkpoints are taken and who waits for them: one snapshot for all that completed in a turn, one write at a time.
+
+What a snapshot says is `capture`'s; where it goes is `persist`'s, given from outside.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from collections.abc import Generator
+from typing import Any
+
+from playbooks_worker.engine.errors import AgentLost, AgentStopped
+from playbooks_worker.engine.mortal import Awaitable, Mortal, wake
+from playbooks_worker.engine.outcomes import Moment, Persist
+from playbooks_worker.engine.place import here, in_region
+from playbooks_worker.engine.rewrite import LOWERING
+
+
+class Committing(Mortal):
+    """The waiters of the next checkpoint, the write under way, and the gate before each effect."""
+
+    def __init__(self, agent_id: str, persist: Persist, next_seq: int) -> None:
+        super().__init__(agent_id)
+        self.owed = False  # something since the last checkpoint could not be repeated by a resume
+        self.restoring = False
+        self.regions = 0  # atomic regions open: headers being entered again or left
+        self._persist = persist
+        self._seq = next_seq
+        self._frozen = False
+        self._handover: str | None = None
+        self._failed: BaseException | None = None
+        self._crash: BaseException | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+        self._thaw_waiters: list[asyncio.Future[None]] = []
+        self._scheduled = False
+        self._writing = False
+        self._idle: asyncio.Future[None] | None = None
+
+    @abc.abstractmethod
+    def _capture(self) -> tuple[str, bytes] | None:
+        """(stack as JSON, payload) now; None while something holds checkpoints back."""
+
+    def commit(self) -> Generator[Any, Any, None]:
+        """Wait until what is recorded now is durable. A cancellation meanwhile is held for the task's next await."""
+        if self.regions and in_region(here.get()):  # its end is a checkpoint
+            return
+        held: asyncio.CancelledError | None = None
+        waiter = self._due()
+        while True:
+            try:
+                yield from waiter
+                break
+            except GeneratorExit:
+                self.die("the process ends")
+                raise
+            except asyncio.CancelledError as cancelled:
+                if self.dead:
+                    raise AgentStopped(self.why) from None
+                held = cancelled
+                if waiter.cancelled():  # cancelling the task cancelled what it waited for
+                    if waiter in self._waiters:
+                        self._waiters.remove(waiter)
+                    waiter = self._due()
+        if self.dead:
+            raise AgentStopped(self.why)
+        if held is not None:
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+                task.cancel(*held.args)
+
+    async def committed(self) -> None:
+        if self.regions and in_region(here.get()):
+            return
+        waiter = self._due()
+        await waiter
+        self.raise_if_dead()
+
+    def _due(self) -> asyncio.Future[None]:
+        loop = self._loop
+        assert loop is not None
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiters.append(waiter)
+        self._schedule()
+        return waiter
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._writing and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_soon(self._checkpoint, context=self._context)
+
+    def left_region(self) -> None:
+        """Something that held checkpoints back has ended."""
+        if self._waiters and not self.dead:
+            self._schedule()
+
+    def _checkpoint(self) -> None:
+        """Take the one checkpoint that all waiters share. A loop callback: no playbook is running."""
+        self._scheduled = False
+        if self.dead or self._writing or not self._waiters or self.restoring:
+            return
+        try:
+            captured = self._capture()
+            if captured is None:
+                return
+        except Exception as error:
+            self._fail(error)
+            return
+        stack_json, payload = captured
+        waiters, self._waiters = self._waiters, []
+        self.owed = False
+        self._gate()
+        moment = Moment(self._take_seq(), "step", stack_json, LOWERING)
+        self._writing = True
+        try:
+            written = self._persist(moment, payload)
+        except Exception as error:
+            self._not_written(error)
+            return
+        if written is None:
+            self._durable(waiters)
+            return
+        assert self._loop is not None
+        future = asyncio.ensure_future(written, loop=self._loop)
+        if future.done():
+            self._written(future, waiters)
+        else:
+            future.add_done_callback(lambda done: self._written(done, waiters), context=self._context)
+
+    def _written(self, future: asyncio.Future[None], waiters: list[asyncio.Future[None]]) -> None:
+        if future.cancelled():
+            self._not_written(AgentLost("the write was cancelled"))
+        elif (error := future.exception()) is not None:
+            self._not_written(error)
+        else:
+            self._durable(waiters)
+
+    def _durable(self, waiters: list[asyncio.Future[None]]) -> None:
+        self._writing = False
+        if self._handover is not None and not self.dead:
+            self.die(self._handover)
+            self._abort()
+        if self.dead:
+            self._release_idle()
+            return
+        wake(waiters)
+        if self._waiters:
+            self._schedule()
+        self._release_idle()
+
+    def _not_written(self, error: BaseException) -> None:
+        self._writing = False
+        if not isinstance(error, AgentLost):
+            self._crash = error
+        self.die(str(error) or type(error).__name__)
+        self._release_idle()
+        self._abort()
+
+    def _fail(self, error: Exception) -> None:
+        """No checkpoint can be taken: the agent ends here as failed, before any statement runs past the last one."""
+        self._failed = error
+        self.die(str(error))
+        self._abort()
+
+    def _release_idle(self) -> None:
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def _quiet(self) -> None:
+        """Wait for the write under way."""
+        while self._writing:
+            assert self._loop is not None
+            self._idle = self._loop.create_future()
+            await self._idle
+
+    def _take_seq(self) -> int:
+        seq = self._seq
+        self._seq += 1
+        return seq
+
+    def _gate(self) -> None:
+        self.gated = self.dead or self._frozen or self.owed or self.restoring
+
+    def may_start(self) -> Generator[Any, Any, None]:
+        """Wait until an effect may start: not while frozen, and not before what a resume could not repeat is saved."""
+        while self.gated:
+            if self.dead:
+                raise AgentStopped(self.why)
+            if self._frozen:
+                yield from self.waits(self._thaw_waiters)
+            elif self.owed and not self.restoring and not (self.regions and in_region(here.get())):
+                yield from self.commit()
+            else:
+                return
+
+    async def start_allowed(self) -> None:
+        if self.gated:
+            await Awaitable(self.may_start())

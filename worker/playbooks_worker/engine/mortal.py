@@ -1,0 +1,159 @@
+"""How an agent ends in this process: the dead mark first, then its tasks, without a statement of a playbook.
+
+The ground that `committing`, `arriving` and `agent` build on. LAW (DESIGN 3.3): an agent that stops is marked dead before
+anything is closed or cancelled.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import contextvars
+from collections.abc import Generator
+from typing import Any
+
+from playbooks_worker.engine.errors import AgentStopped
+from playbooks_worker.engine.frames import Call
+from playbooks_worker.engine.place import Below, Path
+
+ENDED = "ended"
+_CANCEL_ROUNDS = 5
+_CANCEL_AGAIN_S = 1.0
+
+
+class Mortal(abc.ABC):
+    """The tasks of one agent, and whether it is dead."""
+
+    def __init__(self, agent_id: str) -> None:
+        self.id = agent_id
+        self.why = ""
+        self.dead = False
+        self.stopping: Any = ()  # what emitted handlers let pass first: everything, once dead
+        self.gated = False  # an effect must ask `may_start` before it starts
+        self.running: dict[int, Call] = {}
+        # plain branches that outlive their gather hold checkpoints back
+        self.siblings: dict[asyncio.Task[Any], tuple[Below, Path]] = {}
+        self._blocked: str | None = None
+        self._again: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._root: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = contextvars.Context()
+
+    @abc.abstractmethod
+    def left_region(self) -> None:
+        """Something that held checkpoints back has ended."""
+
+    def die(self, why: str) -> None:
+        """From this instant handlers and `finally` blocks of playbooks are deaf and checkpoints are refused."""
+        if not self.dead:
+            self.dead = self.gated = True
+            self.why = why
+            self.stopping = BaseException
+        elif self.why == ENDED:
+            self.why = why
+
+    def block(self, why: str) -> None:
+        """End here: nothing is lost, but this process cannot go on with it."""
+        self._blocked = why
+        self.die(why)
+        if self._loop is not None:
+            self._loop.call_soon(self._abort, context=self._context)
+
+    def _abort(self) -> None:
+        """End all tasks of a dead agent from a callback; again later, since plain code may swallow a cancellation."""
+        pending = [task for task in (self._root, *self._tasks) if task is not None and not task.done()]
+        for task in pending:
+            task.cancel()
+        if pending and self._loop is not None:
+            self._again = self._loop.call_later(_CANCEL_AGAIN_S, self._abort, context=self._context)
+
+    async def _end_tasks(self) -> None:
+        current = asyncio.current_task()
+        for _ in range(_CANCEL_ROUNDS):  # plain code may swallow a cancellation; it cannot make a dead agent go on
+            pending = {task for task in (self._root, *self._tasks) if task is not None and not task.done()}
+            if current is not None:
+                pending.discard(current)
+            if not pending:
+                break
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
+        if self._again is not None:
+            self._again.cancel()
+        for call in list(self.running.values()):
+            coroutine = None if call.frame is None else call.frame.coroutine
+            if coroutine is not None and not coroutine.cr_running:  # running: the program stops itself
+                coroutine.close()
+
+    def must_stop(self, error: BaseException) -> bool:
+        """Whether *error* ends this agent here rather than being the program's own."""
+        if isinstance(error, GeneratorExit | KeyboardInterrupt):
+            self.die(f"the process ends ({type(error).__name__})")
+            raise error
+        return self.dead
+
+    def owns(self, task: asyncio.Task[Any]) -> bool:
+        """Whether *task* runs playbooks of this agent."""
+        return task is self._root or task in self._tasks
+
+    def raise_if_dead(self) -> None:
+        if self.dead:
+            raise AgentStopped(self.why)
+
+    def adopt_current(self) -> None:
+        """A task of plain code that runs a playbook ends with the agent, too."""
+        task = asyncio.current_task()
+        if task is not None and task is not self._root and task not in self._tasks:
+            self.adopt(task, None)
+
+    def adopt(self, task: asyncio.Task[Any], below: Below | None) -> None:
+        """Keep a task that was made inside this agent, until it is done."""
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._task_done(done, below), context=self._context)
+        if self.dead:
+            task.cancel()
+
+    def _task_done(self, task: asyncio.Task[Any], below: Below | None) -> None:
+        self._tasks.discard(task)
+        self.siblings.pop(task, None)
+        if below is not None:
+            below.plain.pop(task, None)
+        if self.dead and not task.cancelled():
+            task.exception()  # seen: nobody else will look
+        self.left_region()
+
+    # --- waiting ---------------------------------------------------------------------------------------------------
+    def waits(self, waiters: list[asyncio.Future[None]]) -> Generator[Any, Any, None]:
+        """Wait among *waiters*. A collected coroutine dies without a word to its playbooks."""
+        assert self._loop is not None
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiters.append(waiter)
+        try:
+            yield from waiter
+        except GeneratorExit:
+            self.die("the process ends")
+            raise
+
+    def never(self) -> Generator[Any, Any, None]:
+        """Wait to be cancelled."""
+        return self.waits([])
+
+
+class Awaitable:
+    """Makes a generator of ours something that `await` takes."""
+
+    __slots__ = ("_generator",)
+
+    def __init__(self, generator: Generator[Any, Any, None]) -> None:
+        self._generator = generator
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._generator
+
+
+def wake(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()

@@ -1,0 +1,52 @@
+"""What passes through the seam of the engine: the moment of each checkpoint, and the outcome of an agent at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the engine knows about one checkpoint. ``seq`` numbers the checkpoints of the agent's whole life;
+    ``stack_json`` is a JSON list of ``[playbook, line, statement, depth]``."""
+
+    seq: int
+    kind: str
+    stack_json: str
+    lowering: int
+    result: Any = None
+    error: BaseException | None = None
+    traceback: str = ""
+
+
+Persist: TypeAlias = Callable[[Moment, bytes], Awaitable[None] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    error: BaseException
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """It goes on elsewhere, or here later: nothing of it runs any more."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Its checkpoint cannot be resumed with this program; nothing is lost."""
+
+    why: str
+
+
+Outcome: TypeAlias = Completed | Failed | Stopped | Blocked
