@@ -94,6 +94,36 @@ def test_an_operand_that_is_a_display_evaluates_its_parts_once(same):
     """)
 
 
+def test_awaitables_of_a_comprehension_are_made_again_from_the_same_arguments(module):
+    """Branches interleave as checkpoints end: only the results are compared."""
+    program = module("""
+        import asyncio
+
+        async def late(x, y=0):
+            for _ in range(9): await asyncio.sleep(0)
+            return x, y
+
+        async def wrapped(inner): return await inner
+
+        @playbook
+        async def case():
+            z = [1, 2, 3, 4, 5, 6]
+            a = await asyncio.gather(leaf(z.pop()), *[late(z.pop(), y=z.pop()) for _ in range(2)])
+            b = await asyncio.gather(leaf(1), *(late(n, z.pop(0)) for n in "z" for z in [[1]] if n))
+            c = await asyncio.gather(leaf(2), *[wrapped(late(n)) for n in range(2)], *[leaf(n) for n in range(2)])
+            return tag([a, b, c, z])
+    """)
+
+    async def main():
+        kept = []
+        expected = await Agent("a", persist=lambda moment, payload: kept.append(payload)).start(program.case)
+        assert expected == Completed(await program.case())
+        for payload in kept[:-1]:
+            assert await Agent("a", persist=lambda *_: None).resume(payload) == expected
+
+    asyncio.run(main())
+
+
 def test_a_spread_argument_is_read_before_what_comes_after_it(same):
     same("""
         z = [1, 2]
@@ -400,6 +430,19 @@ def test_lambdas_in_comprehensions_are_numbered_alike_on_every_python(module):
     index = definitions._index(made.code)
     assert len(index["case.<locals>.<lambda>"]) == 3
     assert len(index["case.<locals>.<lambda>.<locals>.<lambda>"]) == 1
+
+
+def test_a_header_whose_arguments_await(same):
+    same("""
+        box = {"m": Manager}
+        with Manager(1), box["m"](str(tag(await effect(2)))) as b, Manager(b):
+            box = None
+            await effect(3)
+            async with Manager(str(tag([await effect(n, n) for n in range(2)]))) as c:
+                b = await effect(4, 1)
+            await effect(5)
+        return b, c
+    """)
 
 
 # --- size and depth -----------------------------------------------------------------------------------------------------

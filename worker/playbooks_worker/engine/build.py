@@ -63,6 +63,7 @@ class Builder:
         self.spot = 0
         self.spots = 1
         self.temps = 0
+        self.noted: list[str] = []  # names of notes (remaking.py)
         self.made: list[ast.Name] = []  # every temporary, in order
         self.place: ast.AST = definition.node
         self.statement: ast.AST = definition.node
@@ -87,6 +88,15 @@ class Builder:
             self.temps = max(self.temps, self._level)
             name = f".t{self._level}"
         self.made.append(self._name(name, self._virtual, ast.Load()))
+        return self.made[-1]
+
+    def notes(self) -> ast.Name:
+        """A temporary for notes (remaking.py), numbered apart: checkpoints without them keep their names."""
+        if self.in_header:
+            return self.temp()
+        self._virtual += 1
+        self.noted.append(f".tn{len(self.noted) + 1}")
+        self.made.append(self._name(self.noted[-1], self._virtual, ast.Load()))
         return self.made[-1]
 
     def _name(self, name: str, virtual: int, ctx: ast.expr_context) -> ast.Name:

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from types import CellType, CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from playbooks_worker.engine import iterators
+from playbooks_worker.engine import iterators, remaking
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.place import DIRECT, OWN, Below, Outcome, here
 from playbooks_worker.engine.syntax import AGAIN, UNBOUND
@@ -383,6 +383,9 @@ HELPERS: dict[str, CellType] = {
     ".iter": CellType(iterators.saved_iter),
     ".again": CellType(iterators.again),
     ".set": CellType(set),
+    ".made": CellType(remaking.made),
+    ".whole": CellType(remaking.whole),
+    ".remade": CellType(remaking.remade),
     ".BaseException": CellType(BaseException),
     ".AssertionError": CellType(AssertionError),
     AGAIN: CellType(MADE_AGAIN),

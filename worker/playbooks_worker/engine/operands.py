@@ -54,7 +54,10 @@ class Operands(Builder):
             temp = self.temp()
             self.into(temp, self.flatten(node))
             return temp
-        return self.keep(self.flatten(node), load=isinstance(node, _LOADS))
+        flat = self.flatten(node)
+        if flat is not node and isinstance(flat, ast.Name):  # a temporary already
+            return flat
+        return self.keep(flat, load=isinstance(node, _LOADS))
 
     def keep(self, node: ast.expr, *, load: bool) -> ast.Name:
         """Put *node* into a temporary. A *load* may be made again whenever its value cannot be saved; anything else
@@ -74,6 +77,8 @@ class Operands(Builder):
             return s.at(type(node)(**fields), node)
         if isinstance(node, ast.Dict):
             return self._flat_dict(node)
+        if isinstance(node, ast.ListComp) and isinstance(node.elt, ast.Call) and not self.is_super(node.elt.func):
+            return self._noted(node, node.elt)
         if isinstance(node, ast.Attribute) and not self.is_super(node.value):
             return s.at(ast.Attribute(self._base(node.value), node.attr, ast.Load()), node)
         if isinstance(node, ast.Subscript):
@@ -107,6 +112,19 @@ class Operands(Builder):
         held = iter(self._arguments(parts))
         pairs = [(None, spread(next(held))) if key is None else (next(held), next(held)) for key in node.keys]
         return s.at(ast.Dict([key for key, _ in pairs], [value for _, value in pairs]), node)
+
+    def _noted(self, node: ast.ListComp, made: ast.Call) -> ast.expr:
+        """A comprehension of calls (remaking.py). Where the notes cannot be saved, all of it is evaluated again."""
+        rows = self.notes()
+        self.into(rows, ast.List([], ast.Load()))
+        self.revivable.append((rows.id, virtual_of(rows), ast.List([s.const(None)], ast.Load()), True))
+        noted = ast.Call(s.load(".made"), [self.again(rows), made.func, *made.args], made.keywords)
+        result = self.temp()
+        self.into(result, s.at(ast.ListComp(noted, node.generators), node))
+        remade = s.call(".remade", self.again(rows))
+        again = ast.IfExp(s.call(".whole", self.again(rows)), remade, node)
+        self.revivable.append((result.id, virtual_of(result), again, False))
+        return result
 
     def either_of(
         self, op: ast.boolop, values: Sequence[ast.expr], flattened: Callable[[ast.expr], ast.expr]
@@ -152,7 +170,10 @@ class Operands(Builder):
 
     def _argument(self, node: ast.expr) -> ast.expr:
         if isinstance(node, ast.Starred):
-            return ast.Starred(self.hold(node.value), ast.Load())
+            value = node.value
+            if isinstance(value, ast.GeneratorExp):  # spread at once, as a list
+                value = s.at(ast.ListComp(value.elt, value.generators), value)
+            return ast.Starred(self.hold(value), ast.Load())
         if isinstance(node, Mapping):
             return Mapping(self.hold(node.value))
         if isinstance(node, ast.Slice):

@@ -24,7 +24,21 @@ from playbooks_worker.engine.statements import Statements
 
 LOWERING = 1  # the version of this rewriting; a frame carries it, golden checkpoints hold every released one
 
-HELPERS = (".go", ".iter", ".again", ".cm", ".acm", ".set", ".BaseException", ".AssertionError", s.AGAIN, s.UNBOUND)
+HELPERS = (
+    ".go",
+    ".iter",
+    ".again",
+    ".cm",
+    ".acm",
+    ".set",
+    ".BaseException",
+    ".AssertionError",
+    ".made",
+    ".whole",
+    ".remade",
+    s.AGAIN,
+    s.UNBOUND,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +109,8 @@ def rewrite(definition: Definition) -> Rewritten:
     live = live_temporaries(function)
     sites = tuple(_site(draft, live.get(draft.number, ()), b.headers) for draft in b.sites)
     needed = {name for site in sites for name in (*site.completed.all_names(), *site.in_flight.all_names())}
-    restored = (*names.plain, *b.hidden, *(t for n in range(1, b.temps + 1) if (t := f".t{n}") in needed))
+    temporaries = (*(f".t{n}" for n in range(1, b.temps + 1)), *b.noted)
+    restored = (*names.plain, *b.hidden, *(t for t in temporaries if t in needed))
     _Spots(names, restored).visit(function)
     tree = _factory(function, names, definition.shared)
     headers = tuple(Header(h.number, h.line, _header_temporaries(h)) for h in b.headers)
