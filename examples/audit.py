@@ -1,6 +1,6 @@
 """Audit the installed standard library: a real job of some two thousand awaits, in playbooks nested three deep.
 
-playbooksctl run examples/audit.py --args '{"log": "effects.log"}'
+playbooksctl run examples/audit.py
 
 `main` audits one section of the library after the other (a package, or the loose modules of one letter); a section's
 modules are audited three at a time; each module is parsed, measured and cross-referenced by effects that really do it,
@@ -29,7 +29,7 @@ Facts = dict[str, Any]
 
 
 @playbook
-async def main(log: str, only: list[str] | None = None) -> Facts:
+async def main(log: str = "effects.log", only: list[str] | None = None) -> Facts:
     """Audit every section, or the sections named in *only*."""
     names = await survey(log)
     sections = []

@@ -155,7 +155,7 @@ def _known(error: BaseException) -> CommandError | None:
             )
             return CommandError(str(error), Exit.SET_ASIDE, kind=name, hint=hint)
         case errors.StorageFull():
-            hint = "Make room and try again: nothing is lost."
+            hint = "Nothing is lost: try again then"
             return CommandError(str(error), Exit.SET_ASIDE, kind=name, hint=hint, facts=facts)
         case errors.BadCheckpoint():
             return CommandError(str(error), Exit.SET_ASIDE, kind=name, facts={**facts, "status": "blocked"})

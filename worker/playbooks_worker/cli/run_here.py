@@ -129,7 +129,7 @@ class Here:
             case HandedOver(why, unasked=unasked):
                 await self._agents.release(lock, why)
                 if self._no_room is not None:
-                    raise self._left(lock, life.newest, str(self._no_room), "StorageFull", "Make room, and continue it")
+                    raise self._left(lock, life.newest, str(self._no_room), "StorageFull", "Then continue it")
                 if unasked:
                     raise self._left(lock, life.newest, why)
                 self._interrupted(lock, life.newest)
