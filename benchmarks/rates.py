@@ -41,9 +41,9 @@ class Executor:
         self.shift = Shift(new_session_id(), gate, bench, [program.name], concurrency=CROWD, drain_timeout_s=5.0)
 
     async def rate(self, agents: int, awaits: int) -> float:
-        """Awaits per second of so many agents together, while all of them are at it."""
+        """Awaits per second of so many agents together, from when all have begun until the first has ended."""
         watch = self.program.module.WATCH
-        watch.reset()
+        watch.reset(agents)
         names = [await self.submit(awaits) for _ in range(agents)]
         await eventually(lambda: len(watch.ended) == agents, _PATIENCE_S, "all agents have worked")
         await eventually(lambda: self._ended(names[-1]), _PATIENCE_S, "the last agent has ended")
@@ -115,7 +115,7 @@ async def measure(url: str, program: Program, *, rounds: int, awaits: int) -> tu
                 before = await raw_rate(client, fields, awaits)
                 one = await ours.rate(1, awaits)
                 after = await raw_rate(client, fields, awaits)
-                fifty = await ours.rate(CROWD, awaits // 10)
+                fifty = await ours.rate(CROWD, awaits // 4)
                 again = await ours.rate(1, awaits)
                 raw += [1 / before, 1 / after]
                 one_to_raw.append(one / _mean(before, after) * 100)

@@ -24,17 +24,21 @@ class Mark(NamedTuple):
 
 @dataclass
 class Watch:
-    """``steps`` counts the effects of all agents of this process."""
+    """``steps`` counts the effects of all agents of this process. All *agents* begin at the same instant."""
 
+    agents: int = 1
     steps: int = 0
     began: list[Mark] = field(default_factory=list)
     ended: list[Mark] = field(default_factory=list)
+    all_here: asyncio.Event = field(default_factory=asyncio.Event)
 
     def mark(self) -> Mark:
         return Mark(time.perf_counter(), time.process_time(), self.steps)
 
-    def reset(self) -> None:
+    def reset(self, agents: int = 1) -> None:
+        self.agents = agents
         self.steps = 0
+        self.all_here = asyncio.Event()
         self.began.clear()
         self.ended.clear()
 
@@ -52,6 +56,9 @@ async def step(number: int) -> int:
 
 async def began() -> None:
     WATCH.began.append(WATCH.mark())
+    if len(WATCH.began) == WATCH.agents:
+        WATCH.all_here.set()
+    await WATCH.all_here.wait()
 
 
 async def ended() -> None:

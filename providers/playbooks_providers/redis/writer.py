@@ -1,7 +1,7 @@
 """The one connection on which an executor's checkpoints go out: group commit, and patience.
 
-Called by checkpoints.py. What gathers in one turn of the event loop goes out as one piece, without a task in between; an
-agent alone waits for nobody (DESIGN 4.4). It must not know what an envelope is.
+Called by checkpoints.py. What gathers in one turn of the event loop goes out as one piece, without a task in between; while
+nothing is on the wire, at once, so that an agent alone waits for nobody (DESIGN 4.4). It must not know what an envelope is.
 
 A write ends in one of two ways: `Saved` or `Lost`. Everything else that can happen (connection cut, server full, loading,
 demoted, frozen executor) means that its outcome is unknown; then the very same bytes are sent again, until it is known:
@@ -165,8 +165,9 @@ class Writer:
         if self._later:
             self._later.pop(write, None)
         self._gathered.append(write)
-        if len(self._gathered) >= BURST:
-            self._flush()
+        quiet = self._link is not None and not self._link.waiting and not self._flushing
+        if quiet or len(self._gathered) >= BURST:
+            self._flush()  # the server has nothing to do: do not wait for company
         elif not self._flushing:
             self._flushing = True
             self.loop.call_soon(self._flush)
