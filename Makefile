@@ -26,13 +26,15 @@ DEMO_EXTRA := $(if $(SERVER),none,embedded)
 
 PYTEST_ARGS ?= -n auto --dist worksteal
 
-.PHONY: help demo test check format bench fuzz clean python
+.PHONY: help install demo test check format bench fuzz clean python
 
 help:  ## list these verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(VENV)/.installed-$(DEMO_EXTRA)  ## watch an agent lose its process, then its whole worker, and finish
 	@$(BIN)/python examples/demo.py
+
+install: $(VENV)/.installed-dev  ## make the environment of one Python, with everything that the other verbs need
 
 test: $(VENV)/.installed-dev  ## run the tests (PYTHON=python3.13, PYTEST_ARGS='-k rules')
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

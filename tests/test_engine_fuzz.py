@@ -6,7 +6,7 @@ they go on with exactly what was left to do.
 
 from __future__ import annotations
 
-import random
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +15,11 @@ import pytest
 
 PROGRAMS = Path(__file__).parent / "programs"
 COUNT = 60
+FIRST_SEED = 20261123  # always the same programs, so that a red run is this change's; `make fuzz` writes new ones
 
 
 def test_generated_programs_run_and_resume_as_plain_python_does(tmp_path):
-    first = random.SystemRandom().randrange(10**6)
+    first = int(os.environ.get("PLAYBOOKS_TEST_SEED", FIRST_SEED))
     run = _fuzz(sys.executable, str(first), str(COUNT), "--in", str(tmp_path))
     print(f"seed {first}: {run.stdout}")
     assert run.returncode == 0, run.stdout + run.stderr
@@ -27,6 +28,8 @@ def test_generated_programs_run_and_resume_as_plain_python_does(tmp_path):
 def test_checkpoints_of_one_python_resume_on_the_others(tmp_path):
     """Given payloads written by this Python, When each other Python resumes them, Then they end the same."""
     others = [found for minor in (11, 12, 13) if minor != sys.version_info.minor and (found := _python(minor))]
+    if len(others) < 2 and os.environ.get("CI"):
+        pytest.fail("CI makes an environment for each Python before the first test (.ci/run)")
     if not others:
         pytest.skip("no environment of another Python beside this one")
     run = _fuzz(sys.executable, "7000", "12", "--in", str(tmp_path), "--keep")
