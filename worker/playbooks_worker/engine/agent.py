@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from playbooks_worker.engine import capture, matching, restore, tasks, tracebacks
+from playbooks_worker.engine import capture, holding, matching, restore, standing, tasks, tracebacks
 from playbooks_worker.engine.arriving import Arriving
 from playbooks_worker.engine.errors import AgentLost, AgentStopped, CodeChanged, DetachedTask, ResumeMismatch
 from playbooks_worker.engine.frames import Call, Frame
@@ -87,7 +87,7 @@ class Agent(Arriving):
 
     def stack(self) -> list[tuple[str, int, str, int]]:
         """Where the agent stands: playbook, line, statement, depth; outermost first."""
-        return capture.stack(self)
+        return standing.stack(self)
 
     # --- running ----------------------------------------------------------------------------------------------------
     async def _run(self, root: Call) -> Outcome:
@@ -139,7 +139,7 @@ class Agent(Arriving):
             return self._stopped()
         if self._failed is None:
             self.die(ENDED)  # whatever still runs beside the entry playbook ends with it
-        stack = capture.EMPTY_STACK
+        stack = standing.EMPTY_STACK
         kind, result, error_, text = moment
         try:
             written = self._persist(Moment(self._take_seq(), kind, stack, LOWERING, result, error_, text), b"")
@@ -221,7 +221,7 @@ class Agent(Arriving):
 
     def left_behind(self, frame: Frame) -> None:
         """A site has completed while tasks that its statement made still run."""
-        self.detached = self.detached or capture.detached_task(frame)
+        self.detached = self.detached or holding.detached_task(frame)
         below = frame.below
         self.siblings.update({task: (below, path) for task, (path, _) in below.plain.items() if not task.done()})
 
@@ -234,4 +234,4 @@ class Agent(Arriving):
         return call.owner is not call.owner.frame.below
 
     def _capture(self) -> tuple[str, bytes] | None:
-        return None if capture.held_back(self) else capture.capture(self)
+        return None if holding.held_back(self) else capture.capture(self)

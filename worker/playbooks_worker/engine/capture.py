@@ -8,64 +8,20 @@ so that headers can be entered again between the loads (DESIGN 3.2, point 3).
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import json
 import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine.errors import CannotSave, DetachedTask
+from playbooks_worker.engine.diagnosis import Examination, Written, contents
 from playbooks_worker.engine.frames import MADE_AGAIN, NOT_BOUND, Call, Frame
-from playbooks_worker.engine.place import in_region
-from playbooks_worker.engine.rewrite import LOWERING, Site, Temporaries
-from playbooks_worker.engine.snapshot import Diagnosis, Saver, Target, save_index
+from playbooks_worker.engine.rewrite import LOWERING, Temporaries
+from playbooks_worker.engine.snapshot import Saver, Target, save_index
+from playbooks_worker.engine.standing import stack_json
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
 
 FORMAT = 1
-EMPTY_STACK = "[]"
-_SHOWN_FRAMES = 50
-
-
-def held_back(agent: Agent) -> bool:
-    """Whether the checkpoint must wait: a header is being left, or a plain branch outlives its gather.
-
-    Raises `DetachedTask` for a task that no checkpoint can bring back."""
-    if agent.detached is not None:
-        raise agent.detached
-    for call in agent.running.values():
-        frame = call.frame
-        assert frame is not None
-        if frame.leaving or (agent.regions and in_region(frame)):
-            return True
-        if frame.below.plain:
-            error = detached_task(frame)
-            if error is not None:
-                raise error
-    return bool(agent.siblings) and any(path not in below.outcomes for below, path in agent.siblings.values())
-
-
-def detached_task(frame: Frame) -> DetachedTask | None:
-    """The error for a task that a playbook's own statement made and does not await at its site, if there is one."""
-    children = _children(frame.value)
-    for task, (_, line) in frame.below.plain.items():
-        if not task.done() and task not in children:
-            where = f"{frame.playbook.filename}:{line}"
-            return DetachedTask(
-                f"{where}: detached task in {frame.playbook.id}: it is not awaited in the statement that started it, so "
-                "no checkpoint can bring it back; await it through asyncio.gather, or start it in an ordinary coroutine"
-            )
-    return None
-
-
-def _children(value: Any) -> set[Any]:
-    found: set[Any] = set()
-    for child in getattr(value, "_children", ()) if isinstance(value, asyncio.Future) else ():
-        found.add(child)
-        found |= _children(child)
-    return found
 
 
 def capture(agent: Agent) -> tuple[str, bytes]:
@@ -75,7 +31,8 @@ def capture(agent: Agent) -> tuple[str, bytes]:
         try:
             payload = attempt.payload()
         except Exception as error:
-            if attempt.learn(error):
+            examination = Examination(agent.id, attempt.targets, attempt.cells, attempt.running)
+            if examination.learn(attempt.written, attempt.saver.found.values(), error):
                 continue
             raise
         return stack_json(agent), payload
@@ -103,9 +60,8 @@ class _Attempt:
         self.metas: list[tuple[Any, ...]] = []
         self.again: dict[int, list[str]] = {}
         self.entries: list[Any] = []
-        self.culprit = ""  # the type of what the last diagnosis stumbled over
         # for the diagnosis: what was to be saved, by frame
-        self.written: list[tuple[Frame, int, dict[str, Any], Temporaries | None, bool]] = []
+        self.written: list[Written] = []
 
     def payload(self) -> bytes:
         adrift: list[int] = []
@@ -238,7 +194,7 @@ class _Attempt:
                 rows.append((*place, child.id))
                 self.saver.found.setdefault(child.id, child)
         outcomes = {**below.finished, **below.outcomes} if below.finished else below.outcomes
-        cells = _contents(frame) if frame.cells else None
+        cells = contents(frame) if frame.cells else None
         return call.id, kept, cells, frame.outcome, rows or None, outcomes or None, call.given
 
     # --- other calls ----------------------------------------------------------------------------------------------
@@ -266,84 +222,6 @@ class _Attempt:
         self.segments.append((kind, call, number))
         self.saver.dump(value)
 
-    # --- when it fails --------------------------------------------------------------------------------------------
-    def learn(self, error: Exception) -> bool:
-        """Find what could not be saved. True: a temporary that can be made again (now known, try once more).
-
-        Raises `CannotSave` for anything else."""
-        for frame, place, kept, temporaries, anything in self.written:
-            for name, value in kept.items():
-                problem = self._problem(value)
-                if problem is None:
-                    continue
-                known = temporaries is not None and name in temporaries.deps
-                if known and temporaries is not None and (anything or name in temporaries.loads):
-                    if (place, name) not in frame.playbook.unsavable:
-                        frame.playbook.unsavable.add((place, name))
-                        return True
-                raise self._cannot(
-                    frame, f"variable {name!r}" if name[0] != "." else "a value", value, problem
-                ) from error
-            for name, value in _contents(frame).items():
-                if self._problem(value) is not None:
-                    raise self._cannot(frame, f"variable {name!r}", value, error) from error
-            if frame.outcome is not None and self._problem(frame.outcome) is not None:
-                raise self._cannot(frame, "the awaited value", frame.outcome[1], error) from error
-            for outcome in frame.below.outcomes.values():
-                if self._problem(outcome) is not None:
-                    raise self._cannot(frame, "the outcome of a branch", outcome[1], error) from error
-        for call in self.saver.found.values():
-            for value in (*call.arguments, *(call.outcome or ())):
-                if self._problem(value) is not None:
-                    what = "the result of" if call.outcome is not None else "an argument of"
-                    raise CannotSave(
-                        f"agent {self.agent.id}: cannot save {what} {call.playbook.id} ({_kind(value)}): {error}"
-                    ) from error
-        return False
-
-    def _problem(self, value: Any) -> Exception | None:
-        saver = Diagnosis(self.targets, self.cells, self.running)
-        try:
-            saver.dump(value)
-        except Exception as problem:
-            self.culprit = _kind(saver.last)
-            return problem
-        return None
-
-    def _cannot(self, frame: Frame, what: str, value: Any, problem: Exception) -> CannotSave:
-        site: Site = frame.playbook.rewritten.sites[frame.site - 1]
-        kind = _kind(value)
-        if self.culprit not in ("", kind):
-            kind += f", which holds {self.culprit}"
-        return CannotSave(
-            f"agent {self.agent.id}: cannot save {what} ({kind}) of playbook {frame.playbook.id} at "
-            f"{frame.playbook.filename}:{site.line} `{site.statement}`: {_advice(value, problem)}"
-        )
-
-
-def _contents(frame: Frame) -> dict[str, Any]:
-    """The values of the frame's bound cells."""
-    found: dict[str, Any] = {}
-    for name, cell in frame.cells.items():
-        try:
-            found[name] = cell.cell_contents
-        except ValueError:
-            continue  # not bound
-    return found
-
-
-def _kind(value: Any) -> str:
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _advice(value: Any, problem: Exception) -> str:
-    if isinstance(value, types.GeneratorType):
-        return "a generator cannot be saved; make it a list, or loop over one"
-    if isinstance(value, types.CoroutineType | asyncio.Future):
-        return "an awaitable cannot be kept across another await; await it where it is made, or make it a playbook call"
-    return f"{problem}; open it in a `with` around its use, or make it again where it is needed"
-
 
 def _awaitable(value: Any, depth: int = 0) -> bool:
     """Whether *value* is an awaitable other than a playbook's call, or a container of one."""
@@ -355,47 +233,3 @@ def _awaitable(value: Any, depth: int = 0) -> bool:
     if kind is dict:
         return depth < 3 and any(_awaitable(item, depth + 1) for item in value.values())
     return kind is types.CoroutineType or hasattr(kind, "__await__") or kind is types.GeneratorType
-
-
-# --- where it stands ----------------------------------------------------------------------------------------------------
-
-
-def _ordered(agent: Agent) -> list[Frame]:
-    """Frames from the outermost, each branch's frames together."""
-    frames = [call.frame for call in agent.running.values() if call.frame is not None and call.frame.site]
-    if len(frames) < 2 or all(one.depth < two.depth for one, two in itertools.pairwise(frames)):
-        return frames
-    children: dict[int, list[Frame]] = {}
-    for frame in frames:
-        owner = frame.call_.owner
-        children.setdefault(owner.frame.call_.id if owner is not None else 0, []).append(frame)
-    ordered: list[Frame] = []
-    waiting = list(reversed(frames[:1] + [f for f in children.pop(0, []) if f is not frames[0]]))
-    while waiting:
-        frame = waiting.pop()
-        ordered.append(frame)
-        waiting.extend(reversed(children.pop(frame.call_.id, [])))
-    return ordered
-
-
-def stack(agent: Agent) -> list[tuple[str, int, str, int]]:
-    """(playbook, line, statement, depth) of each frame, outermost first."""
-    found: list[tuple[str, int, str, int]] = []
-    for frame in _ordered(agent):
-        site = frame.playbook.rewritten.sites[frame.site - 1]
-        found.append((frame.playbook.id, site.line, site.statement, frame.depth))
-    return found
-
-
-def stack_json(agent: Agent) -> str:
-    """The same as JSON, from fragments that are made once for each site and depth."""
-    parts: list[str] = []
-    for frame in _ordered(agent)[:_SHOWN_FRAMES]:
-        key = (frame.site, frame.depth)
-        fragment = frame.playbook.fragments.get(key)
-        if fragment is None:
-            site = frame.playbook.rewritten.sites[frame.site - 1]
-            fragment = json.dumps([frame.playbook.id, site.line, site.statement, frame.depth])
-            frame.playbook.fragments[key] = fragment
-        parts.append(fragment)
-    return f"[{', '.join(parts)}]"

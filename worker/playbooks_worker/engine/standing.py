@@ -1,0 +1,56 @@
+"""Where an agent stands, for people: its call stack as playbooks, lines and statements. Reads frames, changes nothing."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING
+
+from playbooks_worker.engine.frames import Frame
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.agent import Agent
+
+EMPTY_STACK = "[]"
+_SHOWN_FRAMES = 50
+
+
+def _ordered(agent: Agent) -> list[Frame]:
+    """Frames from the outermost, each branch's frames together."""
+    frames = [call.frame for call in agent.running.values() if call.frame is not None and call.frame.site]
+    if len(frames) < 2 or all(one.depth < two.depth for one, two in itertools.pairwise(frames)):
+        return frames
+    children: dict[int, list[Frame]] = {}
+    for frame in frames:
+        owner = frame.call_.owner
+        children.setdefault(owner.frame.call_.id if owner is not None else 0, []).append(frame)
+    ordered: list[Frame] = []
+    waiting = list(reversed(frames[:1] + [f for f in children.pop(0, []) if f is not frames[0]]))
+    while waiting:
+        frame = waiting.pop()
+        ordered.append(frame)
+        waiting.extend(reversed(children.pop(frame.call_.id, [])))
+    return ordered
+
+
+def stack(agent: Agent) -> list[tuple[str, int, str, int]]:
+    """(playbook, line, statement, depth) of each frame, outermost first."""
+    found: list[tuple[str, int, str, int]] = []
+    for frame in _ordered(agent):
+        site = frame.playbook.rewritten.sites[frame.site - 1]
+        found.append((frame.playbook.id, site.line, site.statement, frame.depth))
+    return found
+
+
+def stack_json(agent: Agent) -> str:
+    """The same as JSON, from fragments that are made once for each site and depth."""
+    parts: list[str] = []
+    for frame in _ordered(agent)[:_SHOWN_FRAMES]:
+        key = (frame.site, frame.depth)
+        fragment = frame.playbook.fragments.get(key)
+        if fragment is None:
+            site = frame.playbook.rewritten.sites[frame.site - 1]
+            fragment = json.dumps([frame.playbook.id, site.line, site.statement, frame.depth])
+            frame.playbook.fragments[key] = fragment
+        parts.append(fragment)
+    return f"[{', '.join(parts)}]"
