@@ -131,10 +131,8 @@ class Frame:
             cause, context, suppress, contents = self._put_back
             self._put_back = None
             error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
-            for (
-                name,
-                content,
-            ) in contents.items():  # the handler has bound its name, which the program may have bound anew
+            # the handler has bound its name, which the program may have bound anew
+            for name, content in contents.items():
                 if content is NOT_BOUND:
                     del self.cells[name].cell_contents
                 else:
@@ -152,8 +150,10 @@ class Frame:
 
     def turned(self) -> None:
         """Its site is over: what was made below it belongs to the past."""
+        self.in_flight = False
         if self.below.plain:
             self.agent.left_behind(self)
+        self.value = None
         self.below = Below(self)
 
     # --- a place ---------------------------------------------------------------------------------------------------
@@ -348,20 +348,12 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
         if kind is Call and value.outcome is None and getattr(error, "call", None) is not value:
             value.end((False, error))
         if isinstance(error, asyncio.CancelledError):  # never the outcome of a site
-            frame.in_flight = False
-            if frame.below.plain:
-                agent.left_behind(frame)
-            frame.value = None
-            frame.below = Below(frame)
+            frame.turned()
             agent.owed = agent.gated = True
             raise
         outcome = (False, error)
     frame.outcome = outcome
-    frame.in_flight = False
-    if frame.below.plain:
-        agent.left_behind(frame)
-    frame.value = None
-    frame.below = Below(frame)
+    frame.turned()
     yield from agent.commit()
     frame.outcome = None
     if outcome[0]:

@@ -161,7 +161,6 @@ class AsyncManagedContext(_Managed):
             raise
         finally:
             if region is None:
-                frame.in_flight = False
                 frame.turned()
             else:
                 agent.entering -= 1
