@@ -137,6 +137,12 @@ class Cluster:
         for daemon in self.daemons[-2:]:
             await serving(daemon, 2)
 
+    async def only_sessions(self, count: int) -> None:
+        async def left() -> bool:
+            return len(await self.home.coordination.sessions()) == count
+
+        await eventually(left, SOON_S, f"{count} sessions to be left")
+
     def first_and_second(self, pid: int) -> tuple[Daemon, Daemon]:
         """The worker that *pid* is an executor of, and the other one."""
         first, second = sorted(self.daemons[-2:], key=lambda daemon: pid not in daemon.executors())
@@ -312,6 +318,7 @@ def test_a_worker_stopped_past_the_timeout_loses_its_agents_says_which_and_goes_
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         await eventually(lambda: cluster.effects("a")[-1][1] in second.executors(), SOON_S, "it to go on elsewhere")
+        await cluster.only_sessions(2)  # those of the other worker
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
         await eventually(lambda: first.events("agent lost", agent="a"), SOON_S, "the loss to be told")
