@@ -176,7 +176,7 @@ def _text(name: str, filename: str, function: FunctionType) -> str:
             text = get_source(name)
         except (ImportError, OSError):
             text = None
-    if text is None:
+    if text is None and filename != "<string>":  # anybody's: Python 3.13 keeps the text of `python -c` under this name
         text = "".join(linecache.getlines(filename, function.__globals__))
     if not text:
         raise PlaybookRefused(
