@@ -170,7 +170,7 @@ def _module(function: FunctionType) -> _Module:
 def _text(name: str, filename: str, function: FunctionType) -> str:
     loader = getattr(sys.modules.get(name), "__loader__", None)
     get_source = getattr(loader, "get_source", None)
-    text = None
+    text: str | None = None
     if get_source is not None:
         try:
             text = get_source(name)
