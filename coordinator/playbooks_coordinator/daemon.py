@@ -19,7 +19,7 @@ import typer
 
 from playbooks_coordinator.duty import Coordinator, Timing
 from playbooks_providers.clock import SystemClock
-from playbooks_providers.errors import ConfigError, Unreachable
+from playbooks_providers.errors import ConfigError
 from playbooks_providers.ids import new_nonce
 from playbooks_providers.logs import configure
 from playbooks_providers.redis import RedisHome, connect
@@ -35,7 +35,6 @@ from playbooks_providers.settings import (
 log = structlog.get_logger()
 
 USAGE = 2
-ADVICE_RETRY_S = 2.0
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -114,18 +113,7 @@ async def _run(home: RedisHome, settings: CoordinatorSettings) -> None:
     log.info("coordinator started", redis=str(home.server.address), **asdict(timing))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(coordinator.run())
-        tasks.create_task(_advise(home))
-
-
-async def _advise(home: RedisHome) -> None:
-    """Say once what a person should know about this server, as soon as it answers."""
-    while True:
-        try:
-            for line in await home.advice():
-                log.warning("redis setting", advice=line)
-            return
-        except Unreachable:
-            await asyncio.sleep(ADVICE_RETRY_S)
+        tasks.create_task(home.advise(lambda finding: log.warning("redis setting", advice=finding)))
 
 
 def main() -> None:

@@ -18,16 +18,15 @@ import typer
 from pydantic import SecretStr
 
 from playbooks_providers.clock import SystemClock
-from playbooks_providers.errors import ConfigError, Unreachable
+from playbooks_providers.errors import ConfigError
 from playbooks_providers.logs import LogFormat, configure
-from playbooks_providers.redis import RedisHome, connect
+from playbooks_providers.redis import connect
 from playbooks_providers.settings import Settings, load_settings, settings_table, signing_key, weakness
 from playbooks_worker.channel import Orders
 from playbooks_worker.seat import Staff
 from playbooks_worker.supervisor import BrokenProgram, Supervisor
 
 USAGE = 2
-ADVICE_RETRY_S = 2.0
 SECONDS_A_DAY = 86400.0
 
 _log = structlog.get_logger()
@@ -140,7 +139,7 @@ async def supervise(settings: Settings, staff: Staff) -> int:
         processes=staff.processes,
         concurrency=staff.orders.concurrency,
     )
-    advice = asyncio.create_task(_advise(home))
+    advice = asyncio.create_task(home.advise(lambda finding: _log.warning("redis setting", advice=finding)))
     try:
         in_order = await supervisor.run()
     finally:
@@ -150,17 +149,6 @@ async def supervise(settings: Settings, staff: Staff) -> int:
     if len(received) > 1:
         return 128 + received[-1]
     return 0 if in_order else 1
-
-
-async def _advise(home: RedisHome) -> None:
-    """Say once what a person should know about this server, as soon as it answers."""
-    while True:
-        try:
-            for line in await home.advice():
-                _log.warning("redis setting", advice=line)
-            return
-        except Unreachable:
-            await asyncio.sleep(ADVICE_RETRY_S)
 
 
 def main() -> None:

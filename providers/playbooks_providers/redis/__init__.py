@@ -10,8 +10,11 @@ Nothing is sent before the first call. A home belongs to one event loop.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from playbooks_providers.errors import Unreachable
 from playbooks_providers.redis.address import Address
 from playbooks_providers.redis.advice import advice
 from playbooks_providers.redis.checkpoints import RedisCheckpoints
@@ -22,6 +25,8 @@ from playbooks_providers.redis.keys import Keys
 from playbooks_providers.redis.writer import Writer
 
 __all__ = ["Gate", "OpenGate", "RedisCheckpoints", "RedisCoordination", "RedisHome", "connect"]
+
+ADVICE_RETRY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,18 @@ class RedisHome:
     async def advice(self) -> list[str]:
         """What to tell a person about this server at start-up, one line each. Raises `Unreachable`."""
         return await advice(self.server)
+
+    async def advise(self, say: Callable[[str], object]) -> None:
+        """Say each finding once, as soon as the server answers. For daemons, beside what they do."""
+        while True:
+            try:
+                findings = await self.advice()
+            except Unreachable:
+                await asyncio.sleep(ADVICE_RETRY_S)
+                continue
+            for finding in findings:
+                say(finding)
+            return
 
     async def close(self) -> None:
         """Saves that still wait are cancelled; their outcome is unknown."""

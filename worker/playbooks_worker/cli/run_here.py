@@ -179,7 +179,7 @@ class Here:
     def _left(
         self, lock: Lock, newest: Header | None, why: str, kind: str = "Stopped", then: str = "Continue it"
     ) -> CommandError:
-        """The program raised `SystemExit` or `KeyboardInterrupt`, or there is no room: the agent has not ended."""
+        """The program raised `KeyboardInterrupt`, or there is no room: the agent has not ended."""
         return CommandError(
             f"agent {lock.agent} stopped {_where(newest)}: {why}",
             Exit.SET_ASIDE,

@@ -44,7 +44,6 @@ class Playbook:
         self.unsavable: set[tuple[int, str]] = set()
         self.fragments: dict[tuple[int, int], str] = {}  # (site, depth) → its place in the stack as JSON
         self._code: CodeType | None = None
-        self._shared: dict[str, CellType] = {}
         self.bind: Callable[..., tuple[Any, ...]] = _binder(function, self.rewritten.names.parameters)
 
     @property

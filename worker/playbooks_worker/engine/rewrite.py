@@ -13,7 +13,6 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any
 
 from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.build import HeaderDraft, SiteDraft, virtual_of
@@ -283,12 +282,3 @@ def _site(draft: SiteDraft, live: tuple[str, ...], headers: list[HeaderDraft]) -
         completed,
         in_flight,
     )
-
-
-def describe(rewritten: Rewritten) -> dict[str, Any]:
-    """Figures for tests and for people: sites, headers and the size of what was emitted."""
-    return {
-        "sites": len(rewritten.sites),
-        "headers": len(rewritten.headers),
-        "emitted": len(ast.unparse(rewritten.tree)),
-    }

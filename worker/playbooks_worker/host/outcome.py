@@ -22,7 +22,7 @@ class Ended:
 class HandedOver:
     """Stopped here; the lock is still ours, to be released. ``abandoned``: not at a checkpoint.
 
-    ``unasked``: nobody wanted it, the program ended itself (`SystemExit`), and may do so wherever it goes on.
+    ``unasked``: nobody wanted it, the program ended its process (`KeyboardInterrupt`), and may do so wherever it goes on.
     """
 
     why: str
