@@ -1,0 +1,67 @@
+"""`with` and `async with` around sites, as source: each item becomes a header that can be entered again.
+
+Called by statements.py, through its table. What stands between the emitted `with` and the user's manager is headers.py.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from playbooks_worker.engine import syntax as s
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.statements import Statements
+
+
+def lower_with(b: Statements, node: ast.With | ast.AsyncWith) -> None:
+    is_async = isinstance(node, ast.AsyncWith)
+    body_holds = any(s.holds_site(statement) for statement in node.body)
+
+    def item(index: int) -> None:
+        if index == len(node.items):
+            b.statements(node.body)
+            return
+        here = node.items[index]
+        inner = body_holds or any(s.holds_site(later.context_expr) for later in node.items[index + 1 :])
+        if inner or is_async:
+            _with_item(b, here, is_async, lambda: item(index + 1))
+        else:  # only its header holds awaits: an ordinary `with`, over what remains
+            manager = b.lower(here.context_expr)
+            rest = [ast.withitem(manager, here.optional_vars), *node.items[index + 1 :]]
+            b.plain(ast.With(rest, node.body))
+
+    item(0)
+
+
+def _with_item(b: Statements, item: ast.withitem, is_async: bool, body: Callable[[], None]) -> None:
+    if item.optional_vars is not None and s.holds_site(item.optional_vars):
+        raise b.definition.refuse(item.optional_vars, "await in the target of a `with`", "assign it inside the body")
+    header = b.new_header(item.context_expr)
+    arguments: list[ast.expr] = [s.load(s.FRAME), s.const(header.number)]
+    resumed: list[ast.stmt] = [*header.fetched, *b.revive(header.revivable)]
+    if is_async:
+        entering = b.new_site(item.context_expr, entering=header.number).number
+        arguments.append(s.const(entering))
+        here = ast.Compare(s.load(s.PC), [ast.Eq()], [s.const(entering)])
+        resumed.append(ast.If(here, [s.assign(s.PC, s.const(0))], []))
+    entered = b.unique("v")
+    spot, b.spot, b.spots = b.spot, b.spots, b.spots + 1
+    marker = b.spot_marker()
+    b.path.append(header.number)
+
+    def inside() -> None:
+        if item.optional_vars is not None:
+            b.plain(ast.Assign([item.optional_vars], s.load(entered)))
+        body()
+
+    statements, _ = b.written(inside)
+    if is_async:
+        b.new_site(item.context_expr, entering=-header.number)  # reserved: its __aexit__ in flight
+    b.path.pop()
+    b.spot = spot
+    managed = s.at(s.call(".acm" if is_async else ".cm", *arguments, header.manager), item.context_expr)
+    kind = ast.AsyncWith if is_async else ast.With
+    opened = kind([ast.withitem(managed, s.store(entered))], [marker, *statements])
+    b.sited([ast.If(s.load(s.PC), resumed, []), opened] if resumed else [opened])

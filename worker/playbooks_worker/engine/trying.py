@@ -1,0 +1,78 @@
+"""`try` around sites: its body and its handlers are entered again, the latter by raising what they had caught.
+
+Called by statements.py, through its table. LAW: an agent that stops runs no handler and no `finally`.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from playbooks_worker.engine import syntax as s
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.statements import Statements
+
+
+def lower_try(b: Statements, node: ast.Try) -> None:
+    if any(s.holds_site(statement) for statement in node.finalbody):
+        raise b.definition.refuse(
+            node.finalbody[0], "await in `finally`", "move it after the try, or into the __aexit__ of a context manager"
+        )
+    start = len(b.sites)
+    body, body_last = b.block(node.body)
+    handlers: list[tuple[ast.ExceptHandler, str, list[ast.stmt], int, int]] = []
+    for handler in node.handlers:
+        first = len(b.sites)
+        if handler.type is not None and s.holds_site(handler.type):
+            raise b.definition.refuse(handler, "await in an `except` expression", "evaluate it before the try")
+        caught = b.handler_name()
+        place, b.place = b.place, handler
+        b.path.append(caught)
+        statements, last = b.block(handler.body)
+        b.path.pop()
+        if last > first:
+            taken = s.assign(caught, s.call(s.attribute(s.FRAME, "caught"), s.load(s.PC), s.const(caught)))
+            statements = [s.at(taken, handler), *_renamed(b, handler), *statements]
+        b.place = place
+        handlers.append((handler, caught, statements, first, last))
+    handlers_last = len(b.sites)
+    orelse, orelse_last = b.block(node.orelse)
+    if orelse_last > body_last:
+        again: list[ast.stmt] = [
+            ast.If(
+                s.pc_between(first, last), [ast.Raise(s.call(s.attribute(s.FRAME, "kept"), s.const(caught)), None)], []
+            )
+            for _, caught, _, first, last in handlers
+            if last > first
+        ]
+        guarded = ast.If(s.pc_at_most(body_last), body, []) if body_last > start else ast.If(s.running_on(), body, [])
+        body = [*again, guarded]
+    clauses: list[ast.ExceptHandler] = []
+    if node.handlers:
+        # LAW: an agent that stops runs no handler, whatever was raised
+        clauses.append(ast.ExceptHandler(s.attribute(s.FRAME, "agent", "stopping"), None, [ast.Raise(None, None)]))
+    for handler, _, statements, first, last in handlers:
+        match = handler.type if handler.type is not None else s.load(".BaseException")
+        if handlers_last > body_last:
+            mine: ast.expr = ast.Tuple([], ast.Load())
+            if last > first:
+                mine = ast.IfExp(s.pc_between(first, last), s.load(".BaseException"), mine)
+            match = ast.IfExp(s.running_on(), match, mine)
+        clauses.append(s.at(ast.ExceptHandler(match, handler.name, statements), handler))
+    final: list[ast.stmt] = []
+    if node.finalbody:
+        alive = ast.UnaryOp(ast.Not(), s.attribute(s.FRAME, "agent", "dead"))
+        final = [s.at(ast.If(alive, node.finalbody, []), node.finalbody[0])]
+    b.sited([ast.Try(body, clauses, orelse, final)])
+
+
+def _renamed(b: Statements, handler: ast.ExceptHandler) -> list[ast.stmt]:
+    """Entering a handler again binds its name: what the program had made of that name since comes back."""
+    name = handler.name
+    if name is None or name not in b.plain_names:
+        return []
+    restored = s.assign(name, s.call(s.attribute(s.FRAME, "local"), s.const(name)))
+    here = ast.Compare(s.attribute(s.FRAME, "spot"), [ast.Eq()], [s.const(b.spot)])
+    test = ast.BoolOp(ast.And(), [s.load(s.PC), here])
+    return [s.at(ast.If(test, [restored, s.unbound_again(name)], []), handler)]
