@@ -63,8 +63,6 @@ BODIES = {
     "async generator expression": ("a = (await effect(x) for x in [1])", "a = (await", "asynchronous generator expr"),
     "except star": ("try:\n    await effect()\nexcept* ValueError:\n    pass", "try:", "`except*`"),
     "await in except star": ("try:\n    pass\nexcept* OSError:\n    await effect()", "try:", "`except*`"),
-    "match": ("match await effect():\n    case 1: pass", "match await effect():", "await inside `match`"),
-    "match body": ("match 1:\n    case 1:\n        await effect()", "match 1:", "await inside `match`"),
     "except expression": (
         "try:\n    pass\nexcept (await effect()):\n    pass",
         "except (await effect()):",

@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 
 import fuzz  # noqa: E402 - found beside the programs it runs
+import snippets  # noqa: E402
 
 from playbooks_worker.engine import Agent, Completed, definitions, playbook_of  # noqa: E402
 
@@ -42,23 +43,9 @@ def module(tmp_path, request):
 
 
 @pytest.fixture
-def same(module):
+def same(tmp_path):
     """Checks a playbook body (or a whole program) against plain Python; answers how many checkpoints it had."""
-
-    def check(body, *, whole=False):
-        text = textwrap.dedent(body)
-        if not whole:
-            text = "@playbook\nasync def case():\n" + textwrap.indent(text, "    ")
-        loop = asyncio.new_event_loop()
-        try:
-            checkpoints, wrong = fuzz.check(loop, module(text))
-        finally:
-            loop.close()
-        assert wrong is None, wrong
-        assert checkpoints
-        return checkpoints
-
-    return check
+    return lambda text, **options: snippets.same(text, tmp_path, **options)
 
 
 # --- operands ----------------------------------------------------------------------------------------------------------

@@ -174,7 +174,14 @@ class Mangler(ast.NodeTransformer):
         node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
         return node
 
-    def visit_MatchAs(self, node: ast.MatchAs) -> ast.AST:
+    def visit_MatchAs(self, node: ast.MatchAs | ast.MatchStar) -> ast.AST:
         if node.name:
             node.name = self._mangled(node.name)
+        return self.generic_visit(node)
+
+    visit_MatchStar = visit_MatchAs
+
+    def visit_MatchMapping(self, node: ast.MatchMapping) -> ast.AST:
+        if node.rest:
+            node.rest = self._mangled(node.rest)
         return self.generic_visit(node)

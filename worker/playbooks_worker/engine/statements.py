@@ -10,6 +10,7 @@ import ast
 from collections.abc import Callable, Sequence
 
 from playbooks_worker.engine import syntax as s
+from playbooks_worker.engine.choosing import lower_match
 from playbooks_worker.engine.contexts import lower_with
 from playbooks_worker.engine.expressions import Expressions, lower_defaults
 from playbooks_worker.engine.loops import lower_for, lower_if, lower_while
@@ -191,6 +192,7 @@ _STATEMENTS: dict[type[ast.stmt], Callable[..., None]] = {
     ast.While: lower_while,
     ast.For: lower_for,
     ast.Try: lower_try,
+    ast.Match: lower_match,
     ast.With: lower_with,
     ast.AsyncWith: lower_with,
     ast.FunctionDef: _function,
@@ -201,5 +203,4 @@ _STATEMENTS: dict[type[ast.stmt], Callable[..., None]] = {
 _REFUSED: dict[type[ast.stmt], tuple[str, str]] = {
     ast.AsyncFor: ("`async for`", "iterate in a plain coroutine that returns a list, and await that"),
     ast.TryStar: ("await inside `try`/`except*`", "catch the group in a plain coroutine"),
-    ast.Match: ("await inside `match`", "await before the match and use `if` for what awaits"),
 }
