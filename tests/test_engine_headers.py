@@ -568,9 +568,35 @@ async def local_event():
     return await asyncio.gather(waits_for(event), sets(event)), event.is_set()
 
 
+@playbook
+async def takes_what_is_there(condition, items):
+    found = []
+    while len(found) < 3:
+        async with condition:
+            while not items:
+                await condition.wait()
+            found.append(await effect(("took", items[0]), items.pop(0)))
+    return found
+
+
+@playbook
+async def puts_and_tells(condition, items):
+    for n in range(3):
+        async with condition:
+            items.append(await effect(("put", n), n + 1))
+            condition.notify()
+            await effect(("told", n))
+
+
+@playbook
+async def local_condition():
+    condition, items = asyncio.Condition(), []
+    return await asyncio.gather(takes_what_is_there(condition, items), puts_and_tells(condition, items))
+
+
 @pytest.mark.parametrize(
     "case",
-    [local_semaphore, local_lock_in_helpers, local_lock_by_hand, local_queue, local_event],
+    [local_condition, local_semaphore, local_lock_in_helpers, local_lock_by_hand, local_queue, local_event],
     ids=lambda p: p.__name__,
 )
 def test_locks_queues_and_events_of_a_playbook_are_saved(case):

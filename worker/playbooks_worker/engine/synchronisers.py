@@ -75,7 +75,7 @@ def _held(running: Sequence[Any], lock: Any) -> int:
     if not running:
         return 0
     managers = [entry[2] for call in running for entry in call.frame.headers]
-    count = sum(1 for manager in managers if manager is lock)
+    count = sum(1 for manager in managers if _lock_of(manager) is lock)
     seen: set[int] = set()
     for manager in managers:
         count += _held_by(getattr(manager, "gen", None), lock, seen)
@@ -84,6 +84,11 @@ def _held(running: Sequence[Any], lock: Any) -> int:
     for task in asyncio.all_tasks():
         count += _held_by(task.get_coro(), lock, seen)
     return count
+
+
+def _lock_of(manager: Any) -> Any:
+    """What entering *manager* holds: a condition holds its lock."""
+    return vars(manager)["_lock"] if type(manager) is asyncio.Condition else manager
 
 
 def _held_by(awaitable: Any, lock: Any, seen: set[int]) -> int:
@@ -98,7 +103,7 @@ def _held_by(awaitable: Any, lock: Any, seen: set[int]) -> int:
         for kept in gc.get_referents(step):
             if type(kept) is not MethodType or kept.__name__ != "__aexit__":
                 continue
-            if kept.__self__ is not lock:
+            if _lock_of(kept.__self__) is not lock:
                 count += _held_by(getattr(kept.__self__, "gen", None), lock, seen)
             elif not any(_enters(later, lock) for later in chain[position + 1 : position + 2]):
                 count += 1
@@ -108,7 +113,7 @@ def _held_by(awaitable: Any, lock: Any, seen: set[int]) -> int:
 def _enters(step: Any, lock: Any) -> bool:
     """Whether this coroutine is the `__aenter__` of *lock*, which waits for it."""
     frame = getattr(step, "cr_frame", None)
-    return frame is not None and step.__name__ == "__aenter__" and frame.f_locals.get("self") is lock
+    return frame is not None and step.__name__ == "__aenter__" and _lock_of(frame.f_locals.get("self")) is lock
 
 
 def _chain(awaitable: Any) -> Iterator[Any]:
