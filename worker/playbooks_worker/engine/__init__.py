@@ -2,6 +2,7 @@
 
 from playbooks_worker.engine import headers as _headers  # its helpers join those of emitted code
 from playbooks_worker.engine.agent import Agent
+from playbooks_worker.engine.changes import Change, diff, place, refusal
 from playbooks_worker.engine.errors import (
     AgentLost,
     AgentStopped,
@@ -12,8 +13,10 @@ from playbooks_worker.engine.errors import (
     PlaybookRefused,
     ResumeMismatch,
 )
+from playbooks_worker.engine.kept import kept_sources
 from playbooks_worker.engine.outcomes import Blocked, Completed, Failed, Moment, Outcome, Persist, Stopped
 from playbooks_worker.engine.playbooks import Playbook, playbook, playbook_of, playbooks_in
+from playbooks_worker.engine.restore import changes_of
 
 assert _headers
 
@@ -23,6 +26,7 @@ __all__ = [
     "AgentStopped",
     "Blocked",
     "CannotSave",
+    "Change",
     "CodeChanged",
     "Completed",
     "DetachedTask",
@@ -35,7 +39,12 @@ __all__ = [
     "PlaybookRefused",
     "ResumeMismatch",
     "Stopped",
+    "changes_of",
+    "diff",
+    "kept_sources",
+    "place",
     "playbook",
     "playbook_of",
     "playbooks_in",
+    "refusal",
 ]

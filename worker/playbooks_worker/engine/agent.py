@@ -49,13 +49,16 @@ class Agent(Arriving):
         call = self._new_call(made, made.bind(*args, **(kwargs or {})))
         return await self._run(call)
 
-    async def resume(self, payload: bytes) -> Outcome:
-        """Go on from a checkpoint's payload, whose signature has been verified."""
+    async def resume(self, payload: bytes, accepted: Mapping[str, str | None] | None = None) -> Outcome:
+        """Go on from a checkpoint's payload, whose signature has been verified.
+
+        *accepted*: go on in edited playbooks too, where their sites line up (changes.py); the kept sources of then, by
+        fingerprint."""
         try:
-            loader = restore.open_payload(self, payload)
+            loader = restore.open_payload(self, payload, accepted)
         except (CodeChanged, ResumeMismatch) as error:
-            text = str(error)
-            return Blocked(text if text.startswith("agent ") else f"agent {self.id}: {text}")
+            changes = error.changes if isinstance(error, CodeChanged) else ()
+            return Blocked(f"agent {self.id}: {error}", changes)
         except Exception as error:  # signed, but not what this engine writes
             why = f"{type(error).__name__}: {error}"
             return Blocked(f"agent {self.id}: its checkpoint cannot be read ({why}); resume from the one before it")

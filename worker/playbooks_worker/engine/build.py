@@ -28,6 +28,7 @@ class SiteDraft:
     value: str
     entering: int | None = None
     revive: list[tuple[str, int, ast.expr, bool]] = field(default_factory=list)
+    within: tuple[int, int] = (0, 0)  # where the statement begins
     resumed: ast.If | None = None  # where what was not saved is evaluated again
 
 
@@ -186,6 +187,7 @@ class Builder:
         site = SiteDraft(
             len(self.sites) + 1, node, text, tuple(self.path), self.spot, value, entering, list(self.revivable)
         )
+        site.within = (getattr(self.statement, "lineno", 0), getattr(self.statement, "col_offset", 0))
         self.sites.append(site)
         return site
 

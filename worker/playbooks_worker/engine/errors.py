@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 
 class EngineError(Exception):
@@ -32,7 +33,13 @@ class ResumeMismatch(EngineError):
 
 
 class CodeChanged(EngineError):
-    """A playbook on the saved stack is missing or was edited. The agent is blocked; nothing is lost."""
+    """A playbook on the saved stack is missing or was edited. The agent is blocked; nothing is lost.
+
+    ``changes`` are those of the frames (`changes.Change`), as far as it is frames that do not fit."""
+
+    def __init__(self, message: str, changes: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.changes = changes
 
 
 class AgentLost(Exception):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.changes import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,10 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Its checkpoint cannot be resumed with this program; nothing is lost."""
+    """Its checkpoint cannot be resumed with this program; nothing is lost. ``changes``: the frames that do not fit."""
 
     why: str
+    changes: tuple[Change, ...] = ()
 
 
 Outcome: TypeAlias = Completed | Failed | Stopped | Blocked

@@ -26,17 +26,20 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
+_known: dict[str, Playbook] = {}
+
+
 class Playbook:
     """One playbook: its function as written, its resumable twin, its fingerprint."""
 
     def __init__(self, function: FunctionType) -> None:
-        definition = definition_of(function)
+        self.definition = definition = definition_of(function)
         self.function = function
         self.id = f"{function.__module__}:{function.__qualname__}"
         refusals.check(definition, function)
         self.filename = definition.filename
         self.lowering = LOWERING
-        with _deep_trees():
+        with deep_trees():
             self.fingerprint = fingerprint(definition.node)
             self.rewritten: Rewritten = rewrite(definition)
         self.signature = inspect.signature(function)
@@ -45,12 +48,13 @@ class Playbook:
         self.fragments: dict[tuple[int, int], str] = {}  # (site, depth) → its place in the stack as JSON
         self._code: CodeType | None = None
         self.bind: Callable[..., tuple[Any, ...]] = _binder(function, self.rewritten.names.parameters)
+        _known[self.id] = self
 
     @property
     def code(self) -> CodeType:
         """The emitted code, compiled at the first call."""
         if self._code is None:
-            with _deep_trees():
+            with deep_trees():
                 self._code = compile_code(self.rewritten, self.function.__code__, self.function.__qualname__)
         return self._code
 
@@ -74,7 +78,7 @@ class Playbook:
 
 
 @contextlib.contextmanager
-def _deep_trees() -> Iterator[None]:
+def deep_trees() -> Iterator[None]:
     """Room for walks over deep trees (a hundred `elif`s, long sums), which Python's own compiler takes without a word."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, 10_000))
@@ -124,6 +128,11 @@ def playbooks_in(module: ModuleType) -> dict[str, Callable[..., Any]]:
         if made is not None and made.function.__module__ == module.__name__ and made.function.__qualname__ == name:
             found[name] = value
     return found
+
+
+def known_playbooks() -> list[Playbook]:
+    """Every playbook that was decorated in this process; of those with one id, the newest."""
+    return list(_known.values())
 
 
 def find_playbook(playbook_id: str) -> Playbook:

@@ -6,10 +6,12 @@ is loaded or run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.capture import FORMAT
+from playbooks_worker.engine.changes import Change, SavedFrame, changes_in, refusal
 from playbooks_worker.engine.errors import AgentStopped, CodeChanged, ResumeMismatch
 from playbooks_worker.engine.frames import MADE_AGAIN, Call, Frame
 from playbooks_worker.engine.playbooks import find_playbook
@@ -21,17 +23,47 @@ if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
 
 
-def open_payload(agent: Agent, payload: bytes) -> Loader:
-    """Read the index and make the frames. Raises `CodeChanged` or `ResumeMismatch`, one actionable line each."""
+def open_payload(agent: Agent, payload: bytes, accepted: Mapping[str, str | None] | None = None) -> Loader:
+    """Read the index and make the frames. Raises `CodeChanged` or `ResumeMismatch`, one actionable line each.
+
+    *accepted*: a person has said that edited playbooks may go on; their kept sources, by the fingerprints of then."""
+    index, body = _read_index(payload)
+    changes = changes_in(_frames(index))
+    if changes and accepted is None:
+        raise CodeChanged(f"{changes[0]}; deploy the build that it was started with", changes)
+    for change in changes:
+        if why := refusal(change, (accepted or {}).get(change.frame.fingerprint)):
+            raise CodeChanged(f"the change cannot be accepted: {why}", changes)
+    return Loader(agent, index, body)
+
+
+def changes_of(payload: bytes) -> tuple[Change, ...]:
+    """What of the program does not fit a checkpoint any more. Reads its index and nothing of the program's own.
+
+    Raises `CodeChanged` or `ResumeMismatch` where no look at the frames can help."""
+    index, _ = _read_index(payload)
+    for _, playbook_id in index[8]:
+        find_playbook(playbook_id)
+    return changes_in(_frames(index))
+
+
+def _read_index(payload: bytes) -> tuple[tuple[Any, ...], memoryview]:
     size = int.from_bytes(payload[:4], "big")
     view = memoryview(payload)
     index = load_index(view[4 : 4 + size])
     if index[0] != FORMAT or index[1] > LOWERING:
         raise ResumeMismatch(
-            f"agent {agent.id}: its checkpoint was written by a newer engine (format {index[0]}, lowering {index[1]}); "
+            f"its checkpoint was written by a newer engine (format {index[0]}, lowering {index[1]}); "
             "run it with that version or a later one"
         )
-    return Loader(agent, index, view[4 + size :])
+    return index, view[4 + size :]
+
+
+def _frames(index: tuple[Any, ...]) -> list[SavedFrame]:
+    return [
+        SavedFrame(playbook, fingerprint, lowering, site, completed)
+        for _, playbook, fingerprint, lowering, site, _, completed, _ in index[5]
+    ]
 
 
 class Loader:
@@ -56,13 +88,8 @@ class Loader:
             self.calls[number] = Call(agent, number, find_playbook(playbook_id), ())
 
     def _frame(self, meta: tuple[Any, ...], again: dict[int, list[str]]) -> None:
-        number, playbook_id, fingerprint, lowering, site, turn, _, depth = meta
+        number, playbook_id, _, _, site, turn, _, depth = meta
         made = find_playbook(playbook_id)
-        if made.fingerprint != fingerprint or made.lowering != lowering:
-            raise CodeChanged(
-                f"agent {self.agent.id}: playbook {playbook_id} was edited since its checkpoint "
-                f"(fingerprint {fingerprint} then, {made.fingerprint} now); deploy the build that it was started with"
-            )
         call = self.calls[number] = Call(self.agent, number, made, ())
         frame = call.frame = Frame(self.agent, call, depth)
         frame.pc = frame.site = site

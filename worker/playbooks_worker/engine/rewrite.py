@@ -58,7 +58,8 @@ class Temporaries:
 @dataclass(frozen=True, slots=True)
 class Site:
     """A hoisted await. ``path`` names what encloses it, outermost first: iterators and handled exceptions by name,
-    open headers by number. ``entering`` is the number of the header whose ``__aenter__`` it is."""
+    open headers by number. ``entering`` is the number of the header whose ``__aenter__`` it is; ``within`` is where its
+    statement begins (line, column)."""
 
     number: int
     line: int
@@ -69,6 +70,7 @@ class Site:
     entering: int | None
     completed: Temporaries
     in_flight: Temporaries
+    within: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,4 +283,5 @@ def _site(draft: SiteDraft, live: tuple[str, ...], headers: list[HeaderDraft]) -
         draft.entering,
         completed,
         in_flight,
+        draft.within,
     )

@@ -101,6 +101,15 @@ def fingerprint(node: ast.AsyncFunctionDef) -> str:
     return digest.hexdigest()[:16]
 
 
+_BLOCKS = frozenset({"body", "orelse", "finalbody", "handlers", "cases"})
+
+
+def shape_of_statement(node: ast.stmt) -> str:
+    """What one statement means by itself, in the same terms: of a compound one, its header alone."""
+    fields = (name for name in node._fields if name not in _BLOCKS and name not in _SILENT)
+    return "".join([type(node).__name__, *(part for name in fields for part in _shape(getattr(node, name, None)))])
+
+
 # Fields that say nothing about meaning, or that not every Python version has.
 _SILENT = frozenset({"ctx", "type_comment", "kind", "type_params", "type_ignores", "simple"})
 
