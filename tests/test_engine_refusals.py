@@ -53,11 +53,6 @@ def refused(folder, text):
 
 
 BODIES = {
-    "finally": (
-        "try:\n    pass\nfinally:\n    await effect(1)",
-        "await effect(1)",
-        "await in `finally`",
-    ),
     "async for": ("async for x in effect():\n    pass", "async for x in effect():", "`async for`"),
     "async comprehension": ("a = [x async for x in effect()]", "a = [x async for x in effect()]", "asynchronous compr"),
     "async generator expression": ("a = (await effect(x) for x in [1])", "a = (await", "asynchronous generator expr"),

@@ -238,6 +238,43 @@ async def case_finally():
     return [await early(1), await early(9)]
 
 
+@playbook
+async def cleaning(n, seen):
+    try:
+        if n == 0:
+            return await effect(("cleaning returns", n)), seen
+        if n == 1:
+            await failing(n)
+        seen.append(await effect(("cleaning", n)))
+    finally:
+        seen.append(await effect(("first", n)))
+        try:
+            if n == 2:
+                raise LookupError("in the finally")
+        finally:
+            seen.append(await effect(("deep", n)))
+
+
+@playbook
+async def case_finally_awaits():
+    seen = []
+    for n in range(6):
+        try:
+            if n == 4:
+                continue
+            if n == 5:
+                break
+            found = await cleaning(n, seen)
+            seen.append(None if found is None else found[0])
+        except Custom as error:
+            seen.append((error.code, await effect("custom cleaned")))
+        except LookupError as error:
+            seen.append((str(error), error.__context__, await effect("lookup")))
+        finally:
+            seen.append(await effect(("turn", n)))
+    return seen
+
+
 # --- with -------------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from playbooks_worker.engine import syntax as s
+from playbooks_worker.engine.completions import Completions
 from playbooks_worker.engine.names import Names
 from playbooks_worker.engine.source import Definition, statement_text
 
@@ -61,6 +62,7 @@ class Builder:
         self.headers: list[HeaderDraft] = []
         self.hidden: list[str] = []  # variables of unrolled comprehensions
         self.path: list[str | int] = []
+        self.completions = Completions()
         self.spot = 0
         self.spots = 1
         self.temps = 0
@@ -122,7 +124,8 @@ class Builder:
 
     # --- items --------------------------------------------------------------------------------------------------
     def plain(self, statement: ast.stmt) -> None:
-        self._items.append(_Item([s.at(statement, self.place)], None))
+        noted = self.completions.noted(s.at(statement, self.place))
+        self._items.append(_Item(noted, None))
 
     def sited(self, statements: Iterable[ast.stmt]) -> None:
         """Statements that hold the sites numbered last so far."""

@@ -110,7 +110,8 @@ class Expressions(Operands):
             body()
 
         self.path.append(iterator)
-        inside, last = self.written(turn)
+        with self.completions.loop():
+            inside, last = self.written(turn)
         self.path.pop()
         after, _ = self.written(orelse)
         started = s.assign(iterator, s.call(".iter", iterable))

@@ -12,9 +12,10 @@ import sys
 import types
 from collections.abc import Generator
 from types import CellType, CoroutineType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from playbooks_worker.engine import iterators, remaking
+from playbooks_worker.engine.completions import RAISE
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.place import DIRECT, OWN, Below, Outcome, here
 from playbooks_worker.engine.syntax import AGAIN, UNBOUND
@@ -22,6 +23,10 @@ from playbooks_worker.engine.syntax import AGAIN, UNBOUND
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
     from playbooks_worker.engine.playbooks import Playbook
+
+
+# cause, context, whether it is suppressed; contents of cells
+_PutBack: TypeAlias = tuple[Any, Any, bool, dict[str, Any]]
 
 
 class _Mark:
@@ -94,7 +99,7 @@ class Frame:
         self.headers: list[tuple[int, tuple[Any, ...], Any]] = []  # open: number, targets, manager
         self.coroutine: Any = None
         self.below: Below = Below(self)
-        self._put_back: tuple[Any, Any, bool, dict[str, Any]] | None = None
+        self._put_back: _PutBack | None = None
 
     # --- asked by emitted code -------------------------------------------------------------------------------------
     def arguments(self) -> list[Any]:
@@ -107,9 +112,12 @@ class Frame:
     def kept(self, name: str) -> Any:
         """A value that is needed on the way to the site, before the locals are back."""
         value = self.agent.loader().value(self, name)
-        if isinstance(value, BaseException):  # about to be raised again: `caught` undoes what that changes
-            self._put_back = (value.__cause__, value.__context__, value.__suppress_context__, self._contents())
-        return value
+        return self.about_to_raise(value) if isinstance(value, BaseException) else value
+
+    def about_to_raise(self, error: BaseException) -> BaseException:
+        """*error* will be raised again: `caught`, or `raised`, undoes what that changes."""
+        self._put_back = (error.__cause__, error.__context__, error.__suppress_context__, self._contents())
+        return error
 
     def of_header(self, number: int, name: str) -> Any:
         """A temporary of a header that is about to be entered again."""
@@ -128,9 +136,7 @@ class Frame:
         """The exception of a handler that is being entered, for the first time or (*pc*) again."""
         error = sys.exception()
         if pc and error is not None and self._put_back is not None:
-            cause, context, suppress, contents = self._put_back
-            self._put_back = None
-            error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
+            contents = self._links_put_back(error, self._put_back)
             # the handler has bound its name, which the program may have bound anew
             for name, content in contents.items():
                 if content is NOT_BOUND:
@@ -138,6 +144,27 @@ class Frame:
                 else:
                     self.cells[name].cell_contents = content
         return error
+
+    def left(self, name: str) -> tuple[str, Any] | None:
+        """How the block in front of the site was left (completions.py); what was raised is raised again."""
+        completion: tuple[str, Any] | None = self.kept(name)
+        if completion is not None and completion[0] == RAISE:
+            raise self.about_to_raise(completion[1])
+        return completion
+
+    def raised(self) -> tuple[str, Any]:
+        """The completion of a block that is being left by an exception, for the first time or again."""
+        error = sys.exception()
+        assert error is not None
+        if self._put_back is not None:
+            self._links_put_back(error, self._put_back)
+            error.__traceback__ = None  # where it was raised first is kept beside it
+        return RAISE, error
+
+    def _links_put_back(self, error: BaseException, put_back: _PutBack) -> dict[str, Any]:
+        error.__cause__, error.__context__, error.__suppress_context__, contents = put_back
+        self._put_back = None
+        return contents
 
     def _contents(self) -> dict[str, Any]:
         found: dict[str, Any] = {}

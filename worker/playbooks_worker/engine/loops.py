@@ -20,7 +20,8 @@ def lower_if(b: Statements, node: ast.If) -> None:
 
 def lower_while(b: Statements, node: ast.While) -> None:
     if not s.holds_site(node.test):
-        body, last = b.block(node.body)
+        with b.completions.loop():
+            body, last = b.block(node.body)
         orelse, _ = b.block(node.orelse)
         test = ast.IfExp(s.load(s.PC), s.pc_at_most(last), node.test)
         b.sited([ast.While(test, body, orelse)])
@@ -37,7 +38,8 @@ def lower_while(b: Statements, node: ast.While) -> None:
         b.branch(ast.UnaryOp(ast.Not(), b.lower(node.test)), stop, lambda: None)
         b.statements(node.body)
 
-    body, last = b.written(turn)
+    with b.completions.loop():
+        body, last = b.written(turn)
     entered = ast.IfExp(s.load(s.PC), s.pc_at_most(last), s.const(True))
     b.sited([ast.While(entered, body, [])])
     if node.orelse:

@@ -1,4 +1,4 @@
-"""`try` around sites: its body and its handlers are entered again, the latter by raising what they had caught.
+"""`try` around sites: its body, its handlers and its `finally` are entered again, handlers by raising what they had caught.
 
 Called by statements.py, through its table. LAW: an agent that stops runs no handler and no `finally`.
 """
@@ -9,6 +9,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from playbooks_worker.engine import syntax as s
+from playbooks_worker.engine.completions import completing
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.statements import Statements
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
 
 def lower_try(b: Statements, node: ast.Try) -> None:
     if any(s.holds_site(statement) for statement in node.finalbody):
-        raise b.definition.refuse(
-            node.finalbody[0], "await in `finally`", "move it after the try, or into the __aexit__ of a context manager"
-        )
+        _lower_finally(b, node)
+        return
     start = len(b.sites)
     body, body_last = b.block(node.body)
     handlers: list[tuple[ast.ExceptHandler, str, list[ast.stmt], int, int]] = []
@@ -60,11 +60,34 @@ def lower_try(b: Statements, node: ast.Try) -> None:
                 mine = ast.IfExp(s.pc_between(first, last), s.load(".BaseException"), mine)
             match = ast.IfExp(s.running_on(), match, mine)
         clauses.append(s.at(ast.ExceptHandler(match, handler.name, statements), handler))
-    final: list[ast.stmt] = []
-    if node.finalbody:
-        alive = ast.UnaryOp(ast.Not(), s.attribute(s.FRAME, "agent", "dead"))
-        final = [s.at(ast.If(alive, node.finalbody, []), node.finalbody[0])]
+    final = [_unless_dead(node.finalbody)] if node.finalbody else []
     b.sited([ast.Try(body, clauses, orelse, final)])
+
+
+def _lower_finally(b: Statements, node: ast.Try) -> None:
+    """A `finally` with awaits: entered again by leaving its block again as it was left (completions.py)."""
+    inner = node.body
+    if node.handlers:
+        trying = s.at(ast.Try(node.body, node.handlers, node.orelse, []), node)
+        s.mark_sites(trying)
+        inner = [trying]
+
+    noted, block, _ = completing(b, lambda: b.statements(inner))
+
+    def final() -> None:
+        b.statements(node.finalbody)
+        b.plain(s.assign(noted, s.const(None)))  # what was raised is over
+
+    b.path.append(noted)
+    body, _ = b.written(final)
+    b.path.pop()
+    b.sited([ast.Try(block, [], [], [_unless_dead(body)])])
+
+
+def _unless_dead(body: list[ast.stmt]) -> ast.stmt:
+    """LAW: an agent that stops runs no `finally`."""
+    alive = ast.UnaryOp(ast.Not(), s.attribute(s.FRAME, "agent", "dead"))
+    return s.at(ast.If(alive, body, []), body[0])
 
 
 def _renamed(b: Statements, handler: ast.ExceptHandler) -> list[ast.stmt]:
