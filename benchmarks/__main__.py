@@ -14,28 +14,34 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import kills, overhead, rates, report, workload
+from benchmarks import engine, kills, rates, report, workload
+from benchmarks.figures import Figure, Raw
 from playbooks_providers.testing import redis_server
 from playbooks_worker.host.programs import load
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+_PARTS = ["engine", "rates", "kills"]
 
 
 async def measure(arguments: argparse.Namespace) -> report.Run:
     load_before = os.getloadavg()[0]
     program = load(workload.__file__)
-    _say("engine overhead, in memory")
-    figures = await overhead.measure(program, rounds=arguments.rounds, awaits=2000)
-    _say("rates on Redis")
-    with redis_server() as server:
-        more, raw = await rates.measure(server.url, program, rounds=4 * arguments.rounds, awaits=1500)
-        figures += more
+    figures: list[Figure] = []
+    raw: Raw | None = None
+    if "engine" in arguments.only:
+        _say("the engine, in memory")
+        figures += await engine.measure(program, rounds=arguments.rounds)
+    if "rates" in arguments.only:
+        _say("rates on Redis")
+        with redis_server() as server:
+            more, raw = await rates.measure(server.url, program, rounds=4 * arguments.rounds, awaits=1500)
+            figures += more
     with tempfile.TemporaryDirectory(prefix="playbooks-bench-") as name:
         for what, times, run in (
             ("executors", arguments.kills, kills.kill_executors),
             ("workers", arguments.worker_kills, kills.kill_workers),
         ):
-            if times:
+            if times and "kills" in arguments.only:
                 _say(f"kill -9 of {what}")
                 folder = Path(name) / what
                 folder.mkdir()
@@ -47,11 +53,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
     parser.add_argument("--no-docs", action="store_true", help=f"leave {DOCS.name} as it is")
+    parser.add_argument(
+        "--only", action="append", choices=_PARTS, help=f"a part, again for more; leaves {DOCS.name} as it is [all]"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="repetitions of each measurement [5]")
     parser.add_argument("--kills", type=int, default=25, help="executors to kill, 0 for none [25]")
     parser.add_argument("--worker-kills", type=int, default=6, help="whole workers to kill, 0 for none [6]")
     arguments = parser.parse_args()
-    if _binary() is None:
+    in_part = arguments.only is not None
+    arguments.only = arguments.only or _PARTS
+    if _binary() is None and arguments.only != ["engine"]:
         sys.stderr.write("error: no redis-server or valkey-server on PATH: install one (Debian: redis-server)\n")
         return 2
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
@@ -60,7 +71,7 @@ def main() -> int:
         print(report.as_json(run))
     else:
         report.show(run)
-    if not arguments.no_docs:
+    if not arguments.no_docs and not in_part:
         report.write(run, DOCS)
         _say(f"written: {DOCS}")
     return 0
@@ -72,7 +83,8 @@ def _binary() -> str | None:
 
 def _server() -> str:
     binary = _binary()
-    assert binary is not None
+    if binary is None:
+        return "no Redis"
     words = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.split()
     version = next((word.removeprefix("v=") for word in words if word.startswith("v=")), "")
     return f"{Path(binary).name} {version}"

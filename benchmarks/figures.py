@@ -23,7 +23,8 @@ class Raw:
 
 @dataclass(frozen=True)
 class Figure:
-    """*rounds* are repeated measurements; the figure is their ``share`` (0.5: the median). ``at_most``: else at least."""
+    """*rounds* are repeated measurements; the figure is their ``share`` (0.5: the median). ``at_most``: else at least.
+    ``reference``: what was taken beside it in the same run, where that is not raw Redis."""
 
     work: str
     unit: str
@@ -32,6 +33,7 @@ class Figure:
     at_most: bool = True
     share: float = 0.5
     note: str = ""
+    reference: str = ""
 
     @property
     def value(self) -> float:

@@ -7,7 +7,11 @@ of any agent.
 from __future__ import annotations
 
 import asyncio
+import base64
+import random
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,10 +52,38 @@ HELD: list[asyncio.Event] = []  # what the branches wait for that only stand the
 ENDED: list[asyncio.Event] = []  # set when a loop has ended
 
 
+EACH_STEP: list[Callable[[int], None]] = []  # called with the number of each effect
+
+
 async def step(number: int) -> int:
     """An effect that is over at once."""
     WATCH.steps += 1
+    for call in EACH_STEP:
+        call(number)
     return number
+
+
+@contextmanager
+def each_step(call: Callable[[int], None]) -> Iterator[None]:
+    EACH_STEP[:] = [call]
+    yield
+    EACH_STEP.clear()
+
+
+def message(number: int, size: int = 1000) -> dict[str, str]:
+    """One of *size* characters, the same for the same number."""
+    text = base64.b64encode(random.Random(number).randbytes(size * 3 // 4 + 3)).decode()[:size]
+    return {"role": "assistant" if number % 2 else "user", "text": text}
+
+
+def messages(size: int) -> list[dict[str, str]]:
+    """So many characters, in messages of at most 1,000."""
+    return [message(number, min(size, 1000)) for number in range(-(-size // 1000))]
+
+
+async def answer(number: int) -> dict[str, str]:
+    await step(number)
+    return message(number)
 
 
 async def began() -> None:
@@ -86,7 +118,7 @@ async def loop(rounds: int, topic: str = "what a checkpoint costs") -> int:
 
 @playbook
 async def nested(depth: int, rounds: int, topic: str = "what a checkpoint costs") -> int:
-    """The same at the bottom of *depth* calls."""
+    """*depth* calls, `loop` being the innermost."""
     notes = {"topic": topic, "level": depth, "done": False}
     total = await (nested(depth - 1, rounds) if depth > 2 else loop(rounds))
     notes["done"] = True
@@ -125,3 +157,22 @@ async def worker(text: str, rounds: int) -> int:
     for number in range(rounds):
         await step(number)
     return len(text)
+
+
+@playbook
+async def holding(state: list[dict[str, str]], rounds: int) -> int:
+    """Awaits with *state* in its hands."""
+    await began()
+    for number in range(rounds):
+        await step(number)
+    await ended()
+    return len(state)
+
+
+@playbook
+async def talk(turns: int) -> int:
+    """A conversation whose history is its state."""
+    history: list[dict[str, str]] = []
+    while len(history) < turns:
+        history.append(await answer(len(history)))
+    return len(history)
