@@ -97,12 +97,12 @@ class Agent(Arriving):
         loop = self._loop = asyncio.get_running_loop()
         self.root_id = root.id
         tasks.install(loop)
-        self._root = tasks.make(self, loop, self._lead(root), context=self._context.copy())
+        self._root = tasks.make(self, loop, self._lead(root), context=self.context.copy())
         if self.restoring:
-            self._context.run(loop.call_soon, self._watch_barrier, -1, 0)
+            self.context.run(loop.call_soon, self._watch_barrier, -1, 0)
         if self._loader is not None:
             for number in self._loader.adrift:
-                self.adopt(self._context.run(loop.create_task, self._adrift(self._loader.calls[number])), None)
+                self.adopt(self.context.run(loop.create_task, self._adrift(self._loader.calls[number])), None)
         current = asyncio.current_task()
         try:
             outcome: Outcome = await asyncio.shield(self._root)

@@ -93,9 +93,9 @@ class Arriving(Committing):
             wake(self._header_waiters)  # the headers that are left come behind these branches, or behind an effect
             idle = 0
         if self.entering:
-            self._loop.call_later(_ENTERING_POLL_S, self._watch_barrier, self._progress, idle, context=self._context)
+            self._loop.call_later(_ENTERING_POLL_S, self._watch_barrier, self._progress, idle, context=self.context)
         else:
-            self._loop.call_soon(self._watch_barrier, self._progress, idle + 1, context=self._context)
+            self._loop.call_soon(self._watch_barrier, self._progress, idle + 1, context=self.context)
 
     def _open_barrier(self) -> None:
         if self.restoring:

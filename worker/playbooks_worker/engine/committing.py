@@ -58,6 +58,9 @@ class Committing(Mortal):
                 if self.dead:
                     raise AgentStopped(self.why) from None
                 held = cancelled
+                task = asyncio.current_task()
+                if task is not None:
+                    self.held.add(task)
                 if waiter.cancelled():  # cancelling the task cancelled what it waited for
                     if waiter in self._waiters:
                         self._waiters.remove(waiter)
@@ -67,6 +70,7 @@ class Committing(Mortal):
         if held is not None:
             task = asyncio.current_task()
             if task is not None:
+                self.held.discard(task)
                 task.uncancel()
                 task.cancel(*held.args)
 
@@ -88,7 +92,7 @@ class Committing(Mortal):
     def _schedule(self) -> None:
         if not self._scheduled and not self._writing and self._loop is not None:
             self._scheduled = True
-            self._loop.call_soon(self._checkpoint, context=self._context)
+            self._loop.call_soon(self._checkpoint, context=self.context)
 
     def left_region(self) -> None:
         """Something that held checkpoints back has ended."""
@@ -126,7 +130,7 @@ class Committing(Mortal):
         if future.done():
             self._written(future, waiters)
         else:
-            future.add_done_callback(lambda done: self._written(done, waiters), context=self._context)
+            future.add_done_callback(lambda done: self._written(done, waiters), context=self.context)
 
     def _written(self, future: asyncio.Future[None], waiters: list[asyncio.Future[None]]) -> None:
         if future.cancelled():

@@ -98,7 +98,7 @@ class Frame:
         self.cells: dict[str, CellType] = {}
         self.headers: list[tuple[int, tuple[Any, ...], Any]] = []  # open: number, targets, manager
         self.coroutine: Any = None
-        self.below: Below = Below(self)
+        self.below: Below = Below(agent, self)
         self._put_back: _PutBack | None = None
 
     # --- asked by emitted code -------------------------------------------------------------------------------------
@@ -178,10 +178,8 @@ class Frame:
     def turned(self) -> None:
         """Its site is over: what was made below it belongs to the past."""
         self.in_flight = False
-        if self.below.plain:
-            self.agent.left_behind(self)
         self.value = None
-        self.below = Below(self)
+        self.below = Below(self.agent, self)
 
     # --- a place ---------------------------------------------------------------------------------------------------
     def call(self, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
@@ -277,8 +275,7 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
             yield from agent.headers_first(call)
     if call.outcome is None:
         below = getattr(place, "below", None)
-        depth = 0 if below is None else below.frame.depth + 1
-        coroutine = call.begin(below, depth)
+        coroutine = call.begin(below, 0 if below is None else below.depth)
         agent.adopt_current()
         here.set(call.frame)
         try:
@@ -363,7 +360,7 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
         else:
             result = yield from _awaited(value)
         if frame.below.expected:
-            agent.missed(frame)
+            agent.all_made(frame.below)
         if agent.dead:
             raise AgentStopped(agent.why)
         outcome: Outcome = (True, result)

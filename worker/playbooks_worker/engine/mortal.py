@@ -10,11 +10,13 @@ import abc
 import asyncio
 import contextvars
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import Call
-from playbooks_worker.engine.place import Below, Path
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.branches import Branch
 
 ENDED = "ended"
 _CANCEL_ROUNDS = 5
@@ -31,14 +33,14 @@ class Mortal(abc.ABC):
         self.stopping: Any = ()  # what emitted handlers let pass first: everything, once dead
         self.gated = False  # an effect must ask `may_start` before it starts
         self.running: dict[int, Call] = {}
-        # plain branches that outlive their gather hold checkpoints back
-        self.siblings: dict[asyncio.Task[Any], tuple[Below, Path]] = {}
+        self.branches: dict[int, Branch] = {}  # those that have not ended
+        self.held: set[asyncio.Task[Any]] = set()  # cancelled while an outcome is being written, and not told yet
         self._blocked: str | None = None
         self._again: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._root: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._context = contextvars.Context()
+        self.context = contextvars.Context()
 
     @abc.abstractmethod
     def left_region(self) -> None:
@@ -58,7 +60,7 @@ class Mortal(abc.ABC):
         self._blocked = why
         self.die(why)
         if self._loop is not None:
-            self._loop.call_soon(self._abort, context=self._context)
+            self._loop.call_soon(self._abort, context=self.context)
 
     def _abort(self) -> None:
         """End all tasks of a dead agent from a callback; again later, since plain code may swallow a cancellation."""
@@ -66,7 +68,7 @@ class Mortal(abc.ABC):
         for task in pending:
             task.cancel()
         if pending and self._loop is not None:
-            self._again = self._loop.call_later(_CANCEL_AGAIN_S, self._abort, context=self._context)
+            self._again = self._loop.call_later(_CANCEL_AGAIN_S, self._abort, context=self.context)
 
     async def _end_tasks(self) -> None:
         current = asyncio.current_task()
@@ -105,20 +107,22 @@ class Mortal(abc.ABC):
         """A task of plain code that runs a playbook ends with the agent, too."""
         task = asyncio.current_task()
         if task is not None and task is not self._root and task not in self._tasks:
-            self.adopt(task, None)
+            self.adopt(task)
 
-    def adopt(self, task: asyncio.Task[Any], below: Below | None) -> None:
+    def adopt(self, task: asyncio.Task[Any], branch: Branch | None = None) -> None:
         """Keep a task that was made inside this agent, until it is done."""
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._task_done(done, below), context=self._context)
+        if branch is not None:
+            self.branches[branch.id] = branch
+        task.add_done_callback(lambda done: self._task_done(done, branch), context=self.context)
         if self.dead:
             task.cancel()
 
-    def _task_done(self, task: asyncio.Task[Any], below: Below | None) -> None:
+    def _task_done(self, task: asyncio.Task[Any], branch: Branch | None) -> None:
         self._tasks.discard(task)
-        self.siblings.pop(task, None)
-        if below is not None:
-            below.plain.pop(task, None)
+        self.held.discard(task)
+        if branch is not None:
+            self.branches.pop(branch.id, None)
         if self.dead and not task.cancelled():
             task.exception()  # seen: nobody else will look
         self.left_region()

@@ -1,8 +1,8 @@
 """Where in an agent the running code stands: the place that new calls and new tasks belong to.
 
-A playbook's own statements stand in its `Frame`; a task made below a site stands in a `Branch`. What is made below a
-site in flight is kept in its `Below`, so that a resume, which runs plain coroutines again, finds it again: by the path of
-tasks, playbook and number (DESIGN 3.3, "Resume").
+A playbook's own statements stand in its `Frame`; plain code below a site, or in a task of its own, stands at a `Plain`
+place. What is made there is kept in a `Below`, so that a resume, which runs plain coroutines again, finds it again: by the
+path of tasks, playbook and number (DESIGN 3.3, "Resume").
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    import asyncio
-
+    from playbooks_worker.engine.agent import Agent
+    from playbooks_worker.engine.branches import Branch
     from playbooks_worker.engine.frames import Call, Frame
     from playbooks_worker.engine.playbooks import Playbook
 
 Path: TypeAlias = tuple[str, ...]
-# (True, value) or (False, exception); (None, CancelledError) of a call whose task was cancelled
+# (True, value) or (False, exception); (None, CancelledError) of a call or task that was cancelled
 Outcome: TypeAlias = "tuple[bool | None, Any]"
 
 
@@ -29,26 +29,55 @@ here: ContextVar[Any] = ContextVar("playbooks_here", default=None)
 
 
 class Below:
-    """What was made since the last completed site of *frame* and belongs to the site that is next or in flight."""
+    """What was made since the last completed site of *frame*, or by the plain coroutine of *branch*, which a statement
+    of *frame* has made. No frame: a branch that came back after the call that made it had ended."""
 
-    __slots__ = ("atomic", "counts", "expected", "finished", "frame", "made", "outcomes", "plain", "tasks")
+    __slots__ = (
+        "agent",
+        "atomic",
+        "branch",
+        "branches",
+        "claims",
+        "counts",
+        "expected",
+        "frame",
+        "made",
+        "numbers",
+        "tasks",
+    )
 
-    def __init__(self, frame: Frame, atomic: bool = False) -> None:
+    def __init__(
+        self, agent: Agent, frame: Frame | None, *, branch: Branch | None = None, atomic: bool = False
+    ) -> None:
+        self.agent = agent
         self.frame = frame
+        self.branch = branch
         self.atomic = atomic  # below a header that is entered again or left: nothing of it is in any checkpoint
         self.counts: dict[tuple[Path, str], int] = {}
         self.tasks: dict[Path, int] = {}
         self.made: dict[tuple[Path, str, int], Call] = {}
-        self.outcomes: dict[Path, Outcome] = {}
         self.expected: dict[tuple[Path, str, int], Call] = {}
-        self.finished: dict[Path, Outcome] = {}
-        # live tasks over plain coroutines that the frame's own statement made, with the line that made them
-        self.plain: dict[asyncio.Task[Any], tuple[Path, int]] = {}
+        # branches that the frame's own statements have made; those that an expression will make again, by number
+        self.branches: list[Branch] = []
+        self.claims: dict[int, Branch] = {}
+        self.numbers: tuple[int, ...] = ()  # the numbers that come again first, where they are not 0, 1, 2, …
+
+    @property
+    def depth(self) -> int:
+        """The depth of a call that is made here."""
+        return 0 if self.frame is None else self.frame.depth + 1
 
     def next_path(self, parent: Path) -> Path:
         number = self.tasks.get(parent, 0)
         self.tasks[parent] = number + 1
         return (*parent, str(number))
+
+    def next_number(self) -> int:
+        """The number of the next branch of this frame."""
+        made, known = len(self.branches), self.numbers
+        if made < len(known):
+            return known[made]
+        return known[-1] + 1 + made - len(known) if known else made
 
 
 def in_region(place: Any) -> bool:
@@ -57,12 +86,12 @@ def in_region(place: Any) -> bool:
     while below is not None:
         if below.atomic:
             return True
-        below = below.frame.call_.owner
+        below = None if below.frame is None else below.frame.call_.owner
     return False
 
 
-class Branch:
-    """A task below a site, or the code that a site awaits directly: ``path`` tells which."""
+class Plain:
+    """Plain code below a site, or in a branch: ``path`` tells which task of it."""
 
     __slots__ = ("below", "path")
 
@@ -71,8 +100,7 @@ class Branch:
         self.path = path
 
     def call(self, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
-        frame = self.below.frame
-        return frame.agent.made_below(self.below, self.path, playbook, arguments)
+        return self.below.agent.made_below(self.below, self.path, playbook, arguments)
 
 
 # The two places that a frame itself can be: evaluating its own statement, or awaiting what a site evaluates to.

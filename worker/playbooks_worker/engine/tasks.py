@@ -1,4 +1,5 @@
-"""Tasks made inside an agent: numbered where they are made, so that a resume recognises what runs again.
+"""Tasks made inside an agent: those of a playbook's statements are its branches, those of plain code are numbered, so that a
+resume recognises what runs again.
 
 The factory is installed on the loop once and leaves every task alone that is made outside an agent.
 """
@@ -10,8 +11,9 @@ import contextvars
 from collections.abc import Callable
 from typing import Any, cast
 
+from playbooks_worker.engine import branches
 from playbooks_worker.engine.frames import Call, Frame
-from playbooks_worker.engine.place import DIRECT, OWN, Below, Branch, Path, here
+from playbooks_worker.engine.place import DIRECT, Below, Plain, here
 
 
 def install(loop: asyncio.AbstractEventLoop) -> None:
@@ -42,6 +44,7 @@ class AgentTask(asyncio.Task[Any]):
     order) ends the agent: its handlers must not see that."""
 
     agent: Any = None
+    branch: branches.Branch | None = None
 
     def cancel(self, msg: Any | None = None) -> bool:
         if here.get() is None and self.agent is not None and self.agent.owns(self):
@@ -62,43 +65,18 @@ def make(agent: Any, loop: asyncio.AbstractEventLoop, coroutine: Any, **options:
 
 def _inside(loop: asyncio.AbstractEventLoop, coroutine: Any, options: dict[str, Any], place: Any) -> Any:
     below: Below = place.below
-    agent = below.frame.agent
-    parent: Path = place.path if isinstance(place, Branch) else (DIRECT if place.in_flight else OWN)
-    path = below.next_path(parent)
-    context = options.get("context") or contextvars.copy_context()
-    context.run(here.set, Branch(below, path))
-    options["context"] = context
-    direct = isinstance(place, Frame) and not place.in_flight
-    if direct and not isinstance(coroutine, Call):
-        coroutine = _branch(below, path, coroutine)
+    agent = below.agent
+    context = options["context"] = options.get("context") or contextvars.copy_context()
+    if isinstance(place, Frame) and not place.in_flight:
+        branch, work = branches.begin(place, coroutine)
+        context.run(here.set, Plain(branch.below, DIRECT))
+        task = branch.task = make(agent, loop, work, **options)
+        task.branch = branch  # type: ignore[attr-defined]  # what `branch_of` reads
+        agent.adopt(task, branch)
+        return task
+    path = below.next_path(place.path if isinstance(place, Plain) else DIRECT)
+    context.run(here.set, Plain(below, path))
     task = make(agent, loop, coroutine, **options)
-    if direct and not isinstance(coroutine, Call):
-        frame = below.frame.coroutine.cr_frame if below.frame.coroutine is not None else None
-        below.plain[task] = (path, frame.f_lineno if frame is not None else 0)
-    if direct or isinstance(coroutine, Call):  # other tasks belong to plain code, or to a library that outlives us
-        agent.adopt(task, below)
+    if isinstance(coroutine, Call):  # other tasks belong to plain code, or to a library that outlives us
+        agent.adopt(task)
     return task
-
-
-async def _branch(below: Below, path: Path, coroutine: Any) -> Any:
-    """A plain coroutine that a playbook's own statement runs as a branch: its outcome is part of the checkpoint."""
-    agent = below.frame.agent
-    finished = below.finished.pop(path, None)
-    if finished is not None:
-        coroutine.close()
-        await agent.passed_barrier()
-        below.outcomes[path] = finished
-    else:
-        try:
-            below_outcome = (True, await coroutine)
-        except BaseException as error:
-            if agent.must_stop(error) or isinstance(error, asyncio.CancelledError):
-                raise
-            below_outcome = (False, error)
-        below.outcomes[path] = below_outcome
-        agent.left_region()
-        await agent.committed()
-    done, value = below.outcomes[path]
-    if done:
-        return value
-    raise value

@@ -1,0 +1,257 @@
+"""Branches: the tasks that a playbook's own statements make, with `create_task`, `gather`, a `TaskGroup` and their like.
+
+A branch is part of the checkpoint. Over a playbook's call it goes on inside that call. Over a plain coroutine it is saved
+as the function and arguments that made it, and runs again from its start; once it has ended, its outcome is what is saved.
+A branch that only the awaited expression of a site in flight holds (the children of a `gather`) is made again by that
+expression, and *claimed* there; every other one comes back as a task, even if nobody refers to it (branch_table.py).
+Tasks that plain code makes are no branches: they are made again when that code runs again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import inspect
+from collections.abc import Callable
+from types import CoroutineType, FunctionType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from playbooks_worker.engine.frames import Call, Frame
+from playbooks_worker.engine.place import DIRECT, Below, Outcome, Plain, here
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.agent import Agent
+
+# How a plain coroutine was made: its function and the values of its parameters, in the order of the code object.
+Making: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]]"
+
+
+class Branch:
+    """One task of a playbook. ``number`` counts the branches of *frame* since its last completed site; ``spot`` is the
+    instruction that made it; ``ended`` tells a loaded branch that its outcome is known (and will be loaded)."""
+
+    __slots__ = (
+        "agent",
+        "below",
+        "call",
+        "cancelled",
+        "ended",
+        "group",
+        "id",
+        "making",
+        "name",
+        "number",
+        "outcome",
+        "spot",
+        "task",
+    )
+
+    def __init__(self, agent: Agent, frame: Frame | None, number: int, identity: int) -> None:
+        self.agent = agent
+        self.below = Below(agent, frame, branch=self)
+        self.number = number
+        self.id = identity
+        self.call: Call | None = None
+        self.making: Making | None = None
+        self.outcome: Outcome | None = None
+        self.ended = False
+        self.cancelled = False  # loaded: somebody has cancelled it, and it has not been told yet
+        self.group: tuple[int, int] | None = None  # loaded: the header (call, number) whose TaskGroup waits for it
+        self.name: str | None = None
+        self.spot = -1
+        self.task: asyncio.Future[Any] | None = None
+
+    def settled(self) -> Outcome | None:
+        """What became of it, as far as its task knows or a checkpoint must."""
+        task = self.task
+        if task is None or not task.done():
+            return self.outcome
+        if task.cancelled():
+            return None, asyncio.CancelledError()
+        error = task._exception  # type: ignore[attr-defined]  # `exception()` would count as having been asked
+        return (True, task.result()) if error is None else (False, error)
+
+    @property
+    def alive(self) -> bool:
+        return self.task is None or not self.task.done()
+
+
+class FinishedTask(asyncio.Future[Any]):
+    """A branch that had ended when its agent was saved: done at once, and otherwise what `asyncio.Task` is."""
+
+    branch: Branch
+
+    def get_coro(self) -> None:
+        return None
+
+    def get_context(self) -> contextvars.Context:
+        return contextvars.Context()
+
+    def get_name(self) -> str:
+        return self.branch.name or f"Task-{self.branch.id}"
+
+    def set_name(self, value: object) -> None:
+        self.branch.name = str(value)
+
+    def get_stack(self, *, limit: int | None = None) -> list[Any]:
+        return []
+
+    def print_stack(self, *, limit: int | None = None, file: Any = None) -> None:
+        return None
+
+    def cancelling(self) -> int:
+        return 0
+
+    def uncancel(self) -> int:
+        return 0
+
+
+def branch_of(task: Any) -> Branch | None:
+    """The branch whose task this is."""
+    return getattr(task, "branch", None)
+
+
+# --- made by a statement -------------------------------------------------------------------------------------------------
+
+
+def begin(frame: Frame, coroutine: Any) -> tuple[Branch, Any]:
+    """A statement of *frame* makes a task over *coroutine*: the branch, and what the task is to run."""
+    below = frame.below
+    number = below.next_number()
+    branch = None
+    if below.claims and not isinstance(coroutine, Call):
+        branch = below.claims.pop(number, None)
+    if branch is None:
+        branch = Branch(frame.agent, frame, number, frame.agent.next_id())
+    below.branches.append(branch)
+    if frame.coroutine is not None:
+        branch.spot = frame.coroutine.cr_frame.f_lasti
+    if isinstance(coroutine, Call):
+        branch.call = coroutine
+        return branch, coroutine
+    if not branch.ended:
+        branch.making = described(coroutine)
+    return branch, _run(branch, coroutine)
+
+
+def described(coroutine: Any) -> Making | None:
+    """How *coroutine*, which has not started, can be made again; None when only its maker knows."""
+    if type(coroutine) is not CoroutineType or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
+        return None
+    code = coroutine.cr_code
+    function = next((f for f in gc.get_referents(coroutine) if type(f) is FunctionType and f.__code__ is code), None)
+    if function is None:
+        return None
+    values = coroutine.cr_frame.f_locals
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return function, tuple(values[name] for name in code.co_varnames[:count])
+
+
+def _made(making: Making) -> Any:
+    """The coroutine that `described` was asked about, once more."""
+    function, values = making
+    code = function.__code__
+    positional, keyword = code.co_argcount, code.co_kwonlyargcount
+    names = code.co_varnames[positional : positional + keyword]
+    args = list(values[:positional])
+    words = dict(zip(names, values[positional : positional + keyword], strict=True))
+    rest = list(values[positional + keyword :])
+    if code.co_flags & inspect.CO_VARARGS:
+        args += rest.pop(0)
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        words.update(rest.pop(0))
+    return function(*args, **words)
+
+
+async def _run(branch: Branch, coroutine: Any) -> Any:
+    """A plain coroutine as a branch: its outcome is part of the checkpoint before anybody learns of it."""
+    agent = branch.agent
+    if branch.ended:
+        coroutine.close()
+        return await _replayed(branch)
+    try:
+        branch.outcome = (True, await coroutine)
+    except asyncio.CancelledError:
+        agent.owed = agent.gated = True
+        raise
+    except BaseException as error:
+        if agent.must_stop(error):
+            raise
+        branch.outcome = (False, error)
+    finally:
+        branch.making = None
+    agent.all_made(branch.below)
+    agent.raise_if_dead()
+    agent.left_region()
+    await agent.committed()
+    return _outcome_of(branch)
+
+
+async def _replayed(branch: Branch) -> Any:
+    await branch.agent.passed_barrier()
+    return _outcome_of(branch)
+
+
+def _outcome_of(branch: Branch) -> Any:
+    assert branch.outcome is not None
+    done, value = branch.outcome
+    if done:
+        return value
+    raise value
+
+
+# --- come back from a checkpoint -------------------------------------------------------------------------------------------
+
+
+def finished(branch: Branch, loop: asyncio.AbstractEventLoop) -> FinishedTask:
+    """The task of a branch that had ended; `settle` gives it its outcome when that has been loaded."""
+    task = FinishedTask(loop=loop)
+    task.branch = branch
+    branch.task = task
+    return task
+
+
+def settle(branch: Branch) -> None:
+    task = branch.task
+    if not isinstance(task, FinishedTask) or task.done():
+        return
+    assert branch.outcome is not None
+    done, value = branch.outcome
+    if done:
+        task.set_result(value)
+    elif isinstance(value, asyncio.CancelledError):
+        asyncio.Future.cancel(task)
+    else:
+        task.set_exception(value)
+        task._log_traceback = False  # type: ignore[misc]  # the process that saw it raised has said so
+
+
+def start_again(branch: Branch, make: Callable[..., asyncio.Task[Any]]) -> None:
+    """The task of a branch that had not ended goes on: inside its call, or from the start of its plain coroutine."""
+    context = branch.agent.context.copy()
+    context.run(here.set, Plain(branch.below, DIRECT))
+    task = branch.task = make(_again(branch), context=context)
+    task.branch = branch  # type: ignore[attr-defined]  # what `branch_of` reads
+    if branch.name is not None:
+        task.set_name(branch.name)
+
+
+async def _again(branch: Branch) -> Any:
+    agent = branch.agent
+    if branch.call is not None:
+        if branch.cancelled and branch.call.frame is None:  # before it began, or as it ended
+            await agent.passed_barrier()
+            raise asyncio.CancelledError
+        return await branch.call
+    if branch.ended:
+        await agent.passed_barrier()
+        if branch.cancelled:
+            raise asyncio.CancelledError
+        return _outcome_of(branch)
+    if not branch.below.expected:
+        await agent.passed_barrier()
+    await agent.loaded()
+    assert branch.making is not None
+    return await _run(branch, _made(branch.making))
