@@ -7,17 +7,18 @@ and never for a store, a clock or a process. How it ends, commits and comes back
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from playbooks_worker.engine import capture, holding, matching, restore, standing, tasks, tracebacks
+from playbooks_worker.engine import branches, capture, holding, matching, restore, standing, tasks, tracebacks
 from playbooks_worker.engine.arriving import Arriving
 from playbooks_worker.engine.errors import AgentLost, AgentStopped, CodeChanged, DetachedTask, ResumeMismatch
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import ENDED, wake
 from playbooks_worker.engine.outcomes import Blocked, Completed, Failed, Moment, Outcome, Persist, Stopped
-from playbooks_worker.engine.place import DIRECT, OWN, Below, Branch, Path, here
+from playbooks_worker.engine.place import DIRECT, OWN, Below, Path, Plain, here
 from playbooks_worker.engine.playbooks import Playbook, playbook_of
 from playbooks_worker.engine.rewrite import LOWERING
 
@@ -31,8 +32,7 @@ class Agent(Arriving):
 
     def __init__(self, agent_id: str, *, persist: Persist, next_seq: int = 1) -> None:
         super().__init__(agent_id, persist, next_seq)
-        self.detached: DetachedTask | None = None
-        self._calls = 0
+        self._ids = 0
 
     # --- the seam --------------------------------------------------------------------------------------------------
     async def start(
@@ -63,7 +63,7 @@ class Agent(Arriving):
             why = f"{type(error).__name__}: {error}"
             return Blocked(f"agent {self.id}: its checkpoint cannot be read ({why}); resume from the one before it")
         self._loader = loader
-        self._calls = loader.next_call
+        self._ids = loader.last_id
         self._unreached = set(loader.running)
         self.restoring = True
         self.gated = True
@@ -102,7 +102,9 @@ class Agent(Arriving):
             self.context.run(loop.call_soon, self._watch_barrier, -1, 0)
         if self._loader is not None:
             for number in self._loader.adrift:
-                self.adopt(self.context.run(loop.create_task, self._adrift(self._loader.calls[number])), None)
+                self.adopt(self.context.run(loop.create_task, self._adrift(self._loader.calls[number])))
+            for branch in [branch for branch in self._loader.branches.values() if branch.id in self.branches]:
+                self.adopt(branches.start_again(branch, functools.partial(tasks.make, self, loop)), branch)
         current = asyncio.current_task()
         try:
             outcome: Outcome = await asyncio.shield(self._root)
@@ -153,10 +155,10 @@ class Agent(Arriving):
         return final
 
     async def _adrift(self, call: Call) -> None:
-        """A branch that outlived its gather goes on as it did before the crash."""
+        """A call that a helper's task was left with goes on as it did before the crash."""
         try:
             await call
-        except Exception:  # its gather had ended: nobody waits for it, then or now
+        except Exception:  # nobody waits for it, then or now
             return
 
     def _stopped(self) -> Outcome:
@@ -165,14 +167,26 @@ class Agent(Arriving):
         return Blocked(self._blocked) if self._blocked is not None else Stopped(self.why)
 
     # --- calls ------------------------------------------------------------------------------------------------------
+    def next_id(self) -> int:
+        """For a call or a branch."""
+        self._ids += 1
+        return self._ids
+
     def _new_call(self, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
-        self._calls += 1
-        return Call(self, self._calls, playbook, arguments)
+        return Call(self, self.next_id(), playbook, arguments)
 
     def made_below(self, below: Below, path: Path, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
-        """A call made by a playbook's statement (path `OWN`) or by plain code below its site."""
+        """A call made by a playbook's statement (path `OWN`) or by plain code.
+
+        Raises `DetachedTask` from a task whose maker has ended: no resume could find the call again."""
         if self.dead:
             raise AgentStopped(self.why)
+        if below.frame is None or below.frame.call_.outcome is not None:
+            whose = "a playbook" if below.frame is None else below.frame.playbook.id
+            raise DetachedTask(
+                f"agent {self.id}: {playbook.id} was called from a task whose maker, a call of {whose}, has ended; "
+                "await the task before that playbook returns, or start the playbook itself as the task"
+            )
         key = (path, playbook.id)
         number = below.counts.get(key, 0)
         place = (path, playbook.id, number)
@@ -196,10 +210,10 @@ class Agent(Arriving):
         below.made[place] = call
         return call
 
-    def missed(self, frame: Frame) -> None:
-        """A site that ran again has completed: calls below it that were running must have been made again."""
+    def all_made(self, below: Below) -> None:
+        """Plain code that ran again has ended: calls below it that were running must have been made again."""
         try:
-            matching.all_made(self, frame)
+            matching.all_made(below)
         except ResumeMismatch as error:
             self.block(str(error))
 
@@ -207,8 +221,8 @@ class Agent(Arriving):
     def enter_region(self, frame: Frame) -> Below:
         """From here to `leave_region` the code of *frame*'s header runs without checkpoints of its own (DESIGN 3.3)."""
         self.regions += 1
-        below = Below(frame, atomic=True)
-        here.set(Branch(below, DIRECT))
+        below = Below(self, frame, atomic=True)
+        here.set(Plain(below, DIRECT))
         return below
 
     def leave_region(self, below: Below) -> None:
@@ -219,14 +233,8 @@ class Agent(Arriving):
         self.left_region()
 
     @property
-    def calls_made(self) -> int:
-        return self._calls
-
-    def left_behind(self, frame: Frame) -> None:
-        """A site has completed while tasks that its statement made still run."""
-        self.detached = self.detached or holding.detached_task(frame)
-        below = frame.below
-        self.siblings.update({task: (below, path) for task, (path, _) in below.plain.items() if not task.done()})
+    def last_id(self) -> int:
+        return self._ids
 
     def is_adrift(self, call: Call) -> bool:
         """Whether nobody awaits this running call any more: its gather has ended without it."""
@@ -234,7 +242,10 @@ class Agent(Arriving):
             return self._loader is not None and call.id in self._loader.adrift
         if call.owner is None:
             return call.id != self.root_id
-        return call.owner is not call.owner.frame.below
+        branch = call.owner.branch
+        if branch is not None:
+            return not branch.alive
+        return call.owner.frame is None or call.owner is not call.owner.frame.below
 
     def _capture(self) -> tuple[str, bytes] | None:
         return None if holding.held_back(self) else capture.capture(self)

@@ -33,10 +33,12 @@ class Arriving(Committing):
         self._unreached: set[int] = set()
         self._progress = 0
 
-    def header_entered(self, frame: Frame, number: int, targets: tuple[Any, ...]) -> None:
+    def header_entered(self, frame: Frame, number: int, targets: tuple[Any, ...], manager: Any) -> None:
         assert self._loader is not None
         self._progress += 1
         self._loader.fresh(frame, number, targets)
+        if type(manager) is asyncio.TaskGroup:
+            self._loader.fill_group(frame, number, manager)
         if not self._loader.unentered:
             wake(self._header_waiters)
 
@@ -59,6 +61,17 @@ class Arriving(Committing):
 
     def is_unreached(self, call: Call) -> bool:
         return call.id in self._unreached
+
+    def rest(self) -> None:
+        """Load what is left."""
+        if self._loader is not None:
+            self._loader.rest()
+
+    async def loaded(self) -> None:
+        """Wait until everything can be loaded: headers that are entered again bring a part of it."""
+        if self.restoring and self.loader().unentered:
+            await Awaitable(self.waits(self._header_waiters))
+        self.rest()
 
     def loader(self) -> restore.Loader:
         assert self._loader is not None
@@ -103,4 +116,15 @@ class Arriving(Committing):
             self._gate()
             wake(self._barrier_waiters)
             wake(self._header_waiters)
+            assert self._loop is not None
+            self._loop.call_soon(self._cancel_again, context=self.context)
             self.left_region()
+
+    def _cancel_again(self) -> None:
+        """Those that had been cancelled and not told are told now that they stand where they stood."""
+        for branch in list(self.branches.values()):
+            if branch.cancelled and branch.task is not None:
+                branch.cancelled = False
+                asyncio.Task.cancel(branch.task)  # not from outside: the program did
+        if self.loader().root_cancelled and self._root is not None:
+            asyncio.Task.cancel(self._root)

@@ -29,7 +29,7 @@ Making: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]]"
 
 class Branch:
     """One task of a playbook. ``number`` counts the branches of *frame* since its last completed site; ``spot`` is the
-    instruction that made it; ``ended`` tells a loaded branch that its outcome is known (and will be loaded)."""
+    instruction that made it. A loaded branch knows whether it has ``ended`` before its outcome has been loaded."""
 
     __slots__ = (
         "agent",
@@ -69,7 +69,7 @@ class Branch:
             return self.outcome
         if task.cancelled():
             return None, asyncio.CancelledError()
-        error = task._exception  # type: ignore[attr-defined]  # `exception()` would count as having been asked
+        error = task._exception  # `exception()` would count as having been asked
         return (True, task.result()) if error is None else (False, error)
 
     @property
@@ -143,6 +143,7 @@ def described(coroutine: Any) -> Making | None:
     function = next((f for f in gc.get_referents(coroutine) if type(f) is FunctionType and f.__code__ is code), None)
     if function is None:
         return None
+    assert coroutine.cr_frame is not None  # it has not started
     values = coroutine.cr_frame.f_locals
     count = code.co_argcount + code.co_kwonlyargcount
     count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
@@ -225,10 +226,10 @@ def settle(branch: Branch) -> None:
         asyncio.Future.cancel(task)
     else:
         task.set_exception(value)
-        task._log_traceback = False  # type: ignore[misc]  # the process that saw it raised has said so
+        task._log_traceback = False  # the process that saw it raised has said so
 
 
-def start_again(branch: Branch, make: Callable[..., asyncio.Task[Any]]) -> None:
+def start_again(branch: Branch, make: Callable[..., asyncio.Task[Any]]) -> asyncio.Task[Any]:
     """The task of a branch that had not ended goes on: inside its call, or from the start of its plain coroutine."""
     context = branch.agent.context.copy()
     context.run(here.set, Plain(branch.below, DIRECT))
@@ -236,6 +237,7 @@ def start_again(branch: Branch, make: Callable[..., asyncio.Task[Any]]) -> None:
     task.branch = branch  # type: ignore[attr-defined]  # what `branch_of` reads
     if branch.name is not None:
         task.set_name(branch.name)
+    return task
 
 
 async def _again(branch: Branch) -> Any:

@@ -12,6 +12,9 @@ import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from playbooks_worker.engine import groups
+from playbooks_worker.engine.branch_table import Writing, calls_of, untold
+from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
 from playbooks_worker.engine.frames import MADE_AGAIN, NOT_BOUND, Call, Frame
 from playbooks_worker.engine.rewrite import LOWERING, Temporaries
@@ -45,11 +48,13 @@ class _Attempt:
         self.agent = agent
         self.running = list(agent.running.values())
         self.targets: dict[int, Target] = {}
+        self.managers: dict[tuple[int, int], Any] = {}
         self.cells: dict[int, tuple[int, str]] = {}
         for call in self.running:
             frame = call.frame
             assert frame is not None
-            for number, targets, _ in frame.headers:
+            for number, targets, manager in frame.headers:
+                self.managers[call.id, number] = manager
                 for index, value in enumerate(targets):
                     if value is not None:
                         self.targets.setdefault(id(value), Target(call.id, number, index))
@@ -60,14 +65,17 @@ class _Attempt:
         self.metas: list[tuple[Any, ...]] = []
         self.again: dict[int, list[str]] = {}
         self.entries: list[Any] = []
+        self.branches: Writing | None = None
         # for the diagnosis: what was to be saved, by frame
         self.written: list[Written] = []
 
     def payload(self) -> bytes:
+        frames: list[Frame] = []
         adrift: list[int] = []
         for call in self.running:
             frame = call.frame
             assert frame is not None
+            frames.append(frame)
             still = frame.still
             if still is not None and still[0] is frame.value and frame.outcome is None:
                 self.metas.append(still[1])
@@ -78,17 +86,18 @@ class _Attempt:
             if self.agent.is_adrift(call):
                 adrift.append(call.id)
         self._flush()
-        others = self._others()
+        others, branches = self._others(frames)
         index = (
             FORMAT,
             LOWERING,
-            self.agent.calls_made,
-            self.agent.root_id,
+            self.agent.last_id,
+            (self.agent.root_id, untold(self.agent, self.agent.root_task)),
             self.segments,
             self.metas,
             self.again,
             adrift,
             others,
+            branches,
         )
         head = save_index(index)
         return b"".join((len(head).to_bytes(4, "big"), head, self.saver.buffer.getbuffer()))
@@ -115,6 +124,9 @@ class _Attempt:
             again += self._needed(frame, -step, temporaries, local, kept)
             self.written.append((frame, -step, kept, temporaries, True))
             self._flush()
+            state = groups.state_of(self.managers.get((call.id, step)))
+            if state is not None:
+                kept[groups.SAVED] = state
             self._header(call.id, step, site.path, kept)
             kept = {}
         calling = not completed and type(frame.value) is Call
@@ -186,32 +198,36 @@ class _Attempt:
         return again
 
     def _entry(self, frame: Frame, kept: dict[str, Any]) -> tuple[Any, ...]:
-        below, call = frame.below, frame.call_
-        made = {**below.expected, **below.made} if below.expected else below.made
-        rows = []
-        for place, child in made.items():
-            if child is not frame.value:  # what the site awaits is found by its temporary
-                rows.append((*place, child.id))
-                self.saver.found.setdefault(child.id, child)
-        outcomes = {**below.finished, **below.outcomes} if below.finished else below.outcomes
+        rows = calls_of(frame.below, self.saver.found, frame.value)
         cells = contents(frame) if frame.cells else None
-        return call.id, kept, cells, frame.outcome, rows or None, outcomes or None, call.given
+        return frame.call_.id, kept, cells, frame.outcome, rows or None, frame.call_.given
 
-    # --- other calls ----------------------------------------------------------------------------------------------
-    def _others(self) -> tuple[tuple[int, str], ...]:
-        """Calls that do not run now but are held somewhere: new ones with arguments, finished ones with outcomes."""
+    # --- other calls, and branches --------------------------------------------------------------------------------
+    def _others(self, frames: list[Frame]) -> tuple[tuple[tuple[int, str], ...], Any]:
+        """Calls that do not run now but are held somewhere (new ones with arguments, finished ones with outcomes), and
+        branches. Each may refer to more of both."""
         known = {call.id for call in self.running}
         rows: list[tuple[int, str]] = []
+        writing = None
+        if self.agent.branches or self.saver.branches or any(f.below.branches or f.below.claims for f in frames):
+            writing = self.branches = Writing(self.agent, frames, self.saver.branches, self.saver.found)
         while True:
             fresh = [call for number, call in self.saver.found.items() if number not in known]
-            if not fresh:
-                return tuple(rows)
-            known.update([call.id for call in fresh])
-            rows += [(call.id, call.playbook.id) for call in fresh]
-            if self.agent.restoring_calls:
-                for call in fresh:
-                    self.agent.complete(call)
-            self._dump("calls", 0, 0, [(c.id, c.arguments, c.outcome, c.given) for c in fresh])
+            if fresh:
+                known.update([call.id for call in fresh])
+                rows += [(call.id, call.playbook.id) for call in fresh]
+                if self.agent.restoring_calls:
+                    for call in fresh:
+                        self.agent.complete(call)
+                self._dump("calls", 0, 0, [(c.id, c.arguments, c.outcome, c.given) for c in fresh])
+                continue
+            if writing is None and self.saver.branches:
+                writing = self.branches = Writing(self.agent, frames, self.saver.branches, self.saver.found)
+            more = [] if writing is None else writing.fresh() or writing.operands()
+            if not more:
+                break
+            self._dump("branches", 0, 0, more)
+        return tuple(rows), None if writing is None else writing.rows.plain()
 
     def _flush(self) -> None:
         if self.entries:
@@ -224,9 +240,9 @@ class _Attempt:
 
 
 def _awaitable(value: Any, depth: int = 0) -> bool:
-    """Whether *value* is an awaitable other than a playbook's call, or a container of one."""
+    """Whether *value* is an awaitable other than a playbook's call or branch, or a container of one."""
     kind = type(value)
-    if kind is Call:
+    if kind is Call or branch_of(value) is not None:
         return False
     if kind is list or kind is tuple or kind is set:
         return depth < 3 and any(_awaitable(item, depth + 1) for item in value)

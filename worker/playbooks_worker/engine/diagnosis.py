@@ -51,9 +51,10 @@ class Examination:
                     raise self._cannot(frame, f"variable {name!r}", value, error) from error
             if frame.outcome is not None and self._problem(frame.outcome) is not None:
                 raise self._cannot(frame, "the awaited value", frame.outcome[1], error) from error
-            for outcome in frame.below.outcomes.values():
-                if self._problem(outcome) is not None:
-                    raise self._cannot(frame, "the outcome of a branch", outcome[1], error) from error
+            for branch in frame.below.branches:
+                for what, held in (("the outcome of a branch", branch.outcome), ("a branch", branch.making)):
+                    if held is not None and self._problem(held) is not None:
+                        raise self._cannot(frame, what, held[1], error) from error
         for call in found:
             for value in (*call.arguments, *(call.outcome or ())):
                 if self._problem(value) is not None:

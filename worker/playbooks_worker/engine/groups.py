@@ -1,4 +1,4 @@
-"""`asyncio.TaskGroup` as an open header: what of it is part of a checkpoint, and how the group that is entered again gets it.
+"""`asyncio.TaskGroup` as an open header: what of it is in a checkpoint, and how the group that is entered again gets it.
 
 A group waits for its tasks, which are branches (branches.py), and remembers the errors of those that failed. The attributes
 are private ones of asyncio, the same on every Python that we run on; tests/test_engine_tasks.py holds them.

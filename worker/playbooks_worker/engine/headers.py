@@ -64,7 +64,7 @@ class _Managed:
         targets = targets_of(value)
         self._frame.headers.append((self._number, targets, self._manager))
         if self._frame.pc:
-            self._frame.agent.header_entered(self._frame, self._number, targets)
+            self._frame.agent.header_entered(self._frame, self._number, targets, self._manager)
 
     def _refused(self, error: BaseException) -> None:
         """It cannot be entered again: no handler of the program is on the way there, so the agent must wait outside."""

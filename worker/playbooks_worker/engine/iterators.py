@@ -9,6 +9,8 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from playbooks_worker.engine import completed
+
 _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 
 
@@ -70,7 +72,7 @@ def saved_iter(iterable: Iterable[Any]) -> Iterator[Any]:
         return DictIterator(iterable)
     if kind is set:
         return SetIterator(iterable)
-    return iter(iterable)
+    return completed.saved(iterable) or iter(iterable)
 
 
 def again(iterator: Iterator[Any]) -> Iterator[Any]:

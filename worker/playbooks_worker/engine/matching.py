@@ -6,17 +6,14 @@ Matched by the path of tasks below the site, playbook and number within its task
 from __future__ import annotations
 
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from playbooks_worker.engine import tracebacks
 from playbooks_worker.engine.errors import ResumeMismatch
-from playbooks_worker.engine.frames import Call, Frame
+from playbooks_worker.engine.frames import Call
 from playbooks_worker.engine.place import OWN, Below, Path
 from playbooks_worker.engine.playbooks import Playbook
 from playbooks_worker.engine.snapshot import PROTOCOL, Reader, Saver
-
-if TYPE_CHECKING:
-    from playbooks_worker.engine.agent import Agent
 
 _ATOMS = (str, int, float, bool, bytes, type(None))
 
@@ -35,7 +32,7 @@ def match(
     below: Below, path: Path, playbook: Playbook, number: int, arguments: tuple[Any, ...]
 ) -> tuple[int, Call | None]:
     """(number, the saved call), or (number, None) for a call that is new. Raises `ResumeMismatch`."""
-    agent = below.frame.agent
+    agent = below.agent
     if path == OWN:
         # A statement's own calls go on by id wherever they are held; only those made by an expression that is
         # evaluated again, because it also holds plain awaitables, come back here, in their order.
@@ -51,31 +48,37 @@ def match(
     now = given(arguments)
     if found.given is not None and now is not None and found.given != now and not _same(found.given, now):
         raise ResumeMismatch(
-            f"agent {agent.id}: below {_where(below.frame)} call {number + 1} of "
+            f"agent {agent.id}: below {_where(below)} call {number + 1} of "
             f"{playbook.id} has other arguments than before the crash; plain coroutines between playbooks must make the "
             "same calls again: pass what may differ through a playbook"
         )
     return number, found
 
 
-def all_made(agent: Agent, frame: Frame) -> None:
+def all_made(below: Below) -> None:
     """Raises `ResumeMismatch` when the code that ran again did not come back to a call that it had in flight."""
-    for (path, _, _), call in frame.below.expected.items():
+    agent = below.agent
+    for (path, _, _), call in below.expected.items():
         if path != OWN and agent.is_unreached(call):
             raise ResumeMismatch(
-                f"agent {agent.id}: below {_where(frame)} the call of {call.playbook.id} that was in flight at the crash "
+                f"agent {agent.id}: below {_where(below)} the call of {call.playbook.id} that was in flight at the crash "
                 "was not made again; plain coroutines between playbooks must make the same calls again: pass what may "
                 "differ through a playbook"
             )
 
 
-def _where(frame: Frame) -> str:
+def _where(below: Below) -> str:
+    frame = below.frame
+    if frame is None or not frame.site:
+        return "a task"
+    if below.branch is not None and below.branch.spot >= 0:
+        return f"the task of {frame.playbook.filename}:{frame.playbook.position(below.branch.spot)[0]}"
     site = frame.playbook.rewritten.sites[frame.site - 1]
     return f"{frame.playbook.filename}:{site.line} `{site.statement}`"
 
 
 def _same(one: bytes, two: bytes) -> bool:
-    first, second = (Reader(data, _number, _numbers, _cell).load() for data in (one, two))
+    first, second = (Reader(data, _number, _numbers, _cell, _task).load() for data in (one, two))
     return _alike(first, second, set())
 
 
@@ -116,6 +119,10 @@ def _said(error: BaseException) -> list[Any]:
 
 def _number(number: int) -> Any:
     return ("call", number)
+
+
+def _task(identity: int) -> Any:
+    return ("task", identity)
 
 
 def _numbers(call: int, header: int, index: int) -> Any:

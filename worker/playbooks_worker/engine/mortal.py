@@ -95,6 +95,15 @@ class Mortal(abc.ABC):
             raise error
         return self.dead
 
+    @property
+    def root_task(self) -> asyncio.Task[Any] | None:
+        return self._root
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        assert self._loop is not None
+        return self._loop
+
     def owns(self, task: asyncio.Task[Any]) -> bool:
         """Whether *task* runs playbooks of this agent."""
         return task is self._root or task in self._tasks

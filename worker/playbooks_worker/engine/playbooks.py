@@ -47,6 +47,7 @@ class Playbook:
         self.unsavable: set[tuple[int, str]] = set()
         self.fragments: dict[tuple[int, int], str] = {}  # (site, depth) → its place in the stack as JSON
         self._code: CodeType | None = None
+        self._positions: list[tuple[int, int]] | None = None
         self.bind: Callable[..., tuple[Any, ...]] = _binder(function, self.rewritten.names.parameters)
         _known[self.id] = self
 
@@ -57,6 +58,13 @@ class Playbook:
             with deep_trees():
                 self._code = compile_code(self.rewritten, self.function.__code__, self.function.__qualname__)
         return self._code
+
+    def position(self, instruction: int) -> tuple[int, int]:
+        """(line, column) in the user's source of an instruction of the emitted code."""
+        if self._positions is None:
+            spans = self.code.co_positions()
+            self._positions = [(line or 0, column or 0) for line, _, column, _ in spans]
+        return self._positions[instruction // 2] if instruction >= 0 else (0, 0)
 
     def activation(self, frame: Any, cells: dict[str, CellType], helpers: dict[str, CellType]) -> Callable[[], Any]:
         """The emitted function with the cells of one activation."""

@@ -1,7 +1,4 @@
-"""Concurrency that a resume could not bring back, refused at decoration by what the program calls (DESIGN 3.3).
-
-`asyncio.gather` is the one way to run branches here; ordinary coroutines between playbooks may use what they like.
-"""
+"""What no resume could bring back, refused at decoration by what the program calls, and where `@playbook` may stand."""
 
 from __future__ import annotations
 
@@ -13,22 +10,9 @@ from typing import Any
 
 from playbooks_worker.engine.source import Definition
 
-_ADVICE = "await playbooks directly or through asyncio.gather, or move this into an ordinary coroutine"
+_ADVICE = "it runs a loop of its own, where no checkpoint reaches: await what it would run"
 _REFUSED: dict[int, str] = {
-    id(getattr(asyncio, name)): f"asyncio.{name}"
-    for name in (
-        "TaskGroup",
-        "as_completed",
-        "create_task",
-        "ensure_future",
-        "run",
-        "run_coroutine_threadsafe",
-        "shield",
-        "timeout",
-        "timeout_at",
-        "wait",
-        "wait_for",
-    )
+    id(getattr(asyncio, name)): f"asyncio.{name}" for name in ("run", "run_coroutine_threadsafe", "Runner")
 }
 _MISSING = object()
 
@@ -54,8 +38,6 @@ def check(definition: Definition, function: FunctionType) -> None:
                 name = _REFUSED.get(id(value))
                 if name is not None:
                     raise definition.refuse(node, f"{name} in a playbook", _ADVICE)
-                if isinstance(node, ast.Attribute) and node.attr == "create_task":
-                    raise definition.refuse(node, f"{ast.unparse(node)} in a playbook", _ADVICE)
 
 
 def _resolves_to_playbook(node: ast.expr, function: FunctionType) -> bool:

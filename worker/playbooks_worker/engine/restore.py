@@ -6,10 +6,13 @@ is loaded or run.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
+from playbooks_worker.engine import branch_table, branches, groups
+from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.capture import FORMAT
 from playbooks_worker.engine.changes import Change, SavedFrame, changes_in, refusal
 from playbooks_worker.engine.errors import AgentStopped, CodeChanged, ResumeMismatch
@@ -70,22 +73,26 @@ class Loader:
     """Loads segments in order, as far as somebody needs."""
 
     def __init__(self, agent: Agent, index: tuple[Any, ...], body: memoryview) -> None:
-        _, _, self.next_call, self.root, segments, metas, again, adrift, others = index
+        _, _, self.last_id, root, segments, metas, again, adrift, others, rows = index
+        self.root, self.root_cancelled = root
         self.agent = agent
         self.adrift: tuple[int, ...] = adrift
         self.running: list[int] = []
         self.calls: dict[int, Call] = {}
+        self.branches: dict[int, Branch] = {}
         self.referenced: set[int] = set()
         self.entered: dict[tuple[int, int], tuple[Any, ...]] = {}
         self.unentered: set[tuple[int, int]] = set()  # headers that were open and have not been entered again yet
         self._pending: dict[tuple[int, int, int], Target] = {}
         self._segments: list[tuple[str, int, int]] = list(reversed(segments))
-        self._reader = Reader(body, self._call, self._target, self._cell)
+        self._reader = Reader(body, self._call, self._target, self._cell, self._task)
         self._described: set[int] = set()
         for meta in metas:
             self._frame(meta, again)
         for number, playbook_id in others:
             self.calls[number] = Call(agent, number, find_playbook(playbook_id), ())
+        if rows is not None:
+            branch_table.read(self, rows)
 
     def _frame(self, meta: tuple[Any, ...], again: dict[int, list[str]]) -> None:
         number, playbook_id, _, _, site, turn, _, depth = meta
@@ -155,6 +162,12 @@ class Loader:
                 self._reader.replace(placeholder, target)
                 replace(placeholder, target)
 
+    def fill_group(self, frame: Frame, number: int, group: asyncio.TaskGroup) -> None:
+        """The tasks that a group waited for, and what it knew, belong to the one that was entered instead."""
+        call = frame.call_.id
+        waiting = [b for b in self.branches.values() if b.group == (call, number) and b.task is not None]
+        groups.fill(group, waiting, None if frame.saved is None else frame.saved.get(groups.SAVED))
+
     # --- loading ---------------------------------------------------------------------------------------------------
     def _headers_left(self) -> bool:
         return any(kind == "header" for kind, _, _ in self._segments)
@@ -179,13 +192,18 @@ class Loader:
         elif kind == "frames":
             for entry in loaded:
                 self._describe(*entry)
+        elif kind == "branches":
+            for identity, making, outcome in loaded:
+                branch = self.branches[identity]
+                branch.making, branch.outcome = making, outcome
+                branches.settle(branch)
         else:
             for call_number, arguments, outcome, given in loaded:
                 call = self.calls[call_number]
                 call.arguments, call.outcome, call.given = arguments, outcome, given
 
     def _describe(
-        self, number: int, kept: dict[str, Any], cells: Any, outcome: Any, rows: Any, outcomes: Any, given: Any
+        self, number: int, kept: dict[str, Any], cells: Any, outcome: Any, rows: Any, given: Any
     ) -> None:
         self._described.add(number)
         call = self.calls[number]
@@ -198,11 +216,18 @@ class Loader:
         frame.outcome = outcome
         for path, playbook_id, place, made in rows or ():
             frame.below.expected[path, playbook_id, place] = self.calls[made]
-        frame.below.finished.update(outcomes or {})
 
     def _call(self, number: int) -> Call:
         self.referenced.add(number)
         return self.calls[number]
+
+    def _task(self, identity: int) -> Any:
+        branch = self.branches[identity]
+        if branch.task is None:
+            branches.finished(branch, self.agent.loop)
+            if branch.outcome is not None:
+                branches.settle(branch)
+        return branch.task
 
     def _cell(self, call: int, name: str) -> CellType:
         frame = self.calls[call].frame

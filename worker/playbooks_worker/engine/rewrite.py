@@ -58,8 +58,8 @@ class Temporaries:
 @dataclass(frozen=True, slots=True)
 class Site:
     """A hoisted await. ``path`` names what encloses it, outermost first: iterators and handled exceptions by name,
-    open headers by number. ``entering`` is the number of the header whose ``__aenter__`` it is; ``within`` is where its
-    statement begins (line, column)."""
+    open headers by number. ``entering`` is the number of the header whose ``__aenter__`` it is. In the source, as (line,
+    column): ``within`` is where its statement begins, ``start`` and ``end`` enclose what it awaits."""
 
     number: int
     line: int
@@ -71,6 +71,12 @@ class Site:
     completed: Temporaries
     in_flight: Temporaries
     within: tuple[int, int]
+    start: tuple[int, int]
+    end: tuple[int, int]
+
+    def holds(self, position: tuple[int, int]) -> bool:
+        """Whether what stands at (line, column) in the source belongs to what it awaits."""
+        return self.start <= position < self.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,4 +290,6 @@ def _site(draft: SiteDraft, live: tuple[str, ...], headers: list[HeaderDraft]) -
         completed,
         in_flight,
         draft.within,
+        (getattr(draft.node, "lineno", 0), getattr(draft.node, "col_offset", 0)),
+        (getattr(draft.node, "end_lineno", 0), getattr(draft.node, "end_col_offset", 0)),
     )

@@ -7,6 +7,7 @@ process or Python version could not use. Nothing here decides *what* is saved (c
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
 import pathlib
@@ -16,7 +17,8 @@ from collections.abc import Callable, Sequence
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
-from playbooks_worker.engine import synchronisers, tracebacks
+from playbooks_worker.engine import gathering, synchronisers, tracebacks
+from playbooks_worker.engine.branches import Branch, branch_of
 from playbooks_worker.engine.definitions import definition_path, made_again
 from playbooks_worker.engine.frames import Call
 
@@ -39,8 +41,8 @@ class Saver(pickle.Pickler):
     """Saves objects of one checkpoint, one dump after another, under one memo.
 
     ``targets`` maps ids of objects that open headers hold to `Target`s, ``cells`` those of the frames' own cells to
-    (call, name); the modules of the *running* calls' playbooks are searched for singletons; ``found`` collects the
-    calls that were met."""
+    (call, name); the modules of the *running* calls' playbooks are searched for singletons; ``found`` and ``branches``
+    collect the calls and branches that were met."""
 
     def __init__(self, targets: dict[int, Target], cells: dict[int, tuple[int, str]], running: Sequence[Call]) -> None:
         self.buffer = io.BytesIO()
@@ -49,6 +51,7 @@ class Saver(pickle.Pickler):
         self.cells = cells
         self.running = running
         self.found: dict[int, Call] = {}
+        self.branches: dict[int, Branch] = {}
 
     def reducer_override(self, value: Any) -> _Reduced:
         kind = type(value)
@@ -82,10 +85,16 @@ class Reader(pickle.Unpickler):
         call: Callable[[int], Any],
         target: Callable[[int, int, int], Any],
         cell: Callable[[int, str], Any],
+        task: Callable[[int], Any],
     ) -> None:
         self._file = io.BytesIO(payload)
         super().__init__(self._file)
-        self._own: dict[str, Callable[..., Any]] = {"_call": call, "_target": target, "_frame_cell": cell}
+        self._own: dict[str, Callable[..., Any]] = {
+            "_call": call,
+            "_target": target,
+            "_frame_cell": cell,
+            "_task": task,
+        }
         self._further: _FurtherReader | None = None
 
     def load(self) -> Any:
@@ -131,6 +140,10 @@ def _target(call: int, header: int, index: int) -> Any:
     raise TypeError(f"target {index} of header {header} in call {call} can only be loaded into its agent")
 
 
+def _task(identity: int) -> Any:
+    raise TypeError(f"task {identity} can only be loaded into its agent")
+
+
 def _frame_cell(call: int, name: str) -> Any:
     raise TypeError(f"cell {name} of call {call} can only be loaded into its agent")
 
@@ -141,6 +154,15 @@ def _frame_cell(call: int, name: str) -> Any:
 def _reduce_call(saver: Saver, call: Call) -> _Reduced:
     saver.found[call.id] = call
     return _call, (call.id,)
+
+
+def _reduce_future(saver: Saver, future: asyncio.Future[Any]) -> _Reduced:
+    branch = branch_of(future)
+    if branch is not None:
+        saver.branches[branch.id] = branch
+        return _task, (branch.id,)
+    reduced = gathering.reduced(future)
+    return NotImplemented if reduced is None else reduced
 
 
 def _reduce_target(saver: Saver, target: Target) -> _Reduced:
@@ -326,6 +348,8 @@ _REDUCERS: dict[type, Callable[[Saver, Any], _Reduced] | None] = {
 def _reducer_for(kind: type) -> Callable[[Saver, Any], _Reduced] | None:
     if issubclass(kind, BaseException):
         return _reduce_exception
+    if issubclass(kind, asyncio.Future):
+        return _reduce_future
     if kind in synchronisers.KINDS:
         return _reduce_synchroniser
     if issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib"):

@@ -1,0 +1,231 @@
+"""Branches in a checkpoint: which are written, and how they come back (capture.py and restore.py ask).
+
+Two kinds of rows. A branch *of its own* comes back as a task: all that have not ended, and those that had and that
+something refers to. A branch that only the operand of a site in flight holds is made again by that expression: what is
+written of it waits in the frame's `Below.claims` until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from playbooks_worker.engine.branches import Branch, Making
+from playbooks_worker.engine.errors import DetachedTask
+from playbooks_worker.engine.frames import Call, Frame
+from playbooks_worker.engine.groups import groups_of
+from playbooks_worker.engine.place import Below, Outcome
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.agent import Agent
+    from playbooks_worker.engine.restore import Loader
+
+# A call that plain code has made, as it is looked for again: path of tasks, playbook, number, id.
+CallRow = tuple[tuple[str, ...], str, int, int]
+
+
+class OwnRow(NamedTuple):
+    """``call`` and ``creator`` are ids of calls, or 0: none, or one that has ended. ``ended``: its outcome is known;
+    ``done``: whoever waits for its task knows that too. ``cancelled``: it has not been told yet."""
+
+    id: int
+    call: int
+    creator: int
+    number: int
+    name: str | None
+    group: tuple[int, int] | None
+    ended: bool
+    done: bool
+    cancelled: bool
+    calls: list[CallRow]
+
+
+class OperandRow(NamedTuple):
+    id: int
+    creator: int
+    number: int
+    ended: bool
+    calls: list[CallRow]
+
+
+class Rows(NamedTuple):
+    """What the index says of branches. ``numbers``: by call, those that its operand makes again, where not 0, 1, 2, …"""
+
+    own: list[OwnRow]
+    operands: list[OperandRow]
+    numbers: dict[int, tuple[int, ...]]
+
+    def plain(self) -> Any:
+        """As the index has it."""
+        return [tuple(row) for row in self.own], [tuple(row) for row in self.operands], self.numbers
+
+
+Contents = tuple[int, "Making | None", "Outcome | None"]
+
+
+class Writing:
+    """The branches of one checkpoint. ``found`` are those that the pickler has met, ``calls`` collects calls."""
+
+    def __init__(self, agent: Agent, frames: list[Frame], found: dict[int, Branch], calls: dict[int, Call]) -> None:
+        self._agent = agent
+        self._found = found
+        self._calls = calls
+        self._operands: dict[int, Branch] = {}
+        for frame in frames:
+            if frame.below.branches or frame.below.claims:
+                self._operands.update((branch.id, branch) for branch in _of_operand(frame))
+        self._left = [b for number, b in sorted(agent.branches.items()) if number not in self._operands]
+        if self._left or self._operands:
+            agent.rest()
+        self._groups = groups_of(frames) if self._left else {}
+        self._written: set[int] = set()
+        self.rows = Rows([], [], {})
+
+    def fresh(self) -> list[Contents]:
+        """What is to be written of branches of their own that were not written yet."""
+        found = [branch for number, branch in self._found.items() if number not in self._written]
+        branches = [b for b in self._left if b.id not in self._found] + found
+        self._left = []
+        return [self._own(branch) for branch in branches]
+
+    def operands(self) -> list[Contents]:
+        """What is to be written of those that an operand makes again: the last, and only what is worth a word."""
+        contents: list[Contents] = []
+        numbers: dict[int, list[int]] = {}
+        for branch in self._operands.values():
+            if branch.id in self._found:
+                continue
+            frame = branch.below.frame
+            assert frame is not None
+            creator = frame.call_.id
+            numbers.setdefault(creator, []).append(branch.number)
+            if branch.call is not None:
+                continue
+            outcome = self._outcome(branch)
+            calls = calls_of(branch.below, self._calls) if outcome is None else []
+            if calls or outcome is not None:
+                self.rows.operands.append(OperandRow(branch.id, creator, branch.number, outcome is not None, calls))
+                contents.append((branch.id, None, outcome))
+        self._operands = {}
+        for creator, found in numbers.items():
+            if found != list(range(len(found))):
+                self.rows.numbers[creator] = tuple(found)
+        return contents
+
+    def _own(self, branch: Branch) -> Contents:
+        self._written.add(branch.id)
+        frame = branch.below.frame
+        outcome = self._outcome(branch)
+        call = branch.call if branch.alive else None
+        if call is not None:
+            self._calls.setdefault(call.id, call)
+        calls: list[CallRow] = []
+        if call is None and outcome is None:
+            if branch.making is None:
+                raise DetachedTask(_not_describable(self._agent, branch))
+            calls = calls_of(branch.below, self._calls)
+        creator = frame.call_.id if frame is not None and frame.call_.outcome is None else 0
+        group = self._groups.get(branch.id, branch.group if branch.alive else None)
+        self.rows.own.append(
+            OwnRow(
+                branch.id,
+                call.id if call is not None else 0,
+                creator,
+                branch.number,
+                branch.name if branch.task is None else branch.task.get_name(),  # type: ignore[attr-defined]
+                group,
+                outcome is not None,
+                not branch.alive and group is None,
+                branch.cancelled if branch.task is None else untold(self._agent, branch.task),
+                calls,
+            )
+        )
+        return branch.id, branch.making if outcome is None and call is None else None, outcome
+
+    def _outcome(self, branch: Branch) -> Outcome | None:
+        outcome = branch.settled()
+        if outcome is None and branch.call is None and untold(self._agent, branch.task) and _not_begun(branch.task):
+            return None, asyncio.CancelledError()
+        return outcome
+
+
+def _of_operand(frame: Frame) -> Iterable[Branch]:
+    """The branches that the site of *frame* makes again if nothing else holds them."""
+    if frame.call_.agent.is_unreached(frame.call_):
+        return frame.below.claims.values()
+    if not frame.in_flight or frame.outcome is not None or type(frame.value) is Call:
+        return ()
+    site = frame.playbook.rewritten.sites[frame.site - 1]
+    return [b for b in frame.below.branches if site.holds(frame.playbook.position(b.spot))]
+
+
+def calls_of(below: Below, found: dict[int, Call], besides: Any = None) -> list[CallRow]:
+    """The calls that plain code below has made, which it makes again after a resume; they are *found* by it."""
+    made = {**below.expected, **below.made} if below.expected else below.made
+    rows: list[CallRow] = []
+    for (path, playbook, number), call in made.items():
+        if call is not besides:  # what the site awaits is found by its temporary
+            rows.append((path, playbook, number, call.id))
+            found.setdefault(call.id, call)
+    return rows
+
+
+def untold(agent: Agent, task: Any) -> bool:
+    """Whether *task* has been cancelled and its coroutine has not been told yet."""
+    if task is None or task.done() or not task.cancelling():
+        return False
+    waiter = getattr(task, "_fut_waiter", None)
+    return bool(task in agent.held or task._must_cancel or (waiter is not None and waiter.cancelled()))
+
+
+def _not_begun(task: Any) -> bool:
+    coroutine = task.get_coro()
+    return inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+
+
+def _not_describable(agent: Agent, branch: Branch) -> str:
+    frame = branch.below.frame
+    where, name = "", "a playbook"
+    if frame is not None:
+        where = f"{frame.playbook.filename}:{frame.playbook.position(branch.spot)[0]}: "
+        name = frame.playbook.id
+    return (
+        f"{where}agent {agent.id}: a task of {name} runs something else than a coroutine of an `async def`, so no "
+        "checkpoint can bring it back; await it in the statement that starts it, or wrap it in an `async def`"
+    )
+
+
+# --- and back ----------------------------------------------------------------------------------------------------------
+
+
+def read(loader: Loader, rows: Any) -> None:
+    """Make the branches that *rows* tell of; what they hold is loaded later."""
+    agent = loader.agent
+    own, operands, numbers = rows
+    for fields in own:
+        row = OwnRow(*fields)
+        branch = _branch(loader, row.id, row.creator, row.number, row.calls)
+        branch.call = loader.calls[row.call] if row.call else None
+        branch.name, branch.group, branch.ended, branch.cancelled = row.name, row.group, row.ended, row.cancelled
+        if not row.done:
+            agent.branches[branch.id] = branch
+    for fields in operands:
+        operand = OperandRow(*fields)
+        branch = _branch(loader, operand.id, operand.creator, operand.number, operand.calls)
+        branch.ended = operand.ended
+        assert branch.below.frame is not None
+        branch.below.frame.below.claims[branch.number] = branch
+    for number, known in numbers.items():
+        frame = loader.calls[number].frame
+        assert frame is not None
+        frame.below.numbers = known
+
+
+def _branch(loader: Loader, identity: int, creator: int, number: int, calls: list[CallRow]) -> Branch:
+    frame = loader.calls[creator].frame if creator else None
+    branch = loader.branches[identity] = Branch(loader.agent, frame, number, identity)
+    for path, playbook, place, made in calls:
+        branch.below.expected[path, playbook, place] = loader.calls[made]
+    return branch

@@ -1,0 +1,53 @@
+"""Futures that a program keeps: those that have ended, by their outcome, and `asyncio.gather`, by its children.
+
+A gather that is awaited where it is made needs none of this: its expression is evaluated again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import FunctionType
+from typing import Any
+
+
+def reduced(future: asyncio.Future[Any]) -> tuple[Any, ...] | None:
+    """How *future* is pickled; None when nobody could make it again."""
+    if future.done():
+        if future.cancelled():
+            return _ended, (), (None, None), None, None, _end
+        error = future._exception
+        outcome = (True, future.result()) if error is None else (False, error)
+        return _ended, (), outcome, None, None, _end
+    children = getattr(future, "_children", None)
+    flag = None if not children else _return_exceptions(future, children)
+    return None if flag is None else (_gathered, (list(children or ()), flag))
+
+
+def _return_exceptions(future: asyncio.Future[Any], children: list[Any]) -> bool | None:
+    """It is known only to the callback that each child calls when it is done."""
+    for child in children:
+        for callback, _ in child._callbacks or ():
+            if type(callback) is FunctionType and "return_exceptions" in callback.__code__.co_freevars:
+                kept = dict(zip(callback.__code__.co_freevars, callback.__closure__ or (), strict=True))
+                if kept["outer"].cell_contents is future:
+                    return bool(kept["return_exceptions"].cell_contents)
+    return None
+
+
+def _gathered(children: list[Any], return_exceptions: bool) -> asyncio.Future[Any]:
+    return asyncio.gather(*children, return_exceptions=return_exceptions)
+
+
+def _ended() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()
+
+
+def _end(future: asyncio.Future[Any], outcome: tuple[bool | None, Any]) -> None:
+    done, value = outcome
+    if done:
+        future.set_result(value)
+    elif done is None:
+        future.cancel()
+    else:
+        future.set_exception(value)
+        future._log_traceback = False  # the process that saw it raised has said so
