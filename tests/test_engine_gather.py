@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -546,7 +547,35 @@ def test_arguments_are_compared_by_what_they_say():
         assert not matching._same(matching.given(first), matching.given(second))
 
 
-# --- detached tasks ---
+# --- tasks whose maker has ended ---
+
+
+async def calls_later(log):
+    await effect("wait", turns=3)
+    try:
+        await leaf(1)
+    except Exception as error:
+        log.append(str(error))
+
+
+@playbook
+async def makes_a_task(log):
+    asyncio.create_task(calls_later(log))
+    return await effect("made")
+
+
+@playbook
+async def ends_before_its_task():
+    log = []
+    await makes_a_task(log)
+    await effect("long", turns=9)
+    return log
+
+
+def test_a_playbook_called_from_a_task_whose_maker_has_ended_is_an_error_at_that_call():
+    outcome = same_everywhere(ends_before_its_task)
+    (said,) = outcome.value
+    assert "leaf was called from a task whose maker" in said and "has ended" in said and "await the task" in said
 
 
 def spawn(coroutine):
@@ -554,16 +583,32 @@ def spawn(coroutine):
 
 
 @playbook
-async def detaches():
-    spawn(effect("detached", turns=50))
+async def spawned_by_a_function():
+    task = spawn(effect("spawned", turns=5))
     await effect("one")
-    return "never"
+    return await task
 
 
-def test_a_detached_task_is_an_error_that_names_the_line():
-    outcome = start(detaches)
+def test_a_task_that_an_ordinary_function_makes_for_a_playbook_is_a_branch():
+    assert same_everywhere(spawned_by_a_function) == Completed("spawned")
+
+
+@types.coroutine
+def generated():
+    yield from effect("generated", turns=9).__await__()
+
+
+@playbook
+async def not_describable():
+    task = spawn(generated())
+    await effect("one")
+    return await task
+
+
+def test_a_task_that_cannot_be_made_again_is_an_error_that_names_the_line():
+    outcome = start(not_describable)
     assert isinstance(outcome, Failed)
-    assert "test_engine_gather.py" in str(outcome.error) and "detached task" in str(outcome.error)
+    assert "test_engine_gather.py" in str(outcome.error) and "async def" in str(outcome.error)
 
 
 async def leaves_a_task():

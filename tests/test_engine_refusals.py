@@ -16,7 +16,7 @@ from playbooks_worker.engine.errors import PlaybookRefused
 _HEAD = """\
 import asyncio
 import functools
-from asyncio import create_task as spawn
+from asyncio import run as runs
 from playbooks_worker import playbook
 
 async def effect(*args): return 1
@@ -73,27 +73,11 @@ BODIES = {
         "a = [await",
         "whose variable 'x' is used in a nested function",
     ),
-    "wait_for": ("await asyncio.wait_for(effect(), 1)", "await asyncio.wait_for", "asyncio.wait_for"),
-    "TaskGroup": ("async with asyncio.TaskGroup() as group:\n    pass", "async with asyncio.TaskGroup", "TaskGroup"),
-    "group.create_task": ("group = other(1)\ngroup.create_task(effect())", "group.create_task", "group.create_task"),
-    "create_task": ("task = asyncio.create_task(effect())", "task = asyncio.create_task", "asyncio.create_task"),
-    "create_task by another name": ("task = spawn(effect())", "task = spawn", "asyncio.create_task"),
-    "ensure_future": ("task = asyncio.ensure_future(effect())", "task = ", "asyncio.ensure_future"),
-    "timeout": ("async with asyncio.timeout(1):\n    await effect()", "async with", "asyncio.timeout"),
-    "timeout_at": ("async with asyncio.timeout_at(1):\n    await effect()", "async with", "asyncio.timeout_at"),
-    "wait": ("await asyncio.wait([])", "await asyncio.wait", "asyncio.wait"),
-    "as_completed": ("for x in asyncio.as_completed([]):\n    await x", "for x in", "asyncio.as_completed"),
-    "shield": ("await asyncio.shield(effect())", "await asyncio.shield", "asyncio.shield"),
-    "imported inside": (
-        "from asyncio import wait_for as bounded\nawait bounded(effect(), 1)",
-        "await bounded",
-        "asyncio.wait_for",
-    ),
-    "module imported inside": (
-        "import asyncio as aio\nawait aio.wait_for(effect(), 1)",
-        "await aio",
-        "asyncio.wait_for",
-    ),
+    "run": ("asyncio.run(effect())", "asyncio.run(", "asyncio.run"),
+    "run by another name": ("runs(effect())", "runs(", "asyncio.run"),
+    "Runner": ("with asyncio.Runner() as runner:\n    pass", "with asyncio.Runner", "asyncio.Runner"),
+    "imported inside": ("from asyncio import run as bounded\nbounded(effect())", "bounded(", "asyncio.run"),
+    "module imported inside": ("import asyncio as aio\naio.run(effect())", "aio", "asyncio.run"),
     "asynchronous generator": ("yield await effect()", "async def refused(a):", "asynchronous generator refused"),
 }
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from playbooks_worker import playbook
-from playbooks_worker.engine import Completed, Failed
+from playbooks_worker.engine import Completed
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
-from harness import Store, kill_everywhere, same_everywhere, start, to_end  # noqa: E402
+from harness import Store, kill_everywhere, same_everywhere, start  # noqa: E402
 
 # loops that were killed are collected with their generators and coroutines, which Python remarks on
 pytestmark = [

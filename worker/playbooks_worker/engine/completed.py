@@ -95,6 +95,7 @@ def saved(iterator: Any) -> AsCompleted | None:
     if type(iterator) is GeneratorType:
         if iterator.gi_code is not _GENERATOR or inspect.getgeneratorstate(iterator) != inspect.GEN_CREATED:
             return None
+        assert iterator.gi_frame is not None  # it has not started
         given = iterator.gi_frame.f_locals
         awaitables, timeout = given["fs"], given["timeout"]
         if isinstance(awaitables, asyncio.Future) or asyncio.iscoroutine(awaitables):

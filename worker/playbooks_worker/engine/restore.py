@@ -202,9 +202,7 @@ class Loader:
                 call = self.calls[call_number]
                 call.arguments, call.outcome, call.given = arguments, outcome, given
 
-    def _describe(
-        self, number: int, kept: dict[str, Any], cells: Any, outcome: Any, rows: Any, given: Any
-    ) -> None:
+    def _describe(self, number: int, kept: dict[str, Any], cells: Any, outcome: Any, rows: Any, given: Any) -> None:
         self._described.add(number)
         call = self.calls[number]
         call.given = given

@@ -23,7 +23,9 @@ def _ordered(agent: Agent) -> list[Frame]:
     children: dict[int, list[Frame]] = {}
     for frame in frames:
         owner = frame.call_.owner
-        children.setdefault(owner.frame.call_.id if owner is not None and owner.frame is not None else 0, []).append(frame)
+        children.setdefault(owner.frame.call_.id if owner is not None and owner.frame is not None else 0, []).append(
+            frame
+        )
     ordered: list[Frame] = []
     waiting = list(reversed(frames[:1] + [f for f in children.pop(0, []) if f is not frames[0]]))
     while waiting:
