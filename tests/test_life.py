@@ -53,7 +53,7 @@ class Counter:
     async def start(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return await self.run(0, args[0])
 
-    async def resume(self, payload: bytes) -> Any:
+    async def resume(self, payload: bytes, accepted: Any = None) -> Any:
         done, total = payload.split(b"/")
         return await self.run(int(done), int(total))
 

@@ -17,12 +17,13 @@ Reads raise `Unreachable` at once; callers decide how often to try again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
 from playbooks_providers.model import (
     AgentView,
+    Choice,
     Created,
     Done,
     Entry,
@@ -64,6 +65,15 @@ class Checkpoints(Protocol):
     async def delete(self, agent: AgentId) -> None:
         """Forget every checkpoint of *agent*. Idempotent."""
 
+    async def keep_sources(self, sources: Mapping[str, str]) -> None:
+        """Keep the texts of playbooks that checkpoints name by these fingerprints; once kept, for good. Idempotent.
+
+        Nothing that goes wrong here may cost more than a diff: nobody signs them, and whoever reads one looks whether it
+        has the fingerprint that it was kept under."""
+
+    async def source(self, fingerprint: str) -> str | None:
+        """The text kept under *fingerprint*, or None."""
+
 
 class Coordination(Protocol):
     """Who may run which agent. Transitions are DESIGN 4.6, one atomic step each; the shells obey `lifecycle`."""
@@ -90,6 +100,13 @@ class Coordination(Protocol):
 
     async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
         """Set the agent aside (blocked, paused, quarantined); its checkpoints are kept."""
+
+    async def retry(self, agent: AgentId, fence: int, choice: Choice) -> Minted | Gone:
+        """Let an agent go on that was set aside or has failed, and whose fence is still *fence*: mint its next one.
+
+        It goes on from its newest checkpoint that holds state (with `Choice.RESTART` from its start record), under
+        *choice*, which every owner is told until one of them has written a checkpoint. Attempts start over. An agent that
+        is ready or waiting under a newer fence answers with its ticket; any other one is `Gone`."""
 
     async def wake(self, agent: AgentId, fence: int, by: SessionId | None) -> Minted | Gone:
         """Make an orphan (running under *fence* in session *by*) or a due agent (*by* None) ready under a new fence.

@@ -4,7 +4,7 @@ Pure. Every home of state obeys it: the in-memory and the filesystem one by aski
 same (the conformance kit compares). It knows nothing of fences and sessions, which guard each step besides.
 
     ready → running → (waiting → ready)* → completed | failed | cancelled
-    running → paused | blocked | quarantined → ready (by a person)
+    running → paused | blocked | quarantined | failed → ready (by a person)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Step(StrEnum):
     PAUSE = "pause"
     BLOCK = "block"
     QUARANTINE = "quarantine"
-    UNSTOP = "unstop"  # a person lets a stopped agent go on
+    RETRY = "retry"  # a person lets an agent go on that was set aside or has failed
 
 
 TABLE: Mapping[tuple[Status | None, Step], Status] = MappingProxyType(
@@ -48,9 +48,10 @@ TABLE: Mapping[tuple[Status | None, Step], Status] = MappingProxyType(
         (Status.RUNNING, Step.PAUSE): Status.PAUSED,
         (Status.RUNNING, Step.BLOCK): Status.BLOCKED,
         (Status.RUNNING, Step.QUARANTINE): Status.QUARANTINED,
-        (Status.PAUSED, Step.UNSTOP): Status.READY,
-        (Status.BLOCKED, Step.UNSTOP): Status.READY,
-        (Status.QUARANTINED, Step.UNSTOP): Status.READY,
+        (Status.PAUSED, Step.RETRY): Status.READY,
+        (Status.BLOCKED, Step.RETRY): Status.READY,
+        (Status.QUARANTINED, Step.RETRY): Status.READY,
+        (Status.FAILED, Step.RETRY): Status.READY,
     }
 )
 

@@ -30,6 +30,14 @@ class Status(StrEnum):
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 
+class Choice(StrEnum):
+    """How an agent goes on that was set aside or has failed, as a person has chosen. Holds until its next checkpoint."""
+
+    RESUME = "resume"  # from its checkpoint, with the code that it was written by
+    ACCEPT_CHANGED = "accept-changed"  # from its checkpoint, in edited playbooks too where their sites line up
+    RESTART = "restart"  # again from its start record
+
+
 @dataclass(frozen=True, slots=True)
 class StartRecord:
     """What an agent was started with; persisted as JSON (format 1) before its first statement runs.
@@ -95,7 +103,8 @@ class Lock:
     """The lock of an agent: a ticket opened by one session with one nonce. Every write of its owner carries *fence*.
 
     ``resume_from`` is the checkpoint to go on from (None: from the start record). ``attempts`` counts how often the
-    agent was taken since an owner last wrote anything, this time included.
+    agent was taken since an owner last wrote anything, this time included. ``choice`` is how a person has said that it
+    is to go on; with `Choice.RESTART` there is no ``resume_from``, though there may be checkpoints.
     """
 
     agent: AgentId
@@ -106,6 +115,7 @@ class Lock:
     resume_from: CheckpointId | None
     attempts: int
     start: StartRecord
+    choice: Choice = Choice.RESUME
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,14 +171,15 @@ class Hold:
             return self._gone()
         if answer.due_ms is None:
             await patiently(lambda: coordination.enqueue(answer.ticket), "enqueue a ticket")
-        self._log.info("agent handed over", reason=why, delay_s=delay_s, abandoned=abandoned)
+        reason = why.partition("\n")[0]
+        self._log.info("agent handed over", reason=reason, delay_s=delay_s, abandoned=abandoned)
 
     async def _set_aside(self, lock: Lock, status: Status, why: str) -> None:
         coordination = self._bench.coordination
         answer = await patiently(lambda: coordination.stop(lock, status, why), f"set an agent aside as {status}")
         if isinstance(answer, Gone):
             return self._gone()
-        self._log.error(f"agent {status}", reason=why)
+        self._log.error(f"agent {status}", reason=why.partition("\n")[0])
 
     def _gone(self) -> None:
         self._log.warning("agent lost", reason="a newer owner has it")

@@ -12,8 +12,10 @@ from dataclasses import asdict
 
 import structlog
 
+from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import SessionId
 from playbooks_providers.model import ProgramInfo
+from playbooks_worker import engine
 from playbooks_worker.channel import (
     Alive,
     Channel,
@@ -100,7 +102,18 @@ class Serving:
         self._frozen = False
         self._watch_deadline()
         group.create_task(self._shift.serve())
+        group.create_task(self._keep_sources())
         _log.info("executor serving", session=session)
+
+    async def _keep_sources(self) -> None:
+        """What the playbooks here look like, for the day on which they were edited. Nobody waits for it."""
+        checkpoints = self._bench.around.checkpoints
+        try:
+            await checkpoints.keep_sources(engine.kept_sources())
+        except ProviderError as error:
+            _log.warning(
+                "the sources of playbooks were not kept: a later change of them shows no diff", reason=str(error)
+            )
 
     async def _drop(self, session: SessionId) -> None:
         if self._shift is None or self._shift.session != session:

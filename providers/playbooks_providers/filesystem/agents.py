@@ -23,6 +23,7 @@ from playbooks_providers.lifecycle import step_to
 from playbooks_providers.model import (
     FINAL,
     AgentView,
+    Choice,
     Created,
     Done,
     Entry,
@@ -72,8 +73,8 @@ class FilesystemAgents:
             return Exists(start.agent, view.status, view.start)
         return Created(None, fresh=False)
 
-    async def lock(self, agent: AgentId, *, at: int | None = None) -> Lock:
-        """Own *agent*, to go on from its newest checkpoint or from number *at*. For a stopped one, too.
+    async def lock(self, agent: AgentId, *, at: int | None = None, choice: Choice = Choice.RESUME) -> Lock:
+        """Own *agent*, to go on from its newest checkpoint or from number *at*, as *choice* says. For a stopped one, too.
 
         Raises `UnknownAgent`, `UnknownCheckpoint`, `AgentLocked` (naming the process).
         """
@@ -83,12 +84,12 @@ class FilesystemAgents:
         with translated(self._store.folder(agent)):
             owner, entries = self._store.take(agent)
         try:
-            resume_from = _choose(agent, entries, at)
+            resume_from = _from(agent, entries, at, choice)
         except UnknownCheckpoint:
             self._store.let_go(agent, owner.fence)
             raise
         session = SessionId(f"{os.getpid()}-{new_session_id()}")
-        return Lock(agent, owner.fence, session, new_nonce(), start.queue, resume_from, owner.attempts, start)
+        return Lock(agent, owner.fence, session, new_nonce(), start.queue, resume_from, owner.attempts, start, choice)
 
     async def release(self, lock: Lock, why: str, *, delay_s: float = 0.0, blameless: bool = True) -> Minted | Gone:
         """Let go of the agent: whoever wants it may lock it. A delay means nothing here, since nobody waits for it."""
@@ -203,13 +204,24 @@ class FilesystemAgents:
             return None
 
 
-def _choose(agent: AgentId, entries: Sequence[Entry], at: int | None) -> CheckpointId | None:
+def _from(agent: AgentId, entries: Sequence[Entry], at: int | None, choice: Choice) -> CheckpointId | None:
+    if choice is Choice.RESTART:
+        return None
     if at is None:
+        if choice is Choice.ACCEPT_CHANGED:  # of one that has failed, the checkpoint before its end
+            entries = [entry for entry in entries if not _is_end(entry)]
         return entries[-1].id if entries else None
     for entry in entries:
         if entry.id.seq == at:
             return entry.id
     raise UnknownCheckpoint(agent, at, [entry.id.seq for entry in entries])
+
+
+def _is_end(entry: Entry) -> bool:
+    try:
+        return read_header(entry.header).kind in _ENDS
+    except ValueError:
+        return False
 
 
 def _is_agent_id(name: str) -> bool:

@@ -8,13 +8,13 @@ listed and loaded as it is, and does not verify when it is opened (a damaged one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
 from playbooks_providers.envelope import read_header
 from playbooks_providers.errors import StorageFull
-from playbooks_providers.filesystem.files import translated, write_durably
+from playbooks_providers.filesystem.files import make_folder, translated, write_durably
 from playbooks_providers.filesystem.format import pack
 from playbooks_providers.filesystem.store import FilesystemStore, Held
 from playbooks_providers.ids import AgentId, CheckpointId
@@ -73,6 +73,23 @@ class FilesystemCheckpoints:
         with translated(self._store.folder(agent)):
             for number in self._store.numbers(agent):
                 self._store.checkpoint_path(agent, number).unlink(missing_ok=True)
+
+    async def keep_sources(self, sources: Mapping[str, str]) -> None:
+        folder = self._store.source_path("").parent
+        with translated(folder):
+            for fingerprint, text in sources.items():
+                path = self._store.source_path(fingerprint)
+                if not path.exists():
+                    make_folder(folder)
+                    write_durably(path, text.encode())
+
+    async def source(self, fingerprint: str) -> str | None:
+        path = self._store.source_path(fingerprint)
+        with translated(path):
+            try:
+                return path.read_text(encoding="utf-8")
+            except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+                return None
 
     def _at(self, agent: AgentId, id: CheckpointId) -> Entry | None:
         entry = self._store.entry(agent, id.seq)

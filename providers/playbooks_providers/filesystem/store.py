@@ -75,6 +75,9 @@ class FilesystemStore:
     def checkpoint_path(self, agent: AgentId, number: int) -> Path:
         return self.folder(agent) / f"{agent}_ckpt_{number}.pkl"
 
+    def source_path(self, fingerprint: str) -> Path:
+        return self.root / ".sources" / f"{fingerprint}.json"
+
     # --- reading ----------------------------------------------------------------------------------------------------
     def numbers(self, agent: AgentId) -> list[int]:
         """The numbers of the checkpoints that have a file, whole or not, oldest first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 from playbooks_providers.answer import Answer
 from playbooks_providers.envelope import read_header
@@ -66,6 +66,14 @@ class MemoryCheckpoints:
         record = self._store.agents.get(agent)
         if record is not None:
             record.entries.clear()
+
+    async def keep_sources(self, sources: Mapping[str, str]) -> None:
+        self._store.require()
+        self._store.sources.update(sources)
+
+    async def source(self, fingerprint: str) -> str | None:
+        self._store.require()
+        return self._store.sources.get(fingerprint)
 
 
 def _trim(agent: AgentRecord, oldest: CheckpointId) -> None:

@@ -11,6 +11,7 @@ from playbooks_providers.memory.store import AgentRecord, MemoryStore, SessionRe
 from playbooks_providers.model import (
     FINAL,
     AgentView,
+    Choice,
     Created,
     Done,
     Entry,
@@ -74,6 +75,7 @@ class MemoryCoordination:
                 agent.resume_from,
                 agent.attempts,
                 agent.start,
+                agent.choice,
             )
         )
 
@@ -100,7 +102,10 @@ class MemoryCoordination:
         agent = self._store.agents.get(lock.agent)
         if isinstance(answer, Done) and agent is not None and agent.final is None:
             agent.final = final
+            held = [entry for entry in agent.entries.values() if entry.id != final.id and entry.payload]
             agent.entries.clear()
+            if status is Status.FAILED and held:  # for a retry
+                agent.entries[held[-1].id] = held[-1]
         return answer
 
     async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
@@ -108,6 +113,22 @@ class MemoryCoordination:
         if isinstance(answer, Done):
             self._store.agents[lock.agent].why = why
         return answer
+
+    async def retry(self, agent: AgentId, fence: int, choice: Choice) -> Minted | Gone:
+        self._store.require()
+        record = self._store.agents.get(agent)
+        if record is None:
+            return Gone(agent)
+        if record.fence == fence:
+            ready = after(record.status, Step.RETRY)
+            if ready is None:
+                return Gone(agent)
+            record.why, record.final = "", None
+            self._store.mint(record, ready, choice)
+            record.attempts = 0
+        elif record.status not in (Status.READY, Status.WAITING):
+            return Gone(agent)
+        return Minted(record.ticket, record.due_ms)
 
     async def wake(self, agent: AgentId, fence: int, by: SessionId | None) -> Minted | Gone:
         self._store.require()

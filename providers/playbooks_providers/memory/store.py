@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from playbooks_providers.clock import Clock, SystemClock
 from playbooks_providers.errors import Unreachable
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
-from playbooks_providers.model import Entry, ProgramInfo, SessionInfo, StartRecord, Status, Ticket
+from playbooks_providers.model import Choice, Entry, ProgramInfo, SessionInfo, StartRecord, Status, Ticket
 
 
 @dataclass(slots=True)
@@ -25,6 +25,7 @@ class AgentRecord:
     nonce: Nonce | None = None
     attempts: int = 0
     resume_from: CheckpointId | None = None
+    choice: Choice = Choice.RESUME
     due_ms: int | None = None
     why: str = ""
     final: Entry | None = None
@@ -56,6 +57,7 @@ class MemoryStore:
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock: Clock = clock if clock is not None else SystemClock()
         self.agents: dict[AgentId, AgentRecord] = {}
+        self.sources: dict[str, str] = {}
         self.queues: dict[str, list[Ticket]] = {}
         self.pending: dict[str, tuple[SessionId, Ticket]] = {}  # by the ticket's entry
         self.sessions: dict[SessionId, SessionRecord] = {}
@@ -65,14 +67,19 @@ class MemoryStore:
         self._reachable = True
         self._waiting: set[asyncio.Future[None]] = set()
 
-    def mint(self, agent: AgentRecord, status: Status) -> None:
-        """The next fence: from here on every earlier owner is refused (DESIGN 4.1)."""
+    def mint(self, agent: AgentRecord, status: Status, choice: Choice | None = None) -> None:
+        """The next fence: from here on every earlier owner is refused (DESIGN 4.1).
+
+        What a person has chosen before holds until an owner has written something, or a person chooses anew."""
+        newest = agent.newest
         if agent.last.fence == agent.fence and agent.last.seq > 0:
             agent.attempts = 0  # its owner has written something
+            agent.choice = Choice.RESUME
+        if choice is not None:
+            agent.choice = choice
         agent.minted_from = agent.fence
         agent.fence = max(agent.fence + 1, self.clock.now_ms())
-        newest = agent.newest
-        agent.resume_from = None if newest is None else newest.id
+        agent.resume_from = None if newest is None or agent.choice is Choice.RESTART else newest.id
         agent.last = CheckpointId(agent.fence, 0)
         agent.status = status
         agent.session = agent.nonce = agent.due_ms = None

@@ -13,6 +13,7 @@ from typing import Any
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
 from playbooks_providers.model import (
     AgentView,
+    Choice,
     Created,
     Done,
     Entry,
@@ -61,7 +62,7 @@ class Agents(Room):
         )
         if answer[0] == b"stale":
             return Stale(ticket)
-        _, resume_from, attempts, queue, start = answer
+        _, resume_from, attempts, queue, start, choice = answer
         return Taken(
             Lock(
                 agent=ticket.agent,
@@ -72,6 +73,7 @@ class Agents(Room):
                 resume_from=_checkpoint(resume_from),
                 attempts=int(attempts),
                 start=StartRecord.from_json(start),
+                choice=Choice(choice.decode() or Choice.RESUME),
             )
         )
 
@@ -105,6 +107,16 @@ class Agents(Room):
         )
         self._writer.disown(lock.agent, lock.fence)
         return Done() if answer == b"done" else Gone(lock.agent)
+
+    async def retry(self, agent: AgentId, fence: int, choice: Choice) -> Minted | Gone:
+        keys = self._keys.agent(agent)
+        answer = await self._server.run(
+            script("retry"), [keys.meta, keys.checkpoints, keys.state], [fence, choice.value]
+        )
+        minted = _minted(agent, answer)
+        if isinstance(minted, Minted) and minted.due_ms is not None:
+            await self._arm([minted])
+        return minted
 
     async def wake(self, agent: AgentId, fence: int, by: SessionId | None) -> Minted | Gone:
         minted = _minted(agent, await self._server.run(*self._wake_call(agent, fence, by)))

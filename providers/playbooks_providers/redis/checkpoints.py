@@ -7,7 +7,7 @@ has no stream any more; what its `state` kept is read instead.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from playbooks_providers.answer import Answer
@@ -18,6 +18,8 @@ from playbooks_providers.redis.client import Server
 from playbooks_providers.redis.keys import Keys
 from playbooks_providers.redis.scripts import script
 from playbooks_providers.redis.writer import Writer
+
+_AT_ONCE = 200
 
 
 class RedisCheckpoints:
@@ -67,6 +69,16 @@ class RedisCheckpoints:
     async def delete(self, agent: AgentId) -> None:
         keys = self._keys.agent(agent)
         await self._server.run(script("forget"), [keys.checkpoints, keys.state], [])
+
+    async def keep_sources(self, sources: Mapping[str, str]) -> None:
+        pairs = list(sources.items())
+        for first in range(0, len(pairs), _AT_ONCE):
+            args = [text for pair in pairs[first : first + _AT_ONCE] for text in pair]
+            await self._server.run(script("put_hash"), [self._keys.sources], [0, *args])
+
+    async def source(self, fingerprint: str) -> str | None:
+        text = await self._server.command("HGET", self._keys.sources, fingerprint)
+        return None if text is None else text.decode(errors="replace")
 
     async def _ended(self, key: str) -> builtins.list[Entry]:
         """What is kept of an agent that has ended, oldest first."""

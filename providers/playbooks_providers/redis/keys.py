@@ -33,6 +33,9 @@ KINDS = (
     KeyKind("meta", r"\{[^{}]+\}:meta", "hash", "scripts only", "finished: PEXPIREAT with all keys of the agent"),
     KeyKind("checkpoints", r"\{[^{}]+\}:checkpoints", "stream", "owner (XADD), mint (-0)", "finished: deleted"),
     KeyKind("state", r"\{[^{}]+\}:state", "string", "create, stop, finish", "with meta"),
+    KeyKind(
+        "sources", r"sources", "hash", "keep_sources; one field per version of a playbook", "stays (few, 1 KB each)"
+    ),
     KeyKind("queue", r"queue:\{[^{}]+\}", "stream", "enqueue; acknowledge removes", "stays (few: one per queue name)"),
     KeyKind("queues", r"queues", "set", "enqueue, readers", "stays (few)"),
     KeyKind("programs", r"programs", "hash", "publish; one field per session", "its field with the session"),
@@ -60,6 +63,7 @@ class Keys:
         self.prefix = prefix
         self.queues = f"{prefix}:queues"
         self.programs = f"{prefix}:programs"
+        self.sources = f"{prefix}:sources"
         self.sessions = f"{prefix}:sessions"
         self.session_timeout = f"{prefix}:session_timeout"
         self.due = f"{prefix}:due"

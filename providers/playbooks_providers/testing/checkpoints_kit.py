@@ -226,3 +226,14 @@ class CheckpointsKit:
             await home.checkpoints.delete(A)
             assert await home.checkpoints.load(A) is None
             assert list(await home.checkpoints.list(A)) == []
+
+    # --- sources --------------------------------------------------------------------------------------------------
+    @story
+    async def test_a_source_is_read_under_the_fingerprint_that_it_was_kept_under(self, home: Home) -> None:
+        many = {f"{number:016x}": f'{{"source":"async def f{number}():\\n  ünï"}}' for number in range(450)}
+        for _ in range(2):
+            await home.checkpoints.keep_sources(many)
+        await home.checkpoints.keep_sources({})
+        assert await home.checkpoints.source("0" * 15 + "7") == many["0" * 15 + "7"]
+        assert await home.checkpoints.source(f"{449:016x}") == many[f"{449:016x}"]
+        assert await home.checkpoints.source("f" * 16) is None

@@ -5,7 +5,8 @@
         async def home(self):
             yield CoordinatedHome(checkpoints, coordination)
 
-The parts are `agents_kit` (transitions), `queue_kit`, `recovery_kit` (death) and `sessions_kit` (with leader and programs).
+The parts are `agents_kit` (transitions), `retry_kit`, `queue_kit`, `recovery_kit` (death) and `sessions_kit` (with leader
+and programs).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from __future__ import annotations
 from playbooks_providers.testing.agents_kit import AgentsKit
 from playbooks_providers.testing.queue_kit import QueueKit
 from playbooks_providers.testing.recovery_kit import RecoveryKit
+from playbooks_providers.testing.retry_kit import RetryKit
 from playbooks_providers.testing.sessions_kit import SessionsKit
 
 
-class CoordinationKit(AgentsKit, QueueKit, RecoveryKit, SessionsKit):
+class CoordinationKit(AgentsKit, RetryKit, QueueKit, RecoveryKit, SessionsKit):
     """All of the contract."""

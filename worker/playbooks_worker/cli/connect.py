@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 from playbooks_worker.cli.output import CommandError, Exit
 
 if TYPE_CHECKING:
-    from playbooks_providers.contracts import Coordination
+    from playbooks_providers.contracts import Checkpoints, Coordination
     from playbooks_providers.envelope import Sealer
-    from playbooks_providers.filesystem import FilesystemAgents
+    from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints
     from playbooks_providers.ids import AgentId, SessionId
     from playbooks_providers.model import AgentView, SessionInfo
     from playbooks_providers.settings import Settings
@@ -30,6 +30,8 @@ class Agents(Protocol):
 
     @property
     def sealer(self) -> Sealer | None: ...
+    @property
+    def checkpoints(self) -> Checkpoints: ...
     async def agents(self) -> Sequence[AgentId]: ...
     async def describe(self, agent: AgentId) -> AgentView | None: ...
     async def session(self, session: SessionId) -> SessionInfo | None: ...
@@ -40,6 +42,7 @@ class Home:
     """Redis, with the key that checks what is read from it (None: there is none here)."""
 
     coordination: Coordination
+    checkpoints: Checkpoints
     sealer: Sealer | None
 
     async def agents(self) -> Sequence[AgentId]:
@@ -64,9 +67,19 @@ async def redis_home(redis_url: str | None) -> AsyncIterator[Home]:
     home = connect(settings.redis.url, prefix=settings.redis.prefix, retention_s=days * 24 * 3600, timeout_s=TIMEOUT_S)
     try:
         await home.coordination.ping()
-        yield Home(home.coordination, _sealer(settings))
+        yield Home(home.coordination, home.checkpoints, _sealer(settings))
     finally:
         await home.close()
+
+
+def signing(home: Agents) -> Sealer:
+    """What verifies checkpoints here. Raises `CommandError`: nothing is unpickled, not even its index, unverified."""
+    if home.sealer is None:
+        raise CommandError(
+            "no signing key here, and no checkpoint is read without its signature",
+            hint="Set PLAYBOOKS_DURABILITY__SIGNING_KEY to the workers' key",
+        )
+    return home.sealer
 
 
 def _sealer(settings: Settings, folder: Path | None = None) -> Sealer | None:
@@ -112,6 +125,7 @@ class _Folder:
     """The agents that `run` keeps in a folder: they have no sessions."""
 
     files: FilesystemAgents
+    checkpoints: FilesystemCheckpoints
     sealer: Sealer | None
 
     @classmethod
@@ -125,7 +139,8 @@ class _Folder:
         _quiet_logs()
         store = FilesystemStore(path)
         sealer = _sealer(load_settings({}, Path.cwd(), dev_file=False), path)
-        return cls(FilesystemAgents(store, FilesystemCheckpoints(store)), sealer)
+        checkpoints = FilesystemCheckpoints(store)
+        return cls(FilesystemAgents(store, checkpoints), checkpoints, sealer)
 
     async def agents(self) -> Sequence[AgentId]:
         return await self.files.agents()

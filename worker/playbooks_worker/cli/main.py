@@ -7,9 +7,11 @@ import sys
 
 import typer
 
+from playbooks_worker.cli.check import check
 from playbooks_worker.cli.dev import dev
 from playbooks_worker.cli.list import list_agents
 from playbooks_worker.cli.output import NOTHING_KNOWN
+from playbooks_worker.cli.retry import retry
 from playbooks_worker.cli.run import run
 from playbooks_worker.cli.show import show
 from playbooks_worker.cli.submit import submit
@@ -30,6 +32,8 @@ app.command("submit")(submit)
 app.command("wait")(wait)
 app.command("list")(list_agents)
 app.command("show")(show)
+app.command("check")(check)
+app.command("retry")(retry)
 app.command("workers")(workers)
 app.command("dev")(dev)
 

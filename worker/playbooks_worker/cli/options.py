@@ -27,6 +27,13 @@ Arguments = Annotated[
     str | None,
     typer.Option("--args", metavar="JSON", help="Arguments: a JSON object (keywords) or array (positions)."),
 ]
+AcceptChanged = Annotated[
+    bool,
+    typer.Option("--accept-changed", help="Go on in playbooks that were edited, where their awaits still line up."),
+]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Begin again with the arguments it was started with. Its effects repeat.")
+]
 NewAgentId = Annotated[
     str | None, typer.Option("--agent-id", metavar="ID", help="The new agent's id (made up when not given).")
 ]

@@ -88,8 +88,9 @@ class Output:
         print(*lines, sep="\n", file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
     def note(self, *lines: str) -> None:
-        """Beside the answer (warnings, what is being waited for): on stderr."""
-        print(*lines, sep="\n", file=sys.stderr, flush=True)
+        """Beside the answer (warnings, what is being waited for): on stderr. Nothing to say: not even an empty line."""
+        if lines:
+            print(*lines, sep="\n", file=sys.stderr, flush=True)
 
     def json(self, value: object) -> None:
         print(json.dumps(value, ensure_ascii=False, default=str), flush=True)

@@ -12,7 +12,7 @@ import typer
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Output
-from playbooks_worker.cli.target import arguments, target
+from playbooks_worker.cli.target import arguments, choice, target
 
 
 def run(  # noqa: PLR0913  (typer: one parameter per option)
@@ -31,6 +31,8 @@ def run(  # noqa: PLR0913  (typer: one parameter per option)
     at: Annotated[
         int | None, typer.Option("--at", metavar="N", min=1, help="With --resume: go on from checkpoint number N.")
     ] = None,
+    accept_changed: options.AcceptChanged = False,
+    restart: options.Restart = False,
     json: options.Json = False,
 ) -> None:
     """Run an agent here, keeping its checkpoints in a folder.
@@ -46,11 +48,16 @@ def run(  # noqa: PLR0913  (typer: one parameter per option)
             raise CommandError(f"unexpected {resume_id!r}: --resume continues an agent, --agent-id names a new one")
         elif at is not None:
             raise CommandError("--at goes with --resume")
+        elif accept_changed or restart:
+            raise CommandError("--accept-changed and --restart go with --resume, which names the agent")
+        if restart and at is not None:
+            raise CommandError("--restart begins at the start, --at N at a checkpoint; give one of them")
+        chosen = choice(accept_changed, restart)
         positional, keywords = arguments(args)
         from playbooks_worker.cli.run_here import Here
 
         here = Here(out, asked, storage_path)
         if resume:
-            asyncio.run(here.resume(resume_id, at))
+            asyncio.run(here.resume(resume_id, at, chosen))
         else:
             asyncio.run(here.start(agent_id, positional, keywords))

@@ -22,12 +22,13 @@ from playbooks_providers.envelope import Header, Sealer
 from playbooks_providers.errors import BadCheckpoint, StorageFailed, StorageFull, UnknownAgent
 from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemStore
 from playbooks_providers.ids import AgentId
-from playbooks_providers.model import FINAL, AgentView, Exists, Lock, StartRecord, Status
+from playbooks_providers.model import FINAL, AgentView, Choice, Exists, Lock, StartRecord, Status
 from playbooks_providers.settings import ensure_signing_key, load_settings, signing_key, weakness
 from playbooks_worker.cli.output import CommandError, Exit, Output
 from playbooks_worker.cli.progress import Progress
 from playbooks_worker.cli.target import Target
 from playbooks_worker.cli.views import Record, ago, announce_end, record
+from playbooks_worker.engine import kept_sources
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.life import Life, Surroundings
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
@@ -70,16 +71,22 @@ class Here:
             raise self._taken(await self._view(chosen))
         await self._live(await self._agents.lock(chosen), entry, after=0)
 
-    async def resume(self, agent: str | None, at: int | None) -> None:
+    async def resume(self, agent: str | None, at: int | None, choice: Choice = Choice.RESUME) -> None:
         """An agent that is there: the one named, or the newest unfinished one of the program, or its newest."""
         program = load(self._asked.program)
         chosen = ids.agent_id(agent) if agent else await self._newest(program)
         view = await self._view(chosen)
         self._check(view, program)
-        if view.status in FINAL and at is None:
+        if view.status in FINAL and choice is not Choice.RESUME and view.status is not Status.FAILED:
+            raise CommandError(
+                f"agent {chosen} is {view.status}: it does not go on", hint=f"Start a new one: {self._command()}"
+            )
+        if view.status in FINAL and at is None and choice is Choice.RESUME:
             self._tell_end(view)
-        entry = program.playbook(view.start.entry)
-        lock = await self._agents.lock(chosen, at=at)
+        start = view.start
+        restart = choice is Choice.RESTART
+        entry = program.bind(start.entry, start.args, start.kwargs) if restart else program.playbook(start.entry)
+        lock = await self._agents.lock(chosen, at=at, choice=choice)
         await self._tell_found(lock)
         await self._live(lock, entry, after=view.last.seq if view.last else 0)
 
@@ -106,6 +113,7 @@ class Here:
         progress = Progress(console, lock.agent)
         life = Life(lock, entry, around, Gate(self._clock.monotonic), progress=progress.saved, numbered_after=after)
         self._life = life
+        await self._checkpoints.keep_sources(kept_sources())
         with _Interrupts(life, lambda: self._interrupted(lock, life.newest)), progress:
             outcome = await life.live()
         if console is not None and isinstance(outcome, Ended) and outcome.status is Status.COMPLETED:
@@ -144,7 +152,8 @@ class Here:
     async def _tell_found(self, lock: Lock) -> None:
         agent, start = lock.agent, lock.start
         if lock.resume_from is None:
-            self._out.say(f"No checkpoint yet: agent {agent} starts with {start.program}:{start.entry}")
+            what = "Starting again" if lock.choice is Choice.RESTART else "No checkpoint yet"
+            self._out.say(f"{what}: agent {agent} starts with {start.program}:{start.entry}")
             return
         entry = await self._checkpoints.load(agent, lock.resume_from)
         try:
@@ -163,7 +172,8 @@ class Here:
         announce_end(self._out, record(view, self._sealer))
 
     def _blocked(self, lock: Lock, blocked: Blocked) -> CommandError:
-        why = blocked.why.removeprefix(f"agent {lock.agent}: ")
+        why, *details = blocked.why.removeprefix(f"agent {lock.agent}: ").split("\n")
+        self._out.note(*details)
         message = f"agent {lock.agent} is blocked: {why}"
         hint = ""
         if blocked.before is not None:
@@ -172,7 +182,11 @@ class Here:
             )
         elif blocked.at is None:
             hint = f"Nothing is lost. Continue it when that is put right: {self._resume(lock.agent)}"
+            if details:
+                hint += " (or there: --accept-changed, --restart)"
         facts: Record = {"agent_id": lock.agent, "status": Status.BLOCKED.value, "checkpoint": str(lock.resume_from)}
+        if details:
+            facts["changes"] = details
         kind = "BadCheckpoint" if blocked.at is not None else "Blocked"
         return CommandError(message, Exit.SET_ASIDE, hint=hint, kind=kind, facts=facts)
 

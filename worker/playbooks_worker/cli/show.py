@@ -9,7 +9,7 @@ import typer
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import Output
-from playbooks_worker.cli.views import Record, ago, record, shown, stack_lines, styled_status
+from playbooks_worker.cli.views import Record, ago, record, shown, stack_lines, styled_diff, styled_status
 
 
 def show(
@@ -60,6 +60,7 @@ def _print(out: Output, told: Record) -> None:
     row("agent", told["agent_id"])
     row("status", styled_status(told["status"]))
     row("runs" if told["status"] == "running" else "why", told.get("why"), when=told.get("why"))
+    row("changes", styled_diff(told.get("changes", [])), when=told.get("changes"))
     row("program", f"{told['program']}:{told['entry']}")
     row("queue", told["queue"], when=told["queue"])
     row("worker", f"{told.get('worker')} (pid {told.get('pid')} on {told.get('host')})", when=told.get("worker"))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.cli.output import CommandError
+
+if TYPE_CHECKING:
+    from playbooks_providers.model import Choice
 
 DEFAULT_ENTRY = "main"
 _ENTRY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -40,6 +43,15 @@ def target(text: str, entry: str | None = None) -> Target:
     if chosen is not None and not _ENTRY.fullmatch(chosen):
         raise CommandError(f"{chosen!r} is not the name of a playbook: write a function, or Class.method")
     return Target(program, chosen)
+
+
+def choice(accept_changed: bool, restart: bool) -> Choice:
+    """How an agent is to go on. Raises `CommandError` for both at once."""
+    from playbooks_providers.model import Choice
+
+    if accept_changed and restart:
+        raise CommandError("--accept-changed goes on from the checkpoint, --restart from the start; give one of them")
+    return Choice.ACCEPT_CHANGED if accept_changed else Choice.RESTART if restart else Choice.RESUME
 
 
 def arguments(text: str | None) -> tuple[list[Any], dict[str, Any]]:

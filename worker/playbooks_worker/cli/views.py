@@ -36,9 +36,11 @@ def record(view: AgentView, sealer: Sealer | None) -> Record:
         "checkpoint": str(view.last) if view.last else None,
         "seq": view.last.seq if view.last else 0,
     }
-    why = view.why.removeprefix(f"agent {view.agent}: ")
+    why, *details = view.why.removeprefix(f"agent {view.agent}: ").split("\n")
     if why:
         told["why"] = why
+    if details:
+        told["changes"] = details
     if view.header:
         told.update(_from_header(view, sealer))
     if "error" not in told and exit_of(view.status) is Exit.SET_ASIDE:
@@ -97,6 +99,7 @@ def announce_end(out: Output, told: Record) -> NoReturn:
     error = told["error"]
     if told.get("traceback"):
         out.note(told["traceback"].rstrip("\n"))
+    out.note(*told.get("changes", []))
     if code is Exit.FAILED:
         message = f"agent {agent} failed: {error['type']}: {error['message']}".rstrip(": ")
     else:
@@ -126,6 +129,19 @@ def stack_lines(stack: list[Record]) -> list[str]:
         indent = "  " * frame["depth"]
         lines += [f"{indent}{frame['playbook']} line {frame['line']}", f"{indent}    {frame['statement']}"]
     return lines
+
+
+def styled_diff(lines: list[str]) -> Text:
+    """What has changed, with the colours of a diff."""
+    from rich.text import Text
+
+    text = Text()
+    for number, line in enumerate(lines):
+        text.append("\n" * bool(number) + line, style=_DIFF_STYLES.get(line[:1], ""))
+    return text
+
+
+_DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def ago(time_ms: int, now_s: float | None = None) -> str:

@@ -58,10 +58,7 @@ class Change:
                 f"playbook {frame.playbook} was rewritten by another version of the engine "
                 f"(lowering {frame.lowering} then, {now.lowering} now)"
             )
-        return (
-            f"playbook {frame.playbook} was edited since its checkpoint "
-            f"(fingerprint {frame.fingerprint} then, {now.fingerprint} now)"
-        )
+        return f"playbook {frame.playbook} was edited since its checkpoint"
 
 
 def changes_in(frames: Iterable[SavedFrame]) -> tuple[Change, ...]:
@@ -91,7 +88,10 @@ def place(change: Change, kept: str | None) -> str:
     if now is None:
         return told
     sites = now.rewritten.sites
-    return f"{told}; now that is " + (_told(sites[frame.site - 1]) if frame.site <= len(sites) else "no site at all")
+    if frame.site > len(sites):
+        return f"{told}; it has only {len(sites)} sites now"
+    is_now = _told(sites[frame.site - 1])
+    return told if told.endswith(is_now) else f"{told}; now that is {is_now}"
 
 
 def _told(site: Site) -> str:

@@ -18,9 +18,10 @@ from playbooks_providers.contracts import Checkpoints
 from playbooks_providers.envelope import Header, Kind, Sealer, Stamp, read_header
 from playbooks_providers.errors import BadCheckpoint, Unreachable
 from playbooks_providers.ids import CheckpointId
-from playbooks_providers.model import Entry, Lock, Lost, Saved, Status
+from playbooks_providers.model import Choice, Entry, Lock, Lost, Saved, Status
 from playbooks_worker import engine
 from playbooks_worker.engine import Agent, AgentLost, Moment
+from playbooks_worker.host import changed
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
 from playbooks_worker.host.patience import patiently
@@ -73,7 +74,8 @@ class Life:
         self._begun = begun
         self._numbered_after = numbered_after
         self._kept: list[CheckpointId] = []
-        self._kept_known = lock.resume_from is None
+        # one that starts again has older checkpoints, which go as always: with those that take their place
+        self._kept_known = lock.resume_from is None and lock.choice is not Choice.RESTART
         self._agent: Agent | None = None
         self._last: Entry | None = None  # the newest checkpoint that this owner wrote, or resumed from
         self._stamp: Stamp | None = None
@@ -142,9 +144,15 @@ class Life:
         self._agent = Agent(self.lock.agent, persist=self._persist, next_seq=number)
         start = self.lock.start
         if found is not None:
-            said = await self._agent.resume(found[1].payload)
+            payload = found[1].payload
+            accept = self.lock.choice is Choice.ACCEPT_CHANGED
+            accepted = await changed.accepted(self._around.checkpoints, payload) if accept else None
+            said = await self._agent.resume(payload, accepted)
         else:
             said = await self._agent.start(self._entry, start.args, start.kwargs)
+        if isinstance(said, engine.Blocked) and said.changes:
+            told = await changed.told(self._around.checkpoints, said.changes)
+            return Blocked("\n".join([said.why, *told]), elsewhere=True)
         return self._outcome(said)
 
     def _outcome(self, said: engine.Completed | engine.Failed | engine.Stopped | engine.Blocked) -> Outcome:

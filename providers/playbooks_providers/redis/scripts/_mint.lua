@@ -1,17 +1,18 @@
 -- Shared by the transitions that make an agent ready; put in front of them by scripts.py (`-- uses: mint`).
 --
--- newest(checkpoints) -> id of the top entry, id of the newest checkpoint ('' when there is none), whether the top
--- entry is one (the owner of the top's fence has written something).
--- An entry <fence>-0 is a mint's: it holds no state, and its field `from` names the checkpoint to go on from.
+-- newest(checkpoints) -> id of the top entry, id of the checkpoint to go on from ('' when there is none), whether the top
+-- entry is one (the owner of the top's fence has written something), and what a person has chosen ('' when nobody has).
+-- An entry <fence>-0 is a mint's: it holds no state; its field `from` names the checkpoint to go on from, and `choice`,
+-- when there is one, how (retry.lua). Both hold until an owner has written something.
 local function newest(checkpoints)
   local top = redis.call('XREVRANGE', checkpoints, '+', '-', 'COUNT', 1)[1]
   if not top then
-    return '', '', false
+    return '', '', false, ''
   end
   if string.sub(top[1], -2) == '-0' then
-    return top[1], top[2][4], false
+    return top[1], top[2][4], false, top[2][6] or ''
   end
-  return top[1], top[1], true
+  return top[1], top[1], true, ''
 end
 
 -- now_ms() -> the server's clock, Unix time in ms.
@@ -23,11 +24,17 @@ end
 -- mint(meta, checkpoints, why) -> the new fence (a string). From here on Redis refuses every write of every earlier
 -- owner, because their ids are smaller. The mint's entry before this one is removed, so that an agent that nobody can
 -- run does not grow; the stream keeps its last id all the same. XADD comes first: if it fails, nothing has changed.
-local function mint(meta, checkpoints, why)
+-- `from` and `choice` are given by a person's retry; every other mint leaves them as they are.
+local function mint(meta, checkpoints, why, from, choice)
   local last = tonumber(redis.call('HGET', meta, 'fence') or '0')
   local fence = string.format('%.0f', math.max(last + 1, now_ms()))
-  local top, from, written = newest(checkpoints)
-  redis.call('XADD', checkpoints, fence .. '-0', 'why', why, 'from', from)
+  local top, before, written, chosen = newest(checkpoints)
+  from, choice = from or before, choice or chosen
+  if choice == '' then
+    redis.call('XADD', checkpoints, fence .. '-0', 'why', why, 'from', from)
+  else
+    redis.call('XADD', checkpoints, fence .. '-0', 'why', why, 'from', from, 'choice', choice)
+  end
   if top ~= '' and not written then
     redis.call('XDEL', checkpoints, top)
   end

@@ -1,4 +1,4 @@
--- put_hash(key, ttl): writes the fields of one hash (a session's description, its programs).
+-- put_hash(key, ttl): writes the fields of one hash (a session's description, its programs, sources).
 --
 -- KEYS  1 hash
 -- ARGV  1 time to live in seconds (0: none)  then field, value, ...

@@ -3,7 +3,7 @@
 --
 -- KEYS  1 meta  2 checkpoints  3 state
 -- ARGV  1 fence  2 session  3 nonce
--- ANSWERS  {'taken', checkpoint to go on from or '', attempts, queue, start record}
+-- ANSWERS  {'taken', checkpoint to go on from or '', attempts, queue, start record, what a person has chosen or ''}
 --          {'stale'}
 -- Counts an attempt. IDEMPOTENT because session and nonce are compared: the same call again gets the same lock again.
 redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
@@ -18,6 +18,6 @@ if known[2] == 'ready' then
 elseif not (known[2] == 'running' and known[3] == ARGV[2] and known[4] == ARGV[3]) then
   return {'stale'}
 end
-local _, from = newest(KEYS[2])
+local _, from, _, choice = newest(KEYS[2])
 local start = fields(redis.call('GET', KEYS[3]) or '', {start = true}).start or ''
-return {'taken', from, attempts, known[6], start}
+return {'taken', from, attempts, known[6], start, choice}

@@ -1,0 +1,52 @@
+-- retry(a, fence, choice) -> its ticket: a person lets an agent go on that was set aside or has failed.
+-- uses: mint, state
+--
+-- KEYS  1 meta  2 checkpoints  3 state
+-- ARGV  1 fence  2 choice: 'resume', 'accept-changed' (both from its newest checkpoint) or 'restart' (from its start record)
+-- ANSWERS  {'ready', fence, queue}                 its caller enqueues the ticket
+--          {'waiting', fence, queue, due in ms}    it goes on already, and its owner has handed it over with a delay
+--          {'gone'}                                running, completed, cancelled, unknown
+-- The choice stands in the mint's entry, so that every owner is told it until one has written a checkpoint. A failed agent
+-- gets the stream back that finish.lua has folded into `state`, and its keys lose their end. Attempts start over.
+-- IDEMPOTENT because the fence is compared: once it is another one, the answer is the ticket of whoever made the agent
+-- ready, and nothing changes.
+redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
+local known = redis.call('HMGET', KEYS[1], 'status', 'fence', 'queue', 'wake')
+if known[2] ~= ARGV[1] then
+  if known[1] == 'ready' then
+    return {'ready', known[2], known[3]}
+  end
+  if known[1] == 'waiting' and known[4] then
+    return {'waiting', known[2], known[3], known[4]}
+  end
+  return {'gone'}
+end
+local failed = known[1] == 'failed'
+if not (failed or known[1] == 'paused' or known[1] == 'blocked' or known[1] == 'quarantined') then
+  return {'gone'}
+end
+local state = fields(redis.call('GET', KEYS[3]) or '', {start = true, id = failed, h = failed, d = failed})
+if failed and state.id then
+  redis.call('XADD', KEYS[2], state.id, 'h', state.h, 'd', state.d, 'n', '')
+end
+local from = ''
+if ARGV[2] ~= 'restart' then
+  local before = '+'
+  while true do
+    local entry = redis.call('XREVRANGE', KEYS[2], before, '-', 'COUNT', 1)[1]
+    if not entry then
+      break
+    end
+    if string.sub(entry[1], -2) ~= '-0' then
+      from = entry[1]
+      break
+    end
+    before = '(' .. entry[1]
+  end
+end
+local fence = mint(KEYS[1], KEYS[2], 'retry', from, ARGV[2] == 'resume' and '' or ARGV[2])
+redis.call('SET', KEYS[3], fold('start', state.start or false))
+redis.call('PERSIST', KEYS[1])
+redis.call('HDEL', KEYS[1], 'stopped')
+redis.call('HSET', KEYS[1], 'status', 'ready', 'attempts', '0')
+return {'ready', fence, known[3]}
