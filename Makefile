@@ -52,8 +52,8 @@ format: $(VENV)/.installed-dev  ## put the code into the one format
 bench: $(VENV)/.installed-dev  ## measure, each figure beside its target
 	$(BIN)/python -m benchmarks
 
-fuzz: $(VENV)/.installed-dev  ## a thousand random programs, resumed from every checkpoint (SEED=1 for the same again)
-	$(BIN)/python tests/programs/fuzz.py $(or $(SEED),$$RANDOM) 1000
+fuzz: $(VENV)/.installed-dev  ## 2,000 random programs, killed, stopped and resumed (SEED=1 for the same again)
+	$(BIN)/python tests/programs/fuzz.py $(or $(SEED),$$RANDOM) 2000
 
 clean:  ## remove the environment and the caches of the tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from playbooks_worker import playbook
-from playbooks_worker.engine import Agent, AgentLost, Completed, Failed, Stopped
+from playbooks_worker.engine import Agent, AgentLost, Completed, Failed, Stopped, frames
+from playbooks_worker.engine import agent as agent_module
+from playbooks_worker.engine.place import here
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
-from harness import Store, nothing_leaks, to_end  # noqa: E402
+from harness import Store, nothing_leaks, start, to_end  # noqa: E402
 
 LOG: list[object] = []
 
@@ -661,3 +663,44 @@ def test_a_manager_may_use_tasks_while_it_is_left():
         assert outcome == Completed("x")
 
     to_end(main())
+
+
+@playbook
+async def holds_a_manager():
+    with Swallow():
+        await started("inside")
+
+
+@playbook
+async def calls_one():
+    await holds_a_manager()
+
+
+@playbook
+async def managers_below_branches():
+    await asyncio.gather(calls_one(), holds_a_manager())
+
+
+@pytest.mark.parametrize("kill_at", [1, 2, 3])
+def test_a_collected_agent_leaves_the_context_of_whoever_collects_it_as_it_was(kill_at, monkeypatch):
+    """Given an agent whose loop will never run again, When it is collected, Then code here is not inside that agent."""
+    moved = []
+    monkeypatch.setattr(frames, "here", Watched(here, moved))
+    monkeypatch.setattr(agent_module, "here", Watched(here, moved))
+    assert start(managers_below_branches, store=Store(kill_at)) is None
+    assert moved == []
+    assert here.get() is None
+
+
+class Watched:
+    """The place, with those kept that are set where no loop runs."""
+
+    def __init__(self, variable, moved):
+        self.get = variable.get
+        self.variable = variable
+        self.moved = moved
+
+    def set(self, place):
+        if asyncio._get_running_loop() is None:
+            self.moved.append(place)
+        return self.variable.set(place)

@@ -14,8 +14,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 
-import fuzz  # noqa: E402 - found beside the programs it runs
 import snippets  # noqa: E402
+import trials  # noqa: E402 - found beside the programs it runs
 
 from playbooks_worker.engine import Agent, Completed, definitions, playbook_of  # noqa: E402
 
@@ -35,7 +35,7 @@ def module(tmp_path, request):
     def load(text):
         name = f"{request.node.name.partition('[')[0]}_{len(loaded)}"
         loaded.append(name)
-        return fuzz.load(name, _HEAD + textwrap.dedent(text), tmp_path)
+        return trials.load(name, _HEAD + textwrap.dedent(text), tmp_path)
 
     yield load
     for name in loaded:

@@ -222,12 +222,14 @@ class Agent(Arriving):
         """From here to `leave_region` the code of *frame*'s header runs without checkpoints of its own (DESIGN 3.3)."""
         self.regions += 1
         below = Below(self, frame, atomic=True)
-        here.set(Plain(below, DIRECT))
+        if not self.dead:  # dead: closed by a collector, perhaps, in the context of whatever runs just then
+            here.set(Plain(below, DIRECT))
         return below
 
     def leave_region(self, below: Below) -> None:
         self.regions -= 1
-        here.set(below.frame)
+        if not self.dead:
+            here.set(below.frame)
         if below.made:  # playbooks ran in it: before the next effect its end is checkpointed
             self.owed = self.gated = True
         self.left_region()

@@ -292,7 +292,8 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
         else:
             call.end((True, result))
         finally:
-            here.set(place)
+            if not agent.dead:  # dead: closed by a collector, perhaps, in the context of whatever runs just then
+                here.set(place)
         if place is not None:  # the end of the entry playbook is the end of the agent, which `Agent` writes
             yield from agent.commit()
     else:
@@ -353,7 +354,8 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
                 try:
                     result = yield from coroutine
                 finally:
-                    here.set(frame)
+                    if not agent.dead:
+                        here.set(frame)
                 value.end((True, result))
         elif kind is CoroutineType:
             result = yield from value

@@ -1,0 +1,155 @@
+"""What generated programs with branches are made of: a state that branches share, effects, helpers that wait first.
+
+The state records what every branch has run, so that a statement that runs twice, or never, shows in the result: the record
+is part of each checkpoint. Effects are counted outside of it, as the world would. Programs import this as `sharing`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from fuzzing import Err, Manager, Other, _mixed, chain, tag
+
+from playbooks_worker import playbook
+
+__all__ = [
+    "Err",
+    "Manager",
+    "Other",
+    "State",
+    "after_waiting",
+    "asyncio",
+    "chain",
+    "effect",
+    "forever",
+    "mixed",
+    "playbook",
+    "settled",
+    "tag",
+    "twice",
+    "when",
+]
+
+BEGUN: list[tuple] = []
+DONE: list[tuple] = []  # effects that a checkpoint taken from now on covers
+LOOSE: list[tuple] = []  # those of plain coroutines, which start again
+RAN: list[tuple] = []  # statements, in this process
+
+
+def reset():
+    BEGUN.clear()
+    DONE.clear()
+    LOOSE.clear()
+    RAN.clear()
+
+
+def mixed(*parts):
+    return _mixed(*map(tag, parts))
+
+
+class State:
+    """Shared by all branches of a program. What they do to it commutes, so that its end says nothing of their order."""
+
+    def __init__(self):
+        self.trace = {}
+        self.total = 0
+        self.seen = set()
+        self.items = []
+        self.live = {}
+        self.value = 0
+        self.inside = 0
+        self.most = 0
+        self.lock = asyncio.Lock()
+        self.gate = asyncio.Semaphore(2)
+        self.events = {}
+        self.queues = {}
+        self.self = self
+
+    def __eq__(self, other):  # a resume compares the arguments that plain coroutines pass again
+        return isinstance(other, State)
+
+    __hash__ = None
+
+    def at(self, me, k, *values):
+        RAN.append((me, k))
+        self.trace.setdefault(me, []).append((k, *map(tag, values)))
+        assert self.self is self
+
+    def event(self, name):
+        return self.events.setdefault(name, asyncio.Event())
+
+    def queue(self, name, size=0):
+        return self.queues.setdefault(name, asyncio.Queue(size))
+
+    def enter(self):
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+
+    def leave(self):
+        self.inside -= 1
+
+    def report(self):
+        traces = {me: self.trace[me] for me in sorted(self.trace, key=str)}
+        queues = {name: sorted(queue._queue) for name, queue in sorted(self.queues.items(), key=str)}
+        live = sorted(self.live.items(), key=str)
+        rows = [traces, self.total, sorted(self.seen), sorted(self.items), live, self.value, self.inside, queues]
+        assert self.most <= 2, "more branches behind the semaphore than it lets in"
+        return rows
+
+    @playbook
+    async def step(self, me, k, value):
+        self.at(me, ("step", k))
+        got = await effect(me, ("step", k), value)
+        self.total += got
+        return mixed(got)
+
+
+async def effect(me, k, value=0, *, cancel="", error=None, loose=False):
+    """Some turns of the loop. *cancel* cancels its own task: before it waits, just before it has completed, or just after,
+    which in an agent is while its outcome is being written."""
+    name = (str(me), str(tag(k)))
+    BEGUN.append(name)
+    if cancel == "start":
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+    for _ in range(random.choice((0, 1, 1, 1, 2, 5)) if not cancel else 1):
+        await asyncio.sleep(0)
+    (LOOSE if loose else DONE).append(name)
+    if cancel == "end":
+        asyncio.current_task().cancel()
+    if cancel == "soon":
+        asyncio.get_running_loop().call_soon(asyncio.current_task().cancel)
+    if error is not None:
+        raise error
+    return mixed(k, value)
+
+
+async def forever(me, k):
+    BEGUN.append((str(me), str(tag(k))))
+    await asyncio.get_running_loop().create_future()
+
+
+async def after_waiting(made, s, me, k, *arguments):
+    """A plain coroutine that waits as long as it likes before it calls a playbook."""
+    for _ in range(random.choice((0, 0, 1, 3, 7))):
+        await asyncio.sleep(0)
+    return await made(s, me, *arguments)
+
+
+async def twice(made, s, me, k, value):
+    """A plain coroutine with effects of its own around two calls."""
+    one = await made(s, me, value)
+    two = await effect(me, ("twice", k), one, loose=True)
+    return await made(s, me, two)
+
+
+async def when(condition):
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def settled(s, group):
+    """Branches that outlive their gather have ended: only then is anything said about them."""
+    while s.live[group]:
+        await asyncio.sleep(0)
