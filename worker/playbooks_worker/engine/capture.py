@@ -12,7 +12,7 @@ import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import groups
+from playbooks_worker.engine import groups, matching
 from playbooks_worker.engine.branch_table import Writing, calls_of, untold
 from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
@@ -200,7 +200,7 @@ class _Attempt:
     def _entry(self, frame: Frame, kept: dict[str, Any]) -> tuple[Any, ...]:
         rows = calls_of(frame.below, self.saver.found, frame.value)
         cells = contents(frame) if frame.cells else None
-        return frame.call_.id, kept, cells, frame.outcome, rows or None, frame.call_.given
+        return frame.call_.id, kept, cells, frame.outcome, rows or None, frame.call_.given, matching.kept(frame.call_)
 
     # --- other calls, and branches --------------------------------------------------------------------------------
     def _others(self, frames: list[Frame]) -> tuple[tuple[tuple[int, str], ...], Any]:

@@ -241,7 +241,8 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
     def end(self, outcome: Outcome) -> None:
         self.outcome = outcome
         self.frame = None
-        self.arguments = ()
+        if self.given is None:
+            self.arguments = ()  # otherwise matching.py may ask for them
         self.agent.running.pop(self.id, None)
 
     # --- a coroutine for asyncio -----------------------------------------------------------------------------------

@@ -1,14 +1,17 @@
 """After a resume plain coroutines run again and make their calls anew: which saved call is it that they make?
 
-Matched by the path of tasks below the site, playbook and number within its task; the arguments must be what they were.
+Matched by the path of tasks below the site, playbook and number within its task. Each part of its arguments must be what it
+was when the call was made, or be the very object that the call was given, whatever the call has made of that since.
 """
 
 from __future__ import annotations
 
+import itertools
 from types import FunctionType
 from typing import Any
 
 from playbooks_worker.engine import tracebacks
+from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.errors import ResumeMismatch
 from playbooks_worker.engine.frames import Call
 from playbooks_worker.engine.place import OWN, Below, Path
@@ -16,6 +19,7 @@ from playbooks_worker.engine.playbooks import Playbook
 from playbooks_worker.engine.snapshot import PROTOCOL, Reader, Saver
 
 _ATOMS = (str, int, float, bool, bytes, type(None))
+_NOTHING = object()
 
 
 def given(arguments: tuple[Any, ...]) -> bytes | None:
@@ -45,8 +49,7 @@ def match(
     found = below.expected.pop((path, playbook.id, number), None)
     if found is None:
         return number, None
-    now = given(arguments)
-    if found.given is not None and now is not None and found.given != now and not _same(found.given, now):
+    if not fits(found, arguments):
         raise ResumeMismatch(
             f"agent {agent.id}: below {_where(below)} call {number + 1} of "
             f"{playbook.id} has other arguments than before the crash; plain coroutines between playbooks must make the "
@@ -77,14 +80,36 @@ def _where(below: Below) -> str:
     return f"{frame.playbook.filename}:{site.line} `{site.statement}`"
 
 
-def _same(one: bytes, two: bytes) -> bool:
-    first, second = (Reader(data, _number, _numbers, _cell, _task).load() for data in (one, two))
-    return _alike(first, second, set())
+def kept(call: Call) -> tuple[Any, ...] | None:
+    """The arguments that a checkpoint must hold of a running call, since what they are now counts too."""
+    if call.given is None or all(isinstance(argument, _ATOMS) for argument in call.arguments):
+        return None
+    return call.arguments
 
 
-def _alike(one: Any, two: Any, seen: set[tuple[int, int]]) -> bool:
-    """Whether two loaded values say the same. Most objects have no `==` of their own: their parts are compared, since
-    equal values may be pickled differently (the order of a set, what is shared)."""
+def fits(call: Call, arguments: tuple[Any, ...]) -> bool:
+    """Whether *arguments* are those that *call* was made with."""
+    new = given(arguments)
+    if call.given is None or new is None or call.given == new:
+        return True
+    call.agent.rest()
+    return _alike(arguments, _then(call.given), call.arguments, set())
+
+
+def _then(made: bytes) -> Any:
+    return Reader(made, _number, _numbers, _cell, _task).load()
+
+
+def _alike(one: Any, two: Any, now: Any, seen: set[tuple[int, int]]) -> bool:
+    """Whether *one* says what *two* says, or is *now*, or its parts do. Most objects have no `==` of their own: their parts
+    are compared, since equal values may be pickled differently (the order of a set, what is shared)."""
+    if one is now:
+        return True
+    if isinstance(one, Call):
+        return bool(two == _number(one.id))
+    branch = branch_of(one)
+    if branch is not None:
+        return bool(two == _task(branch.id))
     if type(one) is not type(two):
         return False
     if one is two or (id(one), id(two)) in seen:
@@ -98,17 +123,24 @@ def _alike(one: Any, two: Any, seen: set[tuple[int, int]]) -> bool:
     if isinstance(one, _ATOMS):
         return bool(one != one and two != two)  # not a number
     if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(_alike(a, b, seen) for a, b in zip(one, two, strict=True))
+        if len(one) != len(two):
+            return False
+        parts = itertools.chain(now if isinstance(now, list | tuple) else (), itertools.repeat(_NOTHING))
+        return all(_alike(*each, seen) for each in zip(one, two, parts, strict=False))
     if isinstance(one, dict):
-        return _alike(list(one.items()), list(two.items()), seen)
+        same_keys = _alike(list(one), list(two), _NOTHING, seen)
+        values = [now.get(key, _NOTHING) for key in one] if isinstance(now, dict) else _NOTHING
+        return same_keys and _alike(list(one.values()), list(two.values()), values, seen)
     if isinstance(one, set | frozenset):
         return len(one) == len(two) and not any(isinstance(item, _ATOMS) for item in one ^ two)
     if isinstance(one, BaseException):  # where it was raised is no part of what it says
-        return _alike(_said(one), _said(two), seen)
+        return _alike(_said(one), _said(two), _NOTHING, seen)
     if isinstance(one, FunctionType):
         return (one.__module__, one.__qualname__) == (two.__module__, two.__qualname__)
     try:
-        return _alike(one.__reduce_ex__(PROTOCOL), two.__reduce_ex__(PROTOCOL), seen)
+        made, other = one.__reduce_ex__(PROTOCOL), two.__reduce_ex__(PROTOCOL)
+        is_now = type(now) is type(one)
+        return _alike(made, other, now.__reduce_ex__(PROTOCOL) if is_now else _NOTHING, seen)
     except Exception:  # nothing to tell them apart by
         return True
 

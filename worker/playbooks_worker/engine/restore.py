@@ -202,10 +202,12 @@ class Loader:
                 call = self.calls[call_number]
                 call.arguments, call.outcome, call.given = arguments, outcome, given
 
-    def _describe(self, number: int, kept: dict[str, Any], cells: Any, outcome: Any, rows: Any, given: Any) -> None:
+    def _describe(
+        self, number: int, kept: dict[str, Any], cells: Any, outcome: Any, rows: Any, given: Any, arguments: Any
+    ) -> None:
         self._described.add(number)
         call = self.calls[number]
-        call.given = given
+        call.given, call.arguments = given, arguments or ()
         frame = call.frame
         assert frame is not None and frame.saved is not None
         frame.saved.update(kept)
