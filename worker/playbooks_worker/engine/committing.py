@@ -24,7 +24,7 @@ class Committing(Mortal):
         super().__init__(agent_id)
         self.owed = False  # something since the last checkpoint could not be repeated by a resume
         self.restoring = False
-        self.regions = 0  # atomic regions open: headers being entered again or left
+        self.regions = 0  # atomic regions open: headers being entered again
         self._persist = persist
         self._seq = next_seq
         self._frozen = False

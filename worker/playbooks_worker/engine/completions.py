@@ -126,19 +126,26 @@ def _part(name: str, index: int) -> ast.expr:
     return ast.Subscript(s.load(name), s.const(index), ast.Load())
 
 
-def completing(b: Builder, write: Callable[[], None]) -> tuple[str, list[ast.stmt], int]:
-    """Write a block whose completion is noted. Answers the name of the note, the block (to stand where leaving it leads to
-    what follows), and the number of the last site in it.
+def completing(b: Builder, write: Callable[[], None], *, arrives: bool = False) -> tuple[str, list[ast.stmt]]:
+    """Write a block whose completion is noted. Answers the name of the note, and the block, to stand where leaving it leads
+    to what follows.
 
-    Entered again behind that site, the block is left at once as it was left before."""
+    Entered again behind its last site, the block is left at once as it was left before. *arrives*: leaving it is the site
+    that is entered again, so from there on the emitted code runs on."""
     with b.completions.block() as completion:
         body, last = b.written(write)
     body.append(s.at(s.assign(completion.name, s.const(None)), b.place))
-    guarded = ast.If(s.pc_at_most(last), body, b.written(lambda: _leave_again(b, completion))[0])
+
+    def leave_again() -> None:
+        if arrives:
+            b.plain(s.assign(s.PC, s.const(0)))
+        _leave_again(b, completion)
+
+    guarded = ast.If(s.pc_at_most(last), body, b.written(leave_again)[0])
     # a stop passes here too: nothing but the note is made of it
     raised = s.assign(completion.name, s.call(s.attribute(s.FRAME, "raised")))
     clause = ast.ExceptHandler(s.load(".BaseException"), None, [raised, ast.Raise(None, None)])
-    return completion.name, [s.at(ast.Try([guarded], [clause], [], []), b.place)], last
+    return completion.name, [s.at(ast.Try([guarded], [clause], [], []), b.place)]
 
 
 def _leave_again(b: Builder, completion: Completion) -> None:

@@ -1,6 +1,8 @@
 """`with` and `async with` around sites, as source: each item becomes a header that can be entered again.
 
-Called by statements.py, through its table. What stands between the emitted `with` and the user's manager is headers.py.
+The exit of an `async with` is a site behind its body: entered again, the body is left once more as it was left
+(completions.py). Called by statements.py, through its table. What stands between the emitted `with` and the user's
+manager is headers.py.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from playbooks_worker.engine import syntax as s
+from playbooks_worker.engine.completions import completing
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.statements import Statements
@@ -39,12 +42,11 @@ def _with_item(b: Statements, item: ast.withitem, is_async: bool, body: Callable
     if item.optional_vars is not None and s.holds_site(item.optional_vars):
         raise b.definition.refuse(item.optional_vars, "await in the target of a `with`", "assign it inside the body")
     header = b.new_header(item.context_expr)
-    arguments: list[ast.expr] = [s.load(s.FRAME), s.const(header.number)]
+    sites: list[int] = []
     resumed: list[ast.stmt] = [*header.fetched, *b.revive(header.revivable)]
     if is_async:
-        entering = b.new_site(item.context_expr, entering=header.number).number
-        arguments.append(s.const(entering))
-        here = ast.Compare(s.load(s.PC), [ast.Eq()], [s.const(entering)])
+        sites.append(b.new_site(item.context_expr, entering=header.number).number)
+        here = ast.Compare(s.load(s.PC), [ast.Eq()], [s.const(sites[0])])
         resumed.append(ast.If(here, [s.assign(s.PC, s.const(0))], []))
     entered = b.unique("v")
     spot, b.spot, b.spots = b.spot, b.spots, b.spots + 1
@@ -56,12 +58,19 @@ def _with_item(b: Statements, item: ast.withitem, is_async: bool, body: Callable
             b.plain(ast.Assign([item.optional_vars], s.load(entered)))
         body()
 
-    statements, _ = b.written(inside)
     if is_async:
-        b.new_site(item.context_expr, entering=-header.number)  # reserved: its __aexit__ in flight
+        noted, statements = completing(b, inside, arrives=True)
+        b.path.append(noted)
+        sites.append(b.new_site(item.context_expr).number)
+        b.path.pop()
+    else:
+        statements, _ = b.written(inside)
     b.path.pop()
     b.spot = spot
-    managed = s.at(s.call(".acm" if is_async else ".cm", *arguments, header.manager), item.context_expr)
+    numbers = (s.const(number) for number in (header.number, *sites))
+    managed = s.call(".acm" if is_async else ".cm", s.load(s.FRAME), *numbers, header.manager)
     kind = ast.AsyncWith if is_async else ast.With
-    opened = kind([ast.withitem(managed, s.store(entered))], [marker, *statements])
+    opened = kind([ast.withitem(s.at(managed, item.context_expr), s.store(entered))], [marker, *statements])
+    if is_async:  # read by liveness.py
+        managed.site, opened.site = sites  # type: ignore[attr-defined, union-attr]
     b.sited([ast.If(s.load(s.PC), resumed, []), opened] if resumed else [opened])

@@ -68,7 +68,6 @@ class Frame:
         "depth",
         "headers",
         "in_flight",
-        "leaving",
         "outcome",
         "pc",
         "playbook",
@@ -90,7 +89,6 @@ class Frame:
         self.site = 0
         self.turn = 0
         self.in_flight = False
-        self.leaving = False
         self.value: Any = None
         self.outcome: Outcome | None = None
         self.saved: dict[str, Any] | None = None
@@ -361,7 +359,7 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
         elif kind is CoroutineType:
             result = yield from value
         else:
-            result = yield from _awaited(value)
+            result = yield from steps_of(value)
         if frame.below.expected:
             agent.all_made(frame.below)
         if agent.dead:
@@ -388,7 +386,8 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
     raise_as_it_was(outcome[1])
 
 
-def _awaited(value: Any) -> Any:
+def steps_of(value: Any) -> Any:
+    """What `await` would run."""
     if isinstance(value, types.GeneratorType) and value.gi_code.co_flags & 0x100:  # types.coroutine
         return value
     method = getattr(type(value), "__await__", None)

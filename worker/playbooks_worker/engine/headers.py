@@ -12,12 +12,14 @@ import enum
 import fractions
 import linecache
 import pathlib
+import types
 import uuid
+from collections.abc import Generator
 from types import CellType
 from typing import Any
 
 from playbooks_worker.engine.errors import AgentStopped
-from playbooks_worker.engine.frames import HELPERS, Frame
+from playbooks_worker.engine.frames import HELPERS, Frame, steps_of
 from playbooks_worker.engine.place import Below
 
 # `as` targets of these kinds are data: they keep their saved value.
@@ -124,11 +126,12 @@ class ManagedContext(_Managed):
 class AsyncManagedContext(_Managed):
     """Stands in for the manager of an `async with`."""
 
-    __slots__ = ("_exit", "_site")
+    __slots__ = ("_entering", "_exit", "_leaving")
 
-    def __init__(self, frame: Frame, number: int, site: int, manager: Any) -> None:
+    def __init__(self, frame: Frame, number: int, entering: int, leaving: int, manager: Any) -> None:
         super().__init__(frame, number, manager)
-        self._site = site
+        self._entering = entering
+        self._leaving = leaving
 
     async def __aenter__(self) -> Any:
         enter = self._method("__aenter__", "asynchronous context manager")
@@ -137,14 +140,14 @@ class AsyncManagedContext(_Managed):
         agent = frame.agent
         again = frame.pc
         region: Below | None = None
-        if not again or again == self._site:
+        if not again or again == self._entering:
             if again:  # it was waiting to enter: those who held what it waits for go first
                 frame.pc = 0
                 agent.reached(frame)
                 await agent.passed_barrier()
             else:
                 frame.turn += 1
-                frame.site = self._site
+                frame.site = self._entering
             frame.in_flight = True
         else:
             agent.entering += 1
@@ -169,24 +172,55 @@ class AsyncManagedContext(_Managed):
         self._opened(value)
         return value
 
-    async def __aexit__(self, *raised: Any) -> Any:
+    @types.coroutine
+    def __aexit__(self, *raised: Any) -> Generator[Any, Any, Any]:
+        """A site. Only an exit that suspends can be seen by a checkpoint, or by another branch: then its end is owed
+        to the next one, which comes before the next effect."""
         frame = self._frame
+        agent = frame.agent
         if raised[0] is GeneratorExit:  # the process ends: nothing can be awaited any more
             self._closed()
             return False
-        frame.leaving = True
-        region = frame.agent.enter_region(frame)
+        again = bool(frame.pc) and not agent.dead
+        if again:
+            frame.pc = 0
+            agent.reached(frame)
+        else:
+            frame.turn += 1
+            frame.site = self._leaving
+        frame.in_flight = True
+        swallowed, suspended = False, False
         try:
-            swallowed = await self._exit(self._manager, *raised)
+            steps = steps_of(self._exit(self._manager, *raised))
+            try:
+                step = steps.send(None)
+                suspended = True
+                while True:
+                    try:
+                        sent = yield step
+                    except GeneratorExit:
+                        agent.die("the process ends")
+                        steps.close()
+                        raise
+                    except BaseException as error:
+                        step = steps.throw(error)
+                    else:
+                        step = steps.send(sent)
+            except StopIteration as done:
+                swallowed = done.value
+            if frame.below.expected:
+                agent.all_made(frame.below)
         except BaseException as error:
-            frame.agent.must_stop(error)
+            agent.must_stop(error)
             raise
         finally:
-            frame.leaving = False
             self._closed()
-            frame.agent.leave_region(region)
-        frame.agent.raise_if_dead()
-        return swallowed and not frame.agent.dead
+            frame.in_flight = False
+            if suspended or again:
+                frame.turned()
+                agent.owed = agent.gated = True
+        agent.raise_if_dead()
+        return swallowed and not agent.dead  # LAW: nothing swallows a stop
 
 
 HELPERS[".cm"] = CellType(ManagedContext)

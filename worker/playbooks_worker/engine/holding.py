@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def held_back(agent: Agent) -> bool:
-    """Whether the checkpoint must wait: a header is being left, or entered again."""
+    """Whether the checkpoint must wait: a header is being entered again."""
     for call in agent.running.values():
         frame = call.frame
         assert frame is not None
-        if frame.leaving or (agent.regions and in_region(frame)):
+        if agent.regions and in_region(frame):
             return True
     return False

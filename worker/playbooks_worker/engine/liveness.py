@@ -73,8 +73,8 @@ class _Walker:
         self.position += 1
         if loop:
             self.loops.pop().end = self.position
-        if isinstance(node, ast.Await) and hasattr(node, "site"):
-            self.sites[node.site] = self.position
+        if (site := getattr(node, "site", None)) is not None:  # an await, a header that is entered, or left
+            self.sites[site] = self.position
 
     def _name(self, node: ast.Name, *, read: bool) -> None:
         virtual = virtual_of(node)

@@ -52,7 +52,7 @@ class Below:
         self.agent = agent
         self.frame = frame
         self.branch = branch
-        self.atomic = atomic  # below a header that is entered again or left: nothing of it is in any checkpoint
+        self.atomic = atomic  # below a header that is entered again: nothing of it is in any checkpoint
         self.counts: dict[tuple[Path, str], int] = {}
         self.tasks: dict[Path, int] = {}
         self.made: dict[tuple[Path, str, int], Call] = {}

@@ -58,8 +58,9 @@ class Temporaries:
 @dataclass(frozen=True, slots=True)
 class Site:
     """A hoisted await. ``path`` names what encloses it, outermost first: iterators and handled exceptions by name,
-    open headers by number. ``entering`` is the number of the header whose ``__aenter__`` it is. In the source, as (line,
-    column): ``within`` is where its statement begins, ``start`` and ``end`` enclose what it awaits."""
+    open headers by number, what a `finally` or an exit follows by the name of its completion. ``value`` is the name of the
+    awaitable, empty where a header is entered (``entering`` is its number) or left. In the source, as (line, column):
+    ``within`` is where its statement begins, ``start`` and ``end`` enclose what it awaits."""
 
     number: int
     line: int
@@ -273,12 +274,15 @@ def _header_temporaries(header: HeaderDraft) -> Temporaries:
 
 def _site(draft: SiteDraft, live: tuple[str, ...], headers: list[HeaderDraft]) -> Site:
     completed = _temporaries(live, draft.revive)
-    if draft.entering is None:
+    if draft.entering is not None:
+        header = headers[draft.entering - 1]
+        in_flight = _temporaries((*live, *_reads(header.manager)), header.revivable)
+    elif not draft.value:
+        in_flight = _temporaries(live, [])
+    else:
         in_flight = _temporaries((*live, draft.value), draft.revive)
         if draft.resumed is not None:  # what no one reads any more need not be made again
             draft.resumed.body = [line for line in draft.resumed.body if getattr(line, "revives", "") in in_flight.deps]
-    else:
-        in_flight = _header_temporaries(headers[abs(draft.entering) - 1])
     return Site(
         draft.number,
         getattr(draft.node, "lineno", 0),

@@ -72,7 +72,7 @@ def _lower_finally(b: Statements, node: ast.Try) -> None:
         s.mark_sites(trying)
         inner = [trying]
 
-    noted, block, _ = completing(b, lambda: b.statements(inner))
+    noted, block = completing(b, lambda: b.statements(inner))
 
     def final() -> None:
         b.statements(node.finalbody)
