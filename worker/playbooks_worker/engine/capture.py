@@ -17,6 +17,7 @@ from playbooks_worker.engine.branch_table import Writing, calls_of, untold
 from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
 from playbooks_worker.engine.frames import MADE_AGAIN, NOT_BOUND, Call, Frame
+from playbooks_worker.engine.iterators import HIDDEN
 from playbooks_worker.engine.rewrite import LOWERING, Temporaries
 from playbooks_worker.engine.snapshot import Saver, Target, save_index
 from playbooks_worker.engine.standing import stack_json
@@ -118,7 +119,8 @@ class _Attempt:
         again: list[str] = []
         for step in site.path:
             if isinstance(step, str):
-                kept[step] = local[step]
+                value = local[step]
+                kept[step] = value.saved() if type(value) in HIDDEN else value
                 continue
             temporaries = rewritten.headers[step - 1].temporaries
             again += self._needed(frame, -step, temporaries, local, kept)

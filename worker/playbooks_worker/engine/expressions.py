@@ -115,7 +115,7 @@ class Expressions(Operands):
         self.path.pop()
         after, _ = self.written(orelse)
         started = s.assign(iterator, s.call(".iter", iterable))
-        found = s.assign(iterator, s.call(s.attribute(s.FRAME, "kept"), s.const(iterator)))
+        found = s.assign(iterator, s.call(s.attribute(s.FRAME, "iterator"), s.const(iterator)))
         entered = ast.IfExp(s.pc_at_most(last), s.call(".again", s.load(iterator)), ast.Tuple([], ast.Load()))
         source = ast.IfExp(s.running_on(), s.load(iterator), entered)
         self.sited(

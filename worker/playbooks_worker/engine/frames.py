@@ -112,6 +112,10 @@ class Frame:
         value = self.agent.loader().value(self, name)
         return self.about_to_raise(value) if isinstance(value, BaseException) else value
 
+    def iterator(self, name: str) -> Any:
+        """The iterator of a loop that is entered again."""
+        return iterators.loaded(self.agent.loader().value(self, name))
+
     def about_to_raise(self, error: BaseException) -> BaseException:
         """*error* will be raised again: `caught`, or `raised`, undoes what that changes."""
         self._put_back = (error.__cause__, error.__context__, error.__suppress_context__, self._contents())
