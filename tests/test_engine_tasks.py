@@ -400,8 +400,34 @@ async def is_not_cancelled():
     return await task, log, await effect("end")
 
 
+@playbook
+async def gathers(log):
+    return await asyncio.gather(swallows(log), swallows(log))
+
+
+@playbook
+async def cancels_a_gather_whose_branches_swallow_it():
+    log = []
+    task = asyncio.create_task(gathers(log))
+    await effect("one", turns=3)
+    task.cancel()
+    try:
+        ended = await task
+    except asyncio.CancelledError:
+        ended = "cancelled"
+    return ended, log
+
+
 @pytest.mark.parametrize(
-    "case", [cancels, cancels_before_it_begins, cancels_a_gather, is_not_cancelled], ids=lambda p: p.__name__
+    "case",
+    [
+        cancels,
+        cancels_before_it_begins,
+        cancels_a_gather,
+        is_not_cancelled,
+        cancels_a_gather_whose_branches_swallow_it,
+    ],
+    ids=lambda p: p.__name__,
 )
 def test_what_was_cancelled_is_cancelled_after_a_kill_at_every_await(case):
     assert isinstance(same_everywhere(case), Completed)

@@ -42,9 +42,11 @@ class Arriving(Committing):
         if not self._loader.unentered:
             wake(self._header_waiters)
 
-    def reached(self, frame: Frame) -> None:
-        """A restored frame stands at its site again."""
+    def reached(self, frame: Frame, value: Any = None) -> None:
+        """A restored frame stands at its site again, which awaits *value*."""
         frame.saved = None
+        if frame.call_.id in self.loader().gathers:
+            value._cancel_requested = True  # what `cancel` had noted there
         self._progress += 1
         self._unreached.discard(frame.call_.id)
         if not self._unreached:

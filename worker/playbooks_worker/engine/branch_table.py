@@ -51,15 +51,17 @@ class OperandRow(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What the index says of branches. ``numbers``: by call, those that its operand makes again, where not 0, 1, 2, …"""
+    """What the index says of branches. ``numbers``: by call, those that its operand makes again, where not 0, 1, 2, …
+    ``gathers``: calls that wait for a gather which has been cancelled, whatever its branches make of that."""
 
     own: list[OwnRow]
     operands: list[OperandRow]
     numbers: dict[int, tuple[int, ...]]
+    gathers: list[int]
 
     def plain(self) -> Any:
         """As the index has it."""
-        return [tuple(row) for row in self.own], [tuple(row) for row in self.operands], self.numbers
+        return [tuple(row) for row in self.own], [tuple(row) for row in self.operands], self.numbers, self.gathers
 
 
 Contents = tuple[int, "Making | None", "Outcome | None"]
@@ -81,7 +83,10 @@ class Writing:
             agent.rest()
         self._groups = groups_of(frames) if self._left else {}
         self._written: set[int] = set()
-        self.rows = Rows([], [], {})
+        self.rows = Rows([], [], {}, [])
+        for frame in frames:
+            if frame.in_flight and getattr(frame.value, "_cancel_requested", False):
+                self.rows.gathers.append(frame.call_.id)
 
     def fresh(self) -> list[Contents]:
         """What is to be written of branches of their own that were not written yet."""
@@ -203,7 +208,7 @@ def _not_describable(agent: Agent, branch: Branch) -> str:
 def read(loader: Loader, rows: Any) -> None:
     """Make the branches that *rows* tell of; what they hold is loaded later."""
     agent = loader.agent
-    own, operands, numbers = rows
+    own, operands, numbers, loader.gathers = rows
     for fields in own:
         row = OwnRow(*fields)
         branch = _branch(loader, row.id, row.creator, row.number, row.calls)

@@ -326,7 +326,7 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
     agent = frame.agent
     if frame.pc:  # entered again
         frame.pc = 0
-        agent.reached(frame)
+        agent.reached(frame, value)
         if frame.outcome is not None:
             if agent.restoring:
                 yield from agent.barrier()

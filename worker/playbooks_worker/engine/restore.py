@@ -80,6 +80,7 @@ class Loader:
         self.running: list[int] = []
         self.calls: dict[int, Call] = {}
         self.branches: dict[int, Branch] = {}
+        self.gathers: list[int] = []
         self.referenced: set[int] = set()
         self.entered: dict[tuple[int, int], tuple[Any, ...]] = {}
         self.unentered: set[tuple[int, int]] = set()  # headers that were open and have not been entered again yet
