@@ -464,3 +464,186 @@ def test_a_branch_is_cancelled_at_every_turn_also_while_its_outcome_is_written(t
         ended, log, cancelled = outcome.value
         assert log == [("step", n) for n in range(len(log))]
         assert (ended == "cancelled") == cancelled and (cancelled or len(log) == 4)
+
+
+# --- groups ---
+
+
+@playbook
+async def a_group():
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(leaf(n, n)) for n in range(1, 4)]
+        tasks.append(group.create_task(effect("plain", turns=3)))
+        between = await effect("between")
+    return between, [task.result() for task in tasks]
+
+
+@playbook
+async def a_group_that_fails():
+    log = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(tidies(log, 1))
+            group.create_task(failing("group", 3))
+            group.create_task(endless(2))
+    except ExceptionGroup as errors:
+        found = [str(error) for error in errors.exceptions]
+    return log, found, await effect("end")
+
+
+@playbook
+async def a_group_whose_body_is_cancelled():
+    log = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(failing("group", 2))
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                log.append(await effect("tidied"))
+                raise
+    except ExceptionGroup as errors:
+        log.append(repr(errors.exceptions))
+    log.append(await effect("end"))
+    return log
+
+
+@playbook
+async def a_group_whose_body_fails():
+    log = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(tidies(log, 1))
+            await effect("one")
+            raise KeyError("body")
+    except ExceptionGroup as errors:
+        log.append(repr(errors.exceptions))
+    return log, await effect("end")
+
+
+@playbook
+async def nested_groups():
+    async with asyncio.TaskGroup() as outer:
+        one = outer.create_task(a_group())
+        async with asyncio.TaskGroup() as inner:
+            two = inner.create_task(leaf(7, 2))
+            three = outer.create_task(leaf(8, 9))
+            await effect("inside")
+        await effect("between")
+        four = outer.create_task(leaf(two.result()))
+    return one.result(), two.result(), three.result(), four.result()
+
+
+@playbook
+async def a_group_given_to_a_helper():
+    found = []
+    async with asyncio.TaskGroup() as group:
+        await grows(group, found)
+        await effect("body")
+    return sorted(found)
+
+
+async def grows(group, found):
+    await effect("grows")
+    found.append(await leaf(1))
+
+
+@playbook
+async def plants(group, depth):
+    first = await effect(("plants", depth))
+    if depth:
+        group.create_task(plants(group, depth - 1))
+        group.create_task(effect(("planted", depth), turns=2))
+    return first
+
+
+@playbook
+async def a_group_that_its_children_fill():
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(plants(group, 3))
+    return first.result(), await effect("end")
+
+
+@playbook
+async def holds_a_group(log):
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(tidies(log, 1))
+            group.create_task(tidies(log, 2))
+            await asyncio.Event().wait()
+    finally:
+        log.append(await effect("finally"))
+
+
+@playbook
+async def a_group_cancelled_from_outside():
+    log = []
+    task = asyncio.create_task(holds_a_group(log))
+    await effect("one", turns=4)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        log.append(await effect("caught"))
+    return sorted(map(str, log)), task.cancelled()
+
+
+@playbook
+async def a_group_whose_children_fail_at_once():
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(failing("a"))
+            group.create_task(effect("b", error=KeyError("b")))
+            group.create_task(failing("c", 9))
+    except ExceptionGroup as errors:
+        found = sorted(repr(error) for error in errors.exceptions)
+    return found, await effect("end")
+
+
+@playbook
+async def returns_out_of_a_group():
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(leaf(1, 2))
+        for n in range(3):
+            async with asyncio.TaskGroup() as inner:
+                inner.create_task(leaf(n))
+                if n == 1:
+                    return n, task
+
+
+@playbook
+async def returned_task():
+    n, task = await returns_out_of_a_group()
+    return n, task.result()
+
+
+@playbook
+async def a_group_in_time():
+    log = []
+    try:
+        async with asyncio.timeout(0.02):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(tidies(log, 1))
+                group.create_task(endless(2))
+    except TimeoutError:
+        log.append(await effect("late"))
+    return log
+
+
+GROUPS = [
+    a_group_that_its_children_fill,
+    a_group_cancelled_from_outside,
+    a_group_whose_children_fail_at_once,
+    returned_task,
+    a_group,
+    a_group_that_fails,
+    a_group_whose_body_is_cancelled,
+    a_group_whose_body_fails,
+    nested_groups,
+    a_group_given_to_a_helper,
+]
+
+
+@pytest.mark.parametrize("case", GROUPS, ids=lambda p: p.__name__)
+def test_a_task_group_gets_its_tasks_back(case):
+    assert isinstance(same_everywhere(case), Completed)

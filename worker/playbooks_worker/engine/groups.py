@@ -50,3 +50,8 @@ def fill(group: Any, branches: list[Branch], state: State | None) -> None:
         assert branch.task is not None
         group._tasks.add(branch.task)
         branch.task.add_done_callback(group._on_task_done)
+
+
+def reduced(group: Any) -> tuple[Any, ...]:
+    """How a group is pickled that is no open header (any more): a name that outlives its `async with`."""
+    return asyncio.TaskGroup, (), {name: vars(group)[name] for name in ("_entered", "_exiting", "_errors")}

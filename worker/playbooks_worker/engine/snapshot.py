@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
-from playbooks_worker.engine import gathering, synchronisers, tracebacks
+from playbooks_worker.engine import gathering, groups, synchronisers, tracebacks
 from playbooks_worker.engine.branches import Branch, branch_of
 from playbooks_worker.engine.definitions import definition_path, made_again
 from playbooks_worker.engine.frames import Call
@@ -163,6 +163,10 @@ def _reduce_future(saver: Saver, future: asyncio.Future[Any]) -> _Reduced:
         return _task, (branch.id,)
     reduced = gathering.reduced(future)
     return NotImplemented if reduced is None else reduced
+
+
+def _reduce_group(saver: Saver, group: asyncio.TaskGroup) -> _Reduced:
+    return groups.reduced(group)
 
 
 def _reduce_target(saver: Saver, target: Target) -> _Reduced:
@@ -350,6 +354,8 @@ def _reducer_for(kind: type) -> Callable[[Saver, Any], _Reduced] | None:
         return _reduce_exception
     if issubclass(kind, asyncio.Future):
         return _reduce_future
+    if kind is asyncio.TaskGroup:
+        return _reduce_group
     if kind in synchronisers.KINDS:
         return _reduce_synchroniser
     if issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib"):
