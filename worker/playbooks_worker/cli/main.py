@@ -9,6 +9,7 @@ import typer
 
 from playbooks_worker.cli.check import check
 from playbooks_worker.cli.dev import dev
+from playbooks_worker.cli.explain import explain
 from playbooks_worker.cli.list import list_agents
 from playbooks_worker.cli.output import NOTHING_KNOWN
 from playbooks_worker.cli.retry import retry
@@ -33,6 +34,7 @@ app.command("wait")(wait)
 app.command("list")(list_agents)
 app.command("show")(show)
 app.command("check")(check)
+app.command("explain")(explain)
 app.command("retry")(retry)
 app.command("workers")(workers)
 app.command("dev")(dev)

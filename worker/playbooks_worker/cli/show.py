@@ -8,26 +8,37 @@ from typing import Annotated
 import typer
 
 from playbooks_worker.cli import options
-from playbooks_worker.cli.output import Output
+from playbooks_worker.cli.output import CommandError, Output
 from playbooks_worker.cli.views import Record, ago, record, shown, stack_lines, styled_diff, styled_status
 
 
 def show(
     agent_id: Annotated[str, typer.Argument(metavar="ID")],
+    with_locals: Annotated[
+        bool,
+        typer.Option("--locals", help="With the variables of each frame: loads the program and its checkpoint here."),
+    ] = False,
+    program: Annotated[
+        str | None, typer.Option("--program", metavar="PROGRAM", help="With --locals: the program's file or module.")
+    ] = None,
     storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
     """Show one agent: its status, worker, checkpoint and call stack."""
     with Output(json) as out:
-        told = asyncio.run(_one(agent_id, storage_path, redis_url))
+        if program is not None and not with_locals:
+            raise CommandError("--program goes with --locals, which loads it")
+        told = asyncio.run(_one(agent_id, storage_path, redis_url, with_locals, program))
         if out.as_json:
             out.json(told)
         else:
             _print(out, told)
 
 
-async def _one(agent: str, storage_path: options.StoragePath, redis_url: str | None) -> Record:
+async def _one(
+    agent: str, storage_path: options.StoragePath, redis_url: str | None, with_locals: bool, program: str | None
+) -> Record:
     from playbooks_providers import ids
     from playbooks_providers.errors import UnknownAgent
     from playbooks_worker.cli.connect import home_of
@@ -42,6 +53,10 @@ async def _one(agent: str, storage_path: options.StoragePath, redis_url: str | N
             told["worker"] = session.worker if session else None
             told["pid"] = session.pid if session else None
             told["host"] = session.host if session else None
+        if with_locals:
+            from playbooks_worker.cli.locals import frames
+
+            told["frames"] = await frames(home, view, program)
         return told
 
 
@@ -70,7 +85,12 @@ def _print(out: Output, told: Record) -> None:
     row("checkpoint", f"{told['checkpoint']} (number {told['seq']}{age})" if told["checkpoint"] else "none yet")
     row("signature", "not checked: no signing key here", when=told.get("verified") is False)
     row("unreadable", told.get("unreadable"), when=told.get("unreadable"))
-    row("stack", "\n".join(stack_lines(told.get("stack", []))), when=told.get("stack"))
+    frames = told.get("frames")
+    if frames:
+        from playbooks_worker.cli.locals import lines
+
+        row("frames", lines(frames))
+    row("stack", "\n".join(stack_lines(told.get("stack", []))), when=told.get("stack") and not frames)
     row("result", shown(told.get("result")), when="result" in told)
     if error := told.get("error"):
         row("error", f"{error['type']}: {error['message']}", when=not told.get("why"))

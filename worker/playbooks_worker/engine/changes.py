@@ -21,7 +21,7 @@ from playbooks_worker.engine.errors import CodeChanged
 from playbooks_worker.engine.kept import Version, version_now, version_then
 from playbooks_worker.engine.playbooks import Playbook, find_playbook
 from playbooks_worker.engine.rewrite import Site
-from playbooks_worker.engine.source import shape_of_statement
+from playbooks_worker.engine.source import shape_of_statement, way_to
 
 _CONTEXT_LINES = 2
 _SHOWN_LINES = 60
@@ -184,24 +184,13 @@ def _out_of_line(frame: SavedFrame, then: Version, now: Version) -> str | None:
 
 def _identity(version: Version, site: Site) -> tuple[object, ...]:
     """What makes an await the same one: its statement, which await of it, and the headers on the way to it."""
-    chain = _chain(version.definition.node, site.within)
+    chain = way_to(version.definition.node, site.within)
     number = [other.number for other in version.rewritten.sites if other.within == site.within].index(site.number)
     headers = [shape_of_statement(node) for node in chain[:-1] if isinstance(node, _HEADERS)]
     return shape_of_statement(chain[-1]), number, tuple(headers)
 
 
 _HEADERS = (ast.For, ast.AsyncFor, ast.With, ast.AsyncWith)
-
-
-def _chain(node: ast.AST, within: tuple[int, int]) -> list[ast.stmt]:
-    """The statements around the one that begins at *within*, outermost first, and that one last."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt) and (child.lineno, child.col_offset) == within:
-            return [child]
-        inner = _chain(child, within)
-        if inner:
-            return [child, *inner] if isinstance(child, ast.stmt) else inner
-    return []
 
 
 def _headers(version: Version, site: Site) -> list[object]:

@@ -36,6 +36,9 @@ class Target:
         self.header = header
         self.index = index
 
+    def __repr__(self) -> str:
+        return "<made anew by its `with`>"
+
 
 class Saver(pickle.Pickler):
     """Saves objects of one checkpoint, one dump after another, under one memo.

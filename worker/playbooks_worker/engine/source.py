@@ -110,6 +110,17 @@ def shape_of_statement(node: ast.stmt) -> str:
     return "".join([type(node).__name__, *(part for name in fields for part in _shape(getattr(node, name, None)))])
 
 
+def way_to(node: ast.AST, within: tuple[int, int]) -> list[ast.stmt]:
+    """The statements around the one that begins at *within* (line, column), outermost first, and that one last."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt) and (child.lineno, child.col_offset) == within:
+            return [child]
+        inner = way_to(child, within)
+        if inner:
+            return [child, *inner] if isinstance(child, ast.stmt) else inner
+    return []
+
+
 # Fields that say nothing about meaning, or that not every Python version has.
 _SILENT = frozenset({"ctx", "type_comment", "kind", "type_params", "type_ignores", "simple"})
 

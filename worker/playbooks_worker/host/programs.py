@@ -85,12 +85,17 @@ def program_name(text: str) -> str:
 
 def load(text: str) -> Program:
     """Load PROGRAM. Raises `ProgramError`: missing, shadowing, a syntax error, an error while importing, no playbook."""
-    module = _load_file(text) if _is_file(text) else _load_module(text)
+    module = load_module(text)
     # A method needs an instance, which no start record can hold: entries are functions of the module.
     playbooks = {name: made for name, made in playbooks_in(module).items() if "." not in name}
     if not playbooks:
         raise ProgramError(f"{text} has no playbook: decorate an `async def` at module level with @playbook")
     return Program(module.__name__, module, _build(module), playbooks)
+
+
+def load_module(text: str) -> ModuleType:
+    """The module of PROGRAM, whatever is in it. Raises `ProgramError`."""
+    return _load_file(text) if _is_file(text) else _import_module(text)
 
 
 def _is_file(text: str) -> bool:
@@ -130,7 +135,7 @@ def _load_file(text: str) -> ModuleType:
     return module
 
 
-def _load_module(name: str) -> ModuleType:
+def _import_module(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         raise ProgramError(f"{name!r} is neither a .py file nor the name of a module")
     cwd = os.getcwd()
