@@ -31,6 +31,7 @@ class Moment:
     seq: int
     kind: str = "step"
     stack_json: str = '[["p:main",3,"await step()",0]]'
+    steps_json: str = "[]"
     lowering: int = 1
     result: object = None
     error: BaseException | None = None

@@ -13,6 +13,7 @@ nonce     the owner's nonce: tells two attempts of the same owner apart
 time_ms   Unix time of writing, in milliseconds, by the writer's clock (for people only)
 kind      "step", or how the agent ended: "completed", "failed", "cancelled"
 stack     the call stack, outermost first: [playbook id, line, statement, depth] each
+steps     only when steps are being tried again: [step id, attempt, how many at most or null, the last error] each
 size      bytes of the payload before compression
 codec     how the stored payload is encoded: "raw"
 base      the checkpoint this one is a delta against, "<fence>-<seq>", or null: it is whole
@@ -51,7 +52,8 @@ _escape = encode_basestring_ascii  # the C function: a third of the time of json
 class Header:
     """What a checkpoint says about itself (fields as in the module's table).
 
-    ``stack_json`` is an already encoded JSON fragment, since the engine keeps it so; `stack` decodes it. ``size``,
+    ``stack_json`` and ``steps_json`` are already encoded JSON fragments, since the engine keeps them so; `stack` and
+    `steps` decode them. ``size``,
     ``key``, ``python`` and ``codec`` are what the sealer writes: values given to `Sealer.seal` are not looked at.
     """
 
@@ -70,6 +72,7 @@ class Header:
     base: CheckpointId | None = None
     base_mac: str | None = None
     dill: str | None = None
+    steps_json: str = "[]"
     size: int = 0
     codec: str = "raw"
     key: str = ""
@@ -83,6 +86,11 @@ class Header:
     def stack(self) -> list[tuple[str, int, str, int]]:
         """The call stack, outermost first: (playbook id, line, statement, depth)."""
         return [(playbook, line, statement, depth) for playbook, line, statement, depth in json.loads(self.stack_json)]
+
+    @property
+    def steps(self) -> list[tuple[str, int, int | None, str]]:
+        """The steps that are being tried again: (step id, attempt, how many at most, the last error)."""
+        return [(step, attempt, most, error) for step, attempt, most, error in json.loads(self.steps_json)]
 
 
 Unverified = NewType("Unverified", Header)
@@ -103,8 +111,8 @@ def encode(header: Header, size: int, key_id: str) -> bytes:
     elif header.kind == "failed":
         outcome = f',"error":{json.dumps(dict(header.error or {}), separators=(",", ":"))}'
     return (
-        f'{start}{header.seq}{middle}{header.time_ms},"kind":"{header.kind}","stack":{header.stack_json},"size":{size}'
-        f"{end}{outcome}}}"
+        f'{start}{header.seq}{middle}{header.time_ms},"kind":"{header.kind}","stack":{header.stack_json}'
+        f'{steps_field(header.steps_json)},"size":{size}{end}{outcome}}}'
     ).encode()
 
 
@@ -117,6 +125,10 @@ def fixed(header: Header, key_id: str) -> tuple[str, str, str]:
         f',"codec":"raw","base":{base},"base_mac":{_text(header.base_mac)},"key":"{key_id}","python":"{PYTHON}",'
         f'"lowering":{header.lowering},"attempts":{header.attempts},"dill":{_text(header.dill)}',
     )
+
+
+def steps_field(steps_json: str) -> str:
+    return "" if steps_json == "[]" else f',"steps":{steps_json}'
 
 
 def parse(text: bytes) -> Header:
@@ -135,6 +147,7 @@ def parse(text: bytes) -> Header:
             time_ms=data["time_ms"],
             kind=data["kind"],
             stack_json=json.dumps(data["stack"], separators=(",", ":")),
+            steps_json=json.dumps(data.get("steps", []), separators=(",", ":")),
             lowering=data["lowering"],
             attempts=data["attempts"],
             result=data.get("result"),

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from playbooks_providers.envelope.header import MAC_BYTES, Header, encode, fixed, parse, read_header
+from playbooks_providers.envelope.header import MAC_BYTES, Header, encode, fixed, parse, read_header, steps_field
 from playbooks_providers.errors import BadCheckpoint
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import Entry
@@ -49,7 +49,7 @@ class Sealer:
         return self._mac(text, payload) + text, payload
 
     def stamp(self, header: Header) -> Stamp:
-        """For an owner who seals many steps that differ from *header* only in seq, time, stack and size."""
+        """For an owner who seals many steps that differ from *header* only in seq, time, stack, steps and size."""
         return Stamp(self, header)
 
     def open(self, entry: Entry, agent: AgentId) -> Opened:
@@ -106,10 +106,12 @@ class Stamp:
         self._middle = middle
         self._end = f"{end}}}"
 
-    def step(self, seq: int, time_ms: int, stack_json: str, payload: bytes) -> tuple[bytes, bytes]:
+    def step(
+        self, seq: int, time_ms: int, stack_json: str, payload: bytes, steps_json: str = "[]"
+    ) -> tuple[bytes, bytes]:
         """The fields `h` and `d` of a stored entry, kind "step"."""
         text = (
-            f'{self._start}{seq}{self._middle}{time_ms},"kind":"step","stack":{stack_json},"size":{len(payload)}'
-            f"{self._end}"
+            f'{self._start}{seq}{self._middle}{time_ms},"kind":"step","stack":{stack_json}'
+            f'{steps_field(steps_json)},"size":{len(payload)}{self._end}'
         ).encode()
         return self._sealer._mac(text, payload) + text, payload

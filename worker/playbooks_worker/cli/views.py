@@ -68,6 +68,10 @@ def _from_header(view: AgentView, sealer: Sealer | None) -> Record:
             {"playbook": playbook, "line": line, "statement": statement, "depth": depth}
             for playbook, line, statement, depth in header.stack
         ],
+        "steps": [
+            {"step": step, "attempt": attempt, "attempts_max": most, "error": error}
+            for step, attempt, most, error in header.steps
+        ],
     }
     if final:
         told["verified"] = sealer is not None

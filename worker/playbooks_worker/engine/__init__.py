@@ -3,6 +3,7 @@
 from playbooks_worker.engine import headers as _headers  # its helpers join those of emitted code
 from playbooks_worker.engine.agent import Agent
 from playbooks_worker.engine.changes import Change, diff, place, refusal
+from playbooks_worker.engine.effects import effect_key
 from playbooks_worker.engine.errors import (
     AgentLost,
     AgentStopped,
@@ -10,6 +11,7 @@ from playbooks_worker.engine.errors import (
     CodeChanged,
     DetachedTask,
     EngineError,
+    OutcomeUnknown,
     PlaybookRefused,
     ResumeMismatch,
 )
@@ -17,6 +19,7 @@ from playbooks_worker.engine.kept import kept_sources
 from playbooks_worker.engine.outcomes import Blocked, Completed, Failed, Moment, Outcome, Persist, Stopped
 from playbooks_worker.engine.playbooks import Playbook, playbook, playbook_of, playbooks_in
 from playbooks_worker.engine.restore import changes_of
+from playbooks_worker.engine.steps import step
 
 assert _headers
 
@@ -34,6 +37,7 @@ __all__ = [
     "Failed",
     "Moment",
     "Outcome",
+    "OutcomeUnknown",
     "Persist",
     "Playbook",
     "PlaybookRefused",
@@ -41,10 +45,12 @@ __all__ = [
     "Stopped",
     "changes_of",
     "diff",
+    "effect_key",
     "kept_sources",
     "place",
     "playbook",
     "playbook_of",
     "playbooks_in",
     "refusal",
+    "step",
 ]

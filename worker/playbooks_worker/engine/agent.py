@@ -12,8 +12,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from playbooks_worker.engine import branches, capture, holding, matching, restore, standing, tasks, tracebacks
+from playbooks_worker.engine import branches, capture, effects, holding, matching, restore, standing, tasks, tracebacks
 from playbooks_worker.engine.arriving import Arriving
+from playbooks_worker.engine.attempts import inside_a_step
 from playbooks_worker.engine.errors import AgentLost, AgentStopped, CodeChanged, DetachedTask, ResumeMismatch
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import ENDED, wake
@@ -46,7 +47,7 @@ class Agent(Arriving):
             raise TypeError(f"{getattr(function, '__qualname__', function)!r} is not a playbook: decorate it")
         if inspect.ismethod(function):
             args = (function.__self__, *args)
-        call = self._new_call(made, made.bind(*args, **(kwargs or {})))
+        call = self._new_call(made, made.bind(*args, **(kwargs or {})), effects.ENTRY)
         return await self._run(call)
 
     async def resume(self, payload: bytes, accepted: Mapping[str, str | None] | None = None) -> Outcome:
@@ -172,8 +173,10 @@ class Agent(Arriving):
         self._ids += 1
         return self._ids
 
-    def _new_call(self, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
-        return Call(self, self.next_id(), playbook, arguments)
+    def _new_call(self, playbook: Playbook, arguments: tuple[Any, ...], key: str) -> Call:
+        call = Call(self, self.next_id(), playbook, arguments)
+        call.key = key
+        return call
 
     def made_below(self, below: Below, path: Path, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
         """A call made by a playbook's statement (path `OWN`) or by plain code.
@@ -187,6 +190,8 @@ class Agent(Arriving):
                 f"agent {self.id}: {playbook.id} was called from a task whose maker, a call of {whose}, has ended; "
                 "await the task before that playbook returns, or start the playbook itself as the task"
             )
+        if below.frame.playbook.of_step:
+            raise inside_a_step(below.frame, playbook)
         key = (path, playbook.id)
         number = below.counts.get(key, 0)
         place = (path, playbook.id, number)
@@ -204,7 +209,7 @@ class Agent(Arriving):
             place = (path, playbook.id, number)
         else:
             below.counts[key] = number + 1
-        call = self._new_call(playbook, arguments)
+        call = self._new_call(playbook, arguments, effects.call_key(below, path, playbook, number))
         if path is not OWN:
             call.given = matching.given(arguments)
         below.made[place] = call
@@ -249,5 +254,5 @@ class Agent(Arriving):
             return not branch.alive
         return call.owner.frame is None or call.owner is not call.owner.frame.below
 
-    def _capture(self) -> tuple[str, bytes] | None:
+    def _capture(self) -> tuple[str, str, bytes] | None:
         return None if holding.held_back(self) else capture.capture(self)

@@ -34,6 +34,7 @@ class OwnRow(NamedTuple):
     call: int
     creator: int
     number: int
+    key: str
     name: str | None
     group: tuple[int, int] | None
     ended: bool
@@ -139,6 +140,7 @@ class Writing:
                 call.id if call is not None else 0,
                 creator,
                 branch.number,
+                branch.key,
                 branch.name if branch.task is None else branch.task.get_name(),  # type: ignore[attr-defined]
                 group,
                 outcome is not None,
@@ -214,6 +216,7 @@ def read(loader: Loader, rows: Any) -> None:
         branch = _branch(loader, row.id, row.creator, row.number, row.calls)
         branch.call = loader.calls[row.call] if row.call else None
         branch.name, branch.group, branch.ended, branch.cancelled = row.name, row.group, row.ended, row.cancelled
+        branch.key = row.key
         if not row.done:
             agent.branches[branch.id] = branch
     for fields in operands:

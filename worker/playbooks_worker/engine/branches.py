@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from playbooks_worker.engine.effects import branch_key
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.place import DIRECT, Below, Outcome, Plain, here
 
@@ -39,6 +40,7 @@ class Branch:
         "ended",
         "group",
         "id",
+        "key",
         "making",
         "name",
         "number",
@@ -52,6 +54,7 @@ class Branch:
         self.below = Below(agent, frame, branch=self)
         self.number = number
         self.id = identity
+        self.key = ""  # effects.py: what names it in effect keys
         self.call: Call | None = None
         self.making: Making | None = None
         self.outcome: Outcome | None = None
@@ -124,6 +127,7 @@ def begin(frame: Frame, coroutine: Any) -> tuple[Branch, Any]:
         branch = below.claims.pop(number, None)
     if branch is None:
         branch = Branch(frame.agent, frame, number, frame.agent.next_id())
+    branch.key = branch_key(frame, number)
     below.branches.append(branch)
     if frame.coroutine is not None:
         branch.spot = frame.coroutine.cr_frame.f_lasti

@@ -20,7 +20,7 @@ from playbooks_worker.engine.frames import MADE_AGAIN, NOT_BOUND, Call, Frame
 from playbooks_worker.engine.iterators import HIDDEN
 from playbooks_worker.engine.rewrite import LOWERING, Temporaries
 from playbooks_worker.engine.snapshot import Saver, Target, save_index
-from playbooks_worker.engine.standing import stack_json
+from playbooks_worker.engine.standing import stack_json, steps_json
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def capture(agent: Agent) -> tuple[str, bytes]:
-    """(stack as JSON, payload). Raises `CannotSave`, naming variable, type, playbook and line."""
+def capture(agent: Agent) -> tuple[str, str, bytes]:
+    """(stack as JSON, steps as JSON, payload). Raises `CannotSave`, naming variable, type, playbook and line."""
     while True:
         attempt = _Attempt(agent)
         try:
@@ -39,7 +39,7 @@ def capture(agent: Agent) -> tuple[str, bytes]:
             if examination.learn(attempt.written, attempt.saver.found.values(), error):
                 continue
             raise
-        return stack_json(agent), payload
+        return stack_json(agent), steps_json(agent), payload
 
 
 class _Attempt:
@@ -107,7 +107,17 @@ class _Attempt:
     def _frame(self, call: Call, frame: Frame) -> None:
         made = call.playbook
         completed = frame.outcome is not None
-        meta = (call.id, made.id, made.fingerprint, made.lowering, frame.site, frame.turn, completed, frame.depth)
+        meta = (
+            call.id,
+            made.id,
+            made.fingerprint,
+            made.lowering,
+            frame.site,
+            frame.turn,
+            completed,
+            frame.depth,
+            call.key,
+        )
         self.metas.append(meta)
         if self.agent.is_unreached(call):
             self._unreached(frame)
@@ -221,7 +231,7 @@ class _Attempt:
                 if self.agent.restoring_calls:
                     for call in fresh:
                         self.agent.complete(call)
-                self._dump("calls", 0, 0, [(c.id, c.arguments, c.outcome, c.given) for c in fresh])
+                self._dump("calls", 0, 0, [(c.id, c.key, c.arguments, c.outcome, c.given) for c in fresh])
                 continue
             if writing is None and self.saver.branches:
                 writing = self.branches = Writing(self.agent, frames, self.saver.branches, self.saver.found)

@@ -24,6 +24,8 @@ class Committing(Mortal):
         super().__init__(agent_id)
         self.owed = False  # something since the last checkpoint could not be repeated by a resume
         self.restoring = False
+        self.tries_again = False  # a step has been tried again in this process
+        self.careful: set[Any] = set()  # attempts.py: steps in flight whose outcome must not get lost
         self.regions = 0  # atomic regions open: headers being entered again
         self._persist = persist
         self._seq = next_seq
@@ -38,8 +40,8 @@ class Committing(Mortal):
         self._idle: asyncio.Future[None] | None = None
 
     @abc.abstractmethod
-    def _capture(self) -> tuple[str, bytes] | None:
-        """(stack as JSON, payload) now; None while something holds checkpoints back."""
+    def _capture(self) -> tuple[str, str, bytes] | None:
+        """(stack as JSON, steps as JSON, payload) now; None while something holds checkpoints back."""
 
     def commit(self) -> Generator[Any, Any, None]:
         """Wait until what is recorded now is durable. A cancellation meanwhile is held for the task's next await."""
@@ -81,6 +83,11 @@ class Committing(Mortal):
         await waiter
         self.raise_if_dead()
 
+    @property
+    def handing_over(self) -> bool:
+        """Whether the agent ends here at its next checkpoint."""
+        return self._handover is not None
+
     def _due(self) -> asyncio.Future[None]:
         loop = self._loop
         assert loop is not None
@@ -111,11 +118,13 @@ class Committing(Mortal):
         except Exception as error:
             self._fail(error)
             return
-        stack_json, payload = captured
+        stack_json, steps_json, payload = captured
         waiters, self._waiters = self._waiters, []
         self.owed = False
+        if self.careful:
+            self.careful = {attempts for attempts in self.careful if attempts.intended}
         self._gate()
-        moment = Moment(self._take_seq(), "step", stack_json, LOWERING)
+        moment = Moment(self._take_seq(), "step", stack_json, LOWERING, steps_json=steps_json)
         self._writing = True
         try:
             written = self._persist(moment, payload)
@@ -142,7 +151,7 @@ class Committing(Mortal):
 
     def _durable(self, waiters: list[asyncio.Future[None]]) -> None:
         self._writing = False
-        if self._handover is not None and not self.dead:
+        if self._handover is not None and not self.dead and not self.careful:
             self.die(self._handover)
             self._abort()
         if self.dead:

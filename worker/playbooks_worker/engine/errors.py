@@ -42,6 +42,26 @@ class CodeChanged(EngineError):
         self.changes = changes
 
 
+class OutcomeUnknown(EngineError):
+    """Nobody knows whether a step happened: its process died, or it was cut short by its timeout, before its outcome was
+    known. Raised at the step's await (`on_unknown="raise"`); a step that cannot tell (a lost answer) may raise it itself.
+
+    ``step`` is its name, ``key`` its `effect_key`."""
+
+    def __init__(self, message: str = "", *, step: str = "", key: str = "") -> None:
+        super().__init__(
+            message
+            or f"whether step {step} has happened is not known: it was cut short before its outcome was; look it up by its "
+            f"effect key {key!r}, then repeat it or go on"
+        )
+        self.step = step
+        self.key = key
+
+
+class NotDone(Exception):
+    """Raised by the callable of `@step(on_unknown=...)`: the effect has not happened, so the step may run."""
+
+
 class AgentLost(Exception):
     """Raised by `persist` when another owner has the agent: it is dropped here at once."""
 

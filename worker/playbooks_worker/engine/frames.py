@@ -203,6 +203,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         "frame",
         "given",
         "id",
+        "key",
         "outcome",
         "owner",
         "playbook",
@@ -211,6 +212,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
     def __init__(self, agent: Agent, number: int, playbook: Playbook, arguments: tuple[Any, ...]) -> None:
         self.agent = agent
         self.id = number
+        self.key = ""  # effects.py: what names it in effect keys
         self.playbook = playbook
         self.arguments = arguments
         self.frame: Frame | None = None
@@ -383,7 +385,8 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
         outcome = (False, error)
     frame.outcome = outcome
     frame.turned()
-    yield from agent.commit()
+    if not frame.playbook.of_step:  # the end of its call is the checkpoint
+        yield from agent.commit()
     frame.outcome = None
     if outcome[0]:
         return outcome[1]

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What the engine knows about one checkpoint. ``seq`` numbers the checkpoints of the agent's whole life;
-    ``stack_json`` is a JSON list of ``[playbook, line, statement, depth]``."""
+    ``stack_json`` is a JSON list of ``[playbook, line, statement, depth]``, ``steps_json`` one of the steps that are being
+    tried again: ``[step, attempt, how many at most or null, the last error]``."""
 
     seq: int
     kind: str
@@ -22,6 +23,7 @@ class Moment:
     result: Any = None
     error: BaseException | None = None
     traceback: str = ""
+    steps_json: str = "[]"
 
 
 Persist: TypeAlias = Callable[[Moment, bytes], Awaitable[None] | None]

@@ -38,6 +38,7 @@ class Playbook:
         self.id = f"{function.__module__}:{function.__qualname__}"
         refusals.check(definition, function)
         self.filename = definition.filename
+        self.of_step = False  # attempts.py: one call of a step
         self.lowering = LOWERING
         with deep_trees():
             self.fingerprint = fingerprint(definition.node)
@@ -48,7 +49,7 @@ class Playbook:
         self.fragments: dict[tuple[int, int], str] = {}  # (site, depth) → its place in the stack as JSON
         self._code: CodeType | None = None
         self._positions: list[tuple[int, int]] | None = None
-        self.bind: Callable[..., tuple[Any, ...]] = _binder(function, self.rewritten.names.parameters)
+        self.bind: Callable[..., tuple[Any, ...]] = binder(function, self.rewritten.names.parameters)
         _known[self.id] = self
 
     @property
@@ -155,7 +156,7 @@ def find_playbook(playbook_id: str) -> Playbook:
     return made
 
 
-def _binder(function: FunctionType, parameters: tuple[str, ...]) -> Callable[..., tuple[Any, ...]]:
+def binder(function: FunctionType, parameters: tuple[str, ...]) -> Callable[..., tuple[Any, ...]]:
     """A function of the same signature that answers its bound arguments: Python itself binds and complains."""
     code = function.__code__
     count, keyword_only = code.co_argcount, code.co_kwonlyargcount

@@ -65,7 +65,7 @@ def _read_index(payload: bytes) -> tuple[tuple[Any, ...], memoryview]:
 def _frames(index: tuple[Any, ...]) -> list[SavedFrame]:
     return [
         SavedFrame(playbook, fingerprint, lowering, site, completed)
-        for _, playbook, fingerprint, lowering, site, _, completed, _ in index[5]
+        for _, playbook, fingerprint, lowering, site, _, completed, *_ in index[5]
     ]
 
 
@@ -96,9 +96,10 @@ class Loader:
             branch_table.read(self, rows)
 
     def _frame(self, meta: tuple[Any, ...], again: dict[int, list[str]]) -> None:
-        number, playbook_id, _, _, site, turn, _, depth = meta
+        number, playbook_id, _, _, site, turn, _, depth, key = meta
         made = find_playbook(playbook_id)
         call = self.calls[number] = Call(self.agent, number, made, ())
+        call.key = key
         frame = call.frame = Frame(self.agent, call, depth)
         frame.pc = frame.site = site
         frame.turn = turn
@@ -199,9 +200,9 @@ class Loader:
                 branch.making, branch.outcome = making, outcome
                 branches.settle(branch)
         else:
-            for call_number, arguments, outcome, given in loaded:
+            for call_number, key, arguments, outcome, given in loaded:
                 call = self.calls[call_number]
-                call.arguments, call.outcome, call.given = arguments, outcome, given
+                call.key, call.arguments, call.outcome, call.given = key, arguments, outcome, given
 
     def _describe(
         self, number: int, kept: dict[str, Any], cells: Any, outcome: Any, rows: Any, given: Any, arguments: Any

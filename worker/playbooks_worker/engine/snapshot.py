@@ -188,6 +188,8 @@ def _reduce_function(saver: Saver, function: FunctionType) -> _Reduced:
             mangled = f"_{holder.__name__.lstrip('_')}{name}"
             if vars(holder).get(mangled) is function:
                 return getattr, (holder, mangled)
+    if (made := getattr(function, "__step__", None)) is not None:  # a step under another name than its function's
+        return getattr, (made, "start")
     found = definition_path(function)
     if found is None:
         raise pickle.PicklingError(f"cannot save function {function.__qualname__}: its source is not known")

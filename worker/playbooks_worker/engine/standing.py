@@ -6,6 +6,7 @@ import itertools
 import json
 from typing import TYPE_CHECKING
 
+from playbooks_worker.engine.attempts import attempts_of
 from playbooks_worker.engine.frames import Frame
 
 if TYPE_CHECKING:
@@ -35,13 +36,17 @@ def _ordered(agent: Agent) -> list[Frame]:
     return ordered
 
 
+def _row(frame: Frame) -> tuple[str, int, str, int]:
+    attempts = attempts_of(frame)
+    if attempts is not None:
+        return ":".join(attempts.step.id), attempts.step.line, attempts.told(), frame.depth
+    site = frame.playbook.rewritten.sites[frame.site - 1]
+    return frame.playbook.id, site.line, site.statement, frame.depth
+
+
 def stack(agent: Agent) -> list[tuple[str, int, str, int]]:
     """(playbook, line, statement, depth) of each frame, outermost first."""
-    found: list[tuple[str, int, str, int]] = []
-    for frame in _ordered(agent):
-        site = frame.playbook.rewritten.sites[frame.site - 1]
-        found.append((frame.playbook.id, site.line, site.statement, frame.depth))
-    return found
+    return [_row(frame) for frame in _ordered(agent)]
 
 
 def stack_json(agent: Agent) -> str:
@@ -51,8 +56,18 @@ def stack_json(agent: Agent) -> str:
         key = (frame.site, frame.depth)
         fragment = frame.playbook.fragments.get(key)
         if fragment is None:
-            site = frame.playbook.rewritten.sites[frame.site - 1]
-            fragment = json.dumps([frame.playbook.id, site.line, site.statement, frame.depth])
-            frame.playbook.fragments[key] = fragment
+            fragment = json.dumps(_row(frame))
+            if not frame.playbook.of_step:
+                frame.playbook.fragments[key] = fragment
         parts.append(fragment)
     return f"[{', '.join(parts)}]"
+
+
+def steps_json(agent: Agent) -> str:
+    """The steps that are being tried again, as JSON: ``[step, attempt, how many at most or null, the last error]`` each."""
+    if not agent.tries_again:
+        return "[]"
+    found = (attempts_of(call.frame) for call in agent.running.values() if call.frame is not None)
+    again = [attempts for attempts in found if attempts is not None and attempts.number > 1]
+    rows = [(":".join(one.step.id), one.number, one.step.attempts_max, one.error) for one in again[:_SHOWN_FRAMES]]
+    return json.dumps(rows)

@@ -210,7 +210,7 @@ class Life:
             stamp = self._stamp = around.sealer.stamp(self._header(moment, 0))
         entry = Entry(
             CheckpointId(lock.fence, moment.seq),
-            *stamp.step(moment.seq, around.now_ms(), moment.stack_json, payload),
+            *stamp.step(moment.seq, around.now_ms(), moment.stack_json, payload, moment.steps_json),
         )
         saving = around.checkpoints.save(lock, entry, oldest=self._oldest_with(entry.id))
         if not isinstance(saving, Answer):
@@ -297,6 +297,7 @@ class Life:
             time_ms=self._around.now_ms(),
             kind=cast(Kind, moment.kind),
             stack_json=moment.stack_json,
+            steps_json=moment.steps_json,
             lowering=moment.lowering,
             attempts=lock.attempts,
             result=jsonable(moment.result) if moment.kind == "completed" else None,
