@@ -551,7 +551,7 @@ def test_handed_over_at_every_checkpoint(case):
 
 
 @playbook
-async def fails():
+async def fails_late():
     try:
         try:
             await effect("one")
@@ -568,9 +568,119 @@ def without_carets(text):
 
 
 def test_the_traceback_shows_the_lines_of_the_user_also_after_a_kill():
-    expected, resumed = kill_everywhere(fails)
+    expected, resumed = kill_everywhere(fails_late)
     assert isinstance(expected, Failed)
     assert "# the line" in expected.traceback
     for _, outcome in resumed:
         assert isinstance(outcome, Failed)
         assert without_carets(outcome.traceback) == without_carets(expected.traceback)
+
+
+# --- cancelled, and cleaning up ---
+
+
+@playbook
+async def cleans_up(log):
+    try:
+        try:
+            await forever()
+        finally:
+            log.append(await effect("cleaning"))
+            log.append(type(sys.exception()).__name__)
+            log.append(await effect("cleaned"))
+    except asyncio.CancelledError:
+        log.append(await effect("in the handler"))
+        raise
+    finally:
+        log.append(await effect("at last"))
+
+
+@playbook
+async def cancels_its_task():
+    log = []
+    task = asyncio.create_task(cleans_up(log))
+    await effect("started", turns=5)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        log.append("cancelled")
+    return log, task.cancelled()
+
+
+@playbook
+async def cancels_its_gather():
+    log = []
+    task = asyncio.gather(cleans_up(log), cleans_up(log))
+    await effect("started", turns=5)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        log.append("cancelled")
+    return log
+
+
+@playbook
+async def in_a_timeout():
+    log = []
+    try:
+        async with asyncio.timeout(0.02):
+            await cleans_up(log)
+    except TimeoutError:
+        log.append(await effect("too late"))
+    return log
+
+
+@playbook
+async def in_two_timeouts():
+    log = []
+    try:
+        async with asyncio.timeout(30):
+            try:
+                async with asyncio.timeout(0.02) as inner:
+                    await cleans_up(log)
+            finally:
+                log.append(await effect("between"))
+    except TimeoutError:
+        log.append((await effect("too late"), inner.expired()))
+        inner = None
+    return log
+
+
+@playbook
+async def fails(log):
+    await effect("failing", error=Own(1, "of a sibling"))
+
+
+@playbook
+async def in_a_group():
+    log = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(cleans_up(log))
+            group.create_task(fails(log))
+            try:
+                await forever()
+            finally:
+                log.append(await effect("in the body"))
+    except ExceptionGroup as caught:
+        log.append(len(caught.exceptions))
+    group = None
+    return sorted(log, key=str)
+
+
+CANCELLED = [
+    cancels_its_task,
+    cancels_its_gather,
+    in_a_timeout,
+    in_two_timeouts,
+    in_a_group,
+]
+
+
+@pytest.mark.parametrize("case", CANCELLED, ids=lambda p: p.__name__)
+def test_killed_while_a_cancelled_branch_cleans_up(case):
+    outcome = same_everywhere(case, reset=LOG.clear)
+    assert isinstance(outcome, Completed), outcome
+    assert "cleaned" in str(outcome.value)

@@ -449,6 +449,48 @@ def test_a_header_that_cannot_be_entered_again_blocks_the_agent_and_says_where()
     assert resume(store.payloads[0]) == Completed("two")
 
 
+@playbook
+async def handles_what_a_header_raises(kind):
+    try:
+        if kind == "with":
+            with Refuses():
+                await effect("one")
+                return await effect("two")
+        else:
+            async with RefusesAsync():
+                await effect("one")
+                return await effect("two")
+    except ConnectionError:
+        return await effect("the program gave up")
+    finally:
+        LOG.append("finally")
+        await effect("cleaned")
+
+
+class RefusesAsync(Refuses):
+    async def __aenter__(self):
+        await asyncio.sleep(0)
+        return self.__enter__()
+
+    async def __aexit__(self, *raised):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["with", "async with"])
+def test_a_header_that_is_down_for_a_while_does_not_end_a_program_that_had_passed_it(kind):
+    """The outage is not the program's: its handlers do not see it, and nothing is lost."""
+    store = Store()
+    assert start(handles_what_a_header_raises, kind, store=store) == Completed("two")
+    at = next(n for n, moment in enumerate(store.moments) if "one" in moment.stack_json)
+    for _ in range(3):
+        LOG[:] = ["entered"]
+        outcome = resume(store.payloads[at])
+        assert isinstance(outcome, Blocked) and "cannot be entered again" in outcome.why
+        assert LOG == ["entered"]
+    LOG.clear()
+    assert resume(store.payloads[at]) == Completed("two")
+
+
 # --- locks ---
 
 

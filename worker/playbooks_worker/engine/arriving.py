@@ -37,8 +37,7 @@ class Arriving(Committing):
         assert self._loader is not None
         self._progress += 1
         self._loader.fresh(frame, number, targets)
-        if type(manager) is asyncio.TaskGroup:
-            self._loader.fill_group(frame, number, manager)
+        self._loader.fill(frame, number, manager)
         if not self._loader.unentered:
             wake(self._header_waiters)
 

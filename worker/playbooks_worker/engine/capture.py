@@ -12,7 +12,7 @@ import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import groups, matching
+from playbooks_worker.engine import managers, matching
 from playbooks_worker.engine.branch_table import Writing, calls_of, untold
 from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
@@ -136,9 +136,9 @@ class _Attempt:
             again += self._needed(frame, -step, temporaries, local, kept)
             self.written.append((frame, -step, kept, temporaries, True))
             self._flush()
-            state = groups.state_of(self.managers.get((call.id, step)))
+            state = managers.state_of(self.managers.get((call.id, step)))
             if state is not None:
-                kept[groups.SAVED] = state
+                kept[managers.saved_as(step)] = state
             self._header(call.id, step, site.path, kept)
             kept = {}
         calling = not completed and type(frame.value) is Call

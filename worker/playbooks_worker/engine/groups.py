@@ -1,7 +1,8 @@
 """`asyncio.TaskGroup` as an open header: what of it is in a checkpoint, and how the group that is entered again gets it.
 
-A group waits for its tasks, which are branches (branches.py), and remembers the errors of those that failed. The attributes
-are private ones of asyncio, the same on every Python that we run on; tests/test_engine_tasks.py holds them.
+A group waits for its tasks, which are branches (branches.py), and remembers the errors of those that failed; managers.py
+asks. The attributes are private ones of asyncio, the same on every Python that we run on; tests/test_engine_tasks.py
+holds them.
 """
 
 from __future__ import annotations
@@ -16,14 +17,10 @@ if TYPE_CHECKING:
 
 # What failed so far, and whether the others have been cancelled for it.
 State = tuple[list[BaseException], "BaseException | None", bool]
-SAVED = ".group"  # its name among a header's temporaries
 
 
-def state_of(manager: Any) -> State | None:
+def state_of(group: Any) -> State | None:
     """What a checkpoint says of a group beside its tasks; None when there is nothing to say."""
-    if type(manager) is not asyncio.TaskGroup:
-        return None
-    group: Any = manager
     if not (group._errors or group._base_error is not None or group._aborting):
         return None
     return list(group._errors), group._base_error, group._aborting

@@ -6,12 +6,11 @@ is loaded or run.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import branch_table, branches, groups
+from playbooks_worker.engine import branch_table, branches, managers
 from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.capture import FORMAT
 from playbooks_worker.engine.changes import Change, SavedFrame, changes_in, refusal
@@ -164,11 +163,11 @@ class Loader:
                 self._reader.replace(placeholder, target)
                 replace(placeholder, target)
 
-    def fill_group(self, frame: Frame, number: int, group: asyncio.TaskGroup) -> None:
-        """The tasks that a group waited for, and what it knew, belong to the one that was entered instead."""
+    def fill(self, frame: Frame, number: int, manager: Any) -> None:
+        """What a manager knew, and the tasks that a group waited for, belong to the one that was entered instead."""
         call = frame.call_.id
         waiting = [b for b in self.branches.values() if b.group == (call, number) and b.task is not None]
-        groups.fill(group, waiting, None if frame.saved is None else frame.saved.get(groups.SAVED))
+        managers.fill(manager, None if frame.saved is None else frame.saved.get(managers.saved_as(number)), waiting)
 
     # --- loading ---------------------------------------------------------------------------------------------------
     def _headers_left(self) -> bool:

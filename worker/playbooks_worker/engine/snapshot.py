@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
-from playbooks_worker.engine import gathering, groups, synchronisers, tracebacks
+from playbooks_worker.engine import gathering, groups, managers, synchronisers, tracebacks
 from playbooks_worker.engine.branches import Branch, branch_of
 from playbooks_worker.engine.definitions import definition_path, made_again
 from playbooks_worker.engine.frames import Call
@@ -349,6 +349,7 @@ _REDUCERS: dict[type, Callable[[Saver, Any], _Reduced] | None] = {
     MethodType: _reduce_method,
     CellType: _reduce_cell,
     ModuleType: _reduce_module,
+    asyncio.Timeout: lambda saver, timeout: managers.reduce_timeout(timeout),
     type: None,
     **dict.fromkeys(_VIEWS, _reduce_view),
 }
