@@ -129,7 +129,7 @@ def test_an_entry_of_another_agent_or_position_does_not_open() -> None:
 def test_a_newer_format_and_an_unknown_codec_are_refused_by_name() -> None:
     sealer = Sealer(KEY)
     plain = sealed().header[32:]
-    for was, becomes, why in ((b'"v":1', b'"v":2', "format 2"), (b'"raw"', b'"zstd"', "zstd")):
+    for was, becomes, why in ((b'"v":1', b'"v":2', "format 2"), (b'"raw"', b'"lzma"', "lzma")):
         text = plain.replace(was, becomes)
         with pytest.raises(BadCheckpoint, match=why):
             sealer.open(Entry(header().id, sealer._mac(text, b"payload") + text, b"payload"), AGENT)
@@ -147,11 +147,11 @@ def test_an_empty_key_is_refused() -> None:
         Sealer("")
 
 
-GOLDEN_MAC = "bc34e7d9a5d03eef8def4f3a3dfb403fef3d338a900a4a2a1c8e48aad12b19f2"
+GOLDEN_MAC = "cdb3e9acf7c44cef71f2d481502bf2cf8c6fb8ae4b64c8439b737f6c75143e18"
 GOLDEN_HEADER = (
     b'{"v":1,"agent":"a1","program":"audit","fence":1700000000000,"seq":7,"nonce":"00ff","time_ms":1700000'
     b'000123,"kind":"step","stack":[["audit:main",12,"await digest(\\"\\u00e9\\")",0],["audit:digest",30,"x ='
-    b' await f()",1]],"size":7,"codec":"raw","base":null,"base_mac":null,"key":"dc4c5d17","python":"3.11",'
+    b' await f()",1]],"size":7,"codec":"raw","base":null,"key":"dc4c5d17","python":"3.11",'
     b'"lowering":1,"attempts":1,"dill":null}'
 )
 

@@ -287,7 +287,7 @@ def test_a_bad_checkpoint_blocks_and_the_one_before_it_is_named(harm: Callable[[
         outcome = await world.life(lock).live()
         assert isinstance(outcome, Blocked) and not outcome.elsewhere
         assert (outcome.at, outcome.before) == (newest, before)
-        assert why in outcome.why and f"the checkpoint before it is {before}" in outcome.why
+        assert why in outcome.why and f"resume from checkpoint {before}, which opens" in outcome.why
         assert world.effects == []
 
     run(test)

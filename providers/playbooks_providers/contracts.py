@@ -56,6 +56,9 @@ class Checkpoints(Protocol):
     async def load(self, agent: AgentId, at: CheckpointId | None = None) -> Entry | None:
         """The checkpoint *at*, or the newest one; None when there is none. Nothing is verified here."""
 
+    async def load_many(self, agent: AgentId, ids: Sequence[CheckpointId]) -> Sequence[Entry]:
+        """Those of *ids* that are there, in any order, in one go: what a delta needs to be opened."""
+
     async def list(self, agent: AgentId) -> Sequence[Entry]:
         """The kept checkpoints, oldest first, with empty payloads (headers are enough to describe them)."""
 

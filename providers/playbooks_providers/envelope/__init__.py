@@ -5,7 +5,21 @@ the coordinator must be able to describe a checkpoint without unpickling at all.
 and by commands that show agents (`read_header`). It knows neither stores nor pickles: bytes in, bytes out.
 """
 
-from playbooks_providers.envelope.header import FORMAT, Header, Kind, Unverified, read_header
+from playbooks_providers.envelope.chain import Chain, oldest_needed
+from playbooks_providers.envelope.header import FORMAT, Base, Codec, Header, Kind, Unverified, read_header
 from playbooks_providers.envelope.sealer import Opened, Sealer, Stamp
 
-__all__ = ["FORMAT", "Header", "Kind", "Opened", "Sealer", "Stamp", "Unverified", "read_header"]
+__all__ = [
+    "FORMAT",
+    "Base",
+    "Chain",
+    "Codec",
+    "Header",
+    "Kind",
+    "Opened",
+    "Sealer",
+    "Stamp",
+    "Unverified",
+    "oldest_needed",
+    "read_header",
+]

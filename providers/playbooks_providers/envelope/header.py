@@ -15,9 +15,10 @@ kind      "step", or how the agent ended: "completed", "failed", "cancelled"
 stack     the call stack, outermost first: [playbook id, line, statement, depth] each
 steps     only when steps are being tried again: [step id, attempt, how many at most or null, the last error] each
 size      bytes of the payload before compression
-codec     how the stored payload is encoded: "raw"
-base      the checkpoint this one is a delta against, "<fence>-<seq>", or null: it is whole
-base_mac  that checkpoint's MAC in hex, or null
+codec     how the stored payload is encoded: "raw", "zstd" (one frame) or "delta" (delta.py)
+base      null: it is whole. Else what it is a delta against: {"ids": its chain, "<fence>-<seq>" each, a whole one first,
+          the one it was made from last, "mac": that one's MAC in hex, "number": its own number since the whole one,
+          "bytes": what all deltas since then take, this one included}
 key       id of the signing key: first 8 hex digits of its SHA-256
 python    minor version of the writer, "3.11"
 lowering  version of the engine's lowering (DESIGN 3.5)
@@ -35,7 +36,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
-from typing import Any, Literal, NewType
+from typing import Any, Literal, NewType, get_args
 
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce
 
@@ -48,13 +49,27 @@ Kind = Literal["step", "completed", "failed", "cancelled"]
 _escape = encode_basestring_ascii  # the C function: a third of the time of json.dumps
 
 
+Codec = Literal["raw", "zstd", "delta"]
+CODECS: tuple[Codec, ...] = get_args(Codec)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a delta needs (fields as in the module's table)."""
+
+    ids: tuple[CheckpointId, ...]
+    mac: str
+    number: int
+    delta_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """What a checkpoint says about itself (fields as in the module's table).
 
     ``stack_json`` and ``steps_json`` are already encoded JSON fragments, since the engine keeps them so; `stack` and
-    `steps` decode them. ``size``,
-    ``key``, ``python`` and ``codec`` are what the sealer writes: values given to `Sealer.seal` are not looked at.
+    `steps` decode them. ``key`` and ``python`` are what the sealer writes: values given to `Sealer.seal` are not looked
+    at, nor is ``size`` when it is raw.
     """
 
     agent: AgentId
@@ -69,18 +84,22 @@ class Header:
     attempts: int
     result: Any = None
     error: Mapping[str, str] | None = None
-    base: CheckpointId | None = None
-    base_mac: str | None = None
+    base: Base | None = None
     dill: str | None = None
     steps_json: str = "[]"
     size: int = 0
-    codec: str = "raw"
+    codec: Codec = "raw"
     key: str = ""
     python: str = PYTHON
 
     @property
     def id(self) -> CheckpointId:
         return CheckpointId(self.fence, self.seq)
+
+    @property
+    def whole(self) -> CheckpointId:
+        """The whole checkpoint at the end of its chain: itself when it is no delta."""
+        return self.id if self.base is None else self.base.ids[0]
 
     @property
     def stack(self) -> list[tuple[str, int, str, int]]:
@@ -118,11 +137,10 @@ def encode(header: Header, size: int, key_id: str) -> bytes:
 
 def fixed(header: Header, key_id: str) -> tuple[str, str, str]:
     """What all steps of one owner have in common: the text before seq, between seq and time_ms, and after size."""
-    base = f'"{header.base}"' if header.base is not None else "null"
     return (
         f'{{"v":1,"agent":{_escape(header.agent)},"program":{_escape(header.program)},"fence":{header.fence},"seq":',
         f',"nonce":{_escape(header.nonce)},"time_ms":',
-        f',"codec":"raw","base":{base},"base_mac":{_text(header.base_mac)},"key":"{key_id}","python":"{PYTHON}",'
+        f',"codec":"{header.codec}","base":{_base(header.base)},"key":"{key_id}","python":"{PYTHON}",'
         f'"lowering":{header.lowering},"attempts":{header.attempts},"dill":{_text(header.dill)}',
     )
 
@@ -137,7 +155,10 @@ def parse(text: bytes) -> Header:
         data = json.loads(text)
         if data["v"] != FORMAT:
             raise ValueError(f"header format {data['v']!r} is not known to this version, which reads format {FORMAT}")
-        base = data["base"]
+        if data["codec"] not in CODECS:
+            raise ValueError(f"codec {data['codec']!r} is not known to this version, which reads {', '.join(CODECS)}")
+        if (data["codec"] == "delta") != (data["base"] is not None):
+            raise ValueError(f"stored as {data['codec']}, base {data['base']}")
         return Header(
             agent=data["agent"],
             program=data["program"],
@@ -152,8 +173,7 @@ def parse(text: bytes) -> Header:
             attempts=data["attempts"],
             result=data.get("result"),
             error=data.get("error"),
-            base=None if base is None else CheckpointId.parse(base),
-            base_mac=data["base_mac"],
+            base=_parse_base(data["base"]),
             dill=data["dill"],
             size=data["size"],
             codec=data["codec"],
@@ -162,6 +182,22 @@ def parse(text: bytes) -> Header:
         )
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a checkpoint header: {error!r}") from error
+
+
+def _base(base: Base | None) -> str:
+    if base is None:
+        return "null"
+    ids = ",".join([f'"{id}"' for id in base.ids])
+    return f'{{"ids":[{ids}],"mac":"{base.mac}","number":{base.number},"bytes":{base.delta_bytes}}}'
+
+
+def _parse_base(data: Any) -> Base | None:
+    if data is None:
+        return None
+    ids = tuple(map(CheckpointId.parse, data["ids"]))
+    if not ids:
+        raise ValueError("a delta without a base")
+    return Base(ids, data["mac"], data["number"], data["bytes"])
 
 
 def _text(value: str | None) -> str:

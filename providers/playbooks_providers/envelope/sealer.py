@@ -2,18 +2,21 @@
 
 The MAC is HMAC-SHA256 over the header's length (4 bytes, big endian), the header's JSON and the stored payload. The
 header names agent, fence and seq (its place) and its base's MAC, so an entry that was copied to another agent or
-position, or put on another base, does not open.
+position, or put on another base, does not open. A delta opens with its whole chain: all of it is verified before anything
+of it is decoded, and no more is made of it than the signed size.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from playbooks_providers.envelope import delta
 from playbooks_providers.envelope.header import MAC_BYTES, Header, encode, fixed, parse, read_header, steps_field
 from playbooks_providers.errors import BadCheckpoint
-from playbooks_providers.ids import AgentId
+from playbooks_providers.ids import AgentId, CheckpointId
 from playbooks_providers.model import Entry
 
 _BLOCK = 64  # bytes, of SHA-256
@@ -21,10 +24,13 @@ _BLOCK = 64  # bytes, of SHA-256
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A checkpoint whose signature and place are right: its payload may be unpickled."""
+    """A checkpoint whose signature and place are right: its payload may be unpickled.
+
+    ``chain``: the entries that it took, the whole one first, itself last."""
 
     header: Header
     payload: bytes
+    chain: tuple[Entry, ...]
 
 
 class Sealer:
@@ -43,17 +49,19 @@ class Sealer:
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
-    def seal(self, header: Header, payload: bytes) -> tuple[bytes, bytes]:
-        """The fields `h` and `d` of a stored entry: MAC and header, and the payload as it is to be stored."""
-        text = encode(header, len(payload), self.key_id)
-        return self._mac(text, payload) + text, payload
+    def seal(self, header: Header, stored: bytes) -> tuple[bytes, bytes]:
+        """The fields `h` and `d` of a stored entry: MAC and header, and the payload as it is to be stored.
+
+        *header* says how it is stored: codec, base, and the payload's own size unless it is raw."""
+        text = encode(header, len(stored) if header.codec == "raw" else header.size, self.key_id)
+        return self._mac(text, stored) + text, stored
 
     def stamp(self, header: Header) -> Stamp:
         """For an owner who seals many steps that differ from *header* only in seq, time, stack, steps and size."""
         return Stamp(self, header)
 
-    def open(self, entry: Entry, agent: AgentId) -> Opened:
-        """Verify *entry* as read from its place in *agent*'s history. Raises `BadCheckpoint`; decodes nothing before.
+    def verify(self, entry: Entry, agent: AgentId) -> Header:
+        """The header of *entry*, as read from its place in *agent*'s history. Raises `BadCheckpoint`; decodes nothing.
 
         For a final entry (completed, failed, cancelled) pass an empty payload, which is what it was sealed with.
         """
@@ -67,10 +75,41 @@ class Sealer:
         if header.agent != agent or header.id != entry.id:
             why = f"it was signed as checkpoint {header.id} of agent {header.agent} and moved here"
             raise BadCheckpoint(agent, str(entry.id), why)
-        if header.codec != "raw" or header.base is not None:
-            why = f"it is stored as {header.codec}, base {header.base}, which this version cannot read"
-            raise BadCheckpoint(agent, str(entry.id), why)
-        return Opened(header, entry.payload)
+        return header
+
+    def open(self, entry: Entry, agent: AgentId, bases: Iterable[Entry] = ()) -> Opened:
+        """Verify *entry* and its chain, then make its payload. Raises `BadCheckpoint`, naming the base that is at fault.
+
+        *bases*: what is there of the ids that its header's ``base`` names, in any order.
+        """
+        header = self.verify(entry, agent)
+        if header.base is None:
+            return Opened(header, _payload(entry, header, b""), (entry,))
+        there = {base.id: base for base in bases}
+        chain, headers = [entry], [header]
+        while (base := headers[-1].base) is not None:
+            below = there.get(base.ids[-1])
+            if below is None:
+                raise BadCheckpoint(agent, str(entry.id), f"its base {base.ids[-1]} is not there")
+            headers.append(self._verify_base(entry.id, below, base.mac, base.ids, agent))
+            chain.append(below)
+        payload = b""
+        for one, said in zip(reversed(chain), reversed(headers), strict=True):
+            payload = _payload(one, said, payload)
+        return Opened(header, payload, tuple(reversed(chain)))
+
+    def _verify_base(
+        self, id: CheckpointId, base: Entry, mac: str, ids: tuple[CheckpointId, ...], agent: AgentId
+    ) -> Header:
+        """The header of *base*, on which a link of the chain of checkpoint *id* was made, above *ids* and with *mac*."""
+        try:
+            header = self.verify(base, agent)
+        except BadCheckpoint as bad:
+            raise BadCheckpoint(agent, str(id), f"its base {base.id} cannot be used: {bad.why}") from bad
+        below = () if header.base is None else header.base.ids
+        if base.header[:MAC_BYTES].hex() != mac or below != ids[:-1]:
+            raise BadCheckpoint(agent, str(id), f"its base {base.id} is another checkpoint than the one it was made on")
+        return header
 
     def _mac(self, text: bytes, payload: bytes) -> bytes:
         inner = self._inner.copy()
@@ -95,8 +134,16 @@ class Sealer:
         return f"corrupt or not signed with this key (key id {self.key_id})"
 
 
+def _payload(entry: Entry, header: Header, base: bytes) -> bytes:
+    """Decode one entry that has been verified."""
+    try:
+        return delta.unpack(entry.payload, header.codec, header.size, base)
+    except ValueError as error:  # signed with our key: a bug of whoever wrote it
+        raise BadCheckpoint(header.agent, str(entry.id), f"it does not decode: {error}") from error
+
+
 class Stamp:
-    """Seals the steps of one owner; what they have in common is encoded once. The same bytes as `Sealer.seal`."""
+    """Seals the raw steps of one owner; what they have in common is encoded once. The same bytes as `Sealer.seal`."""
 
     __slots__ = ("_end", "_middle", "_sealer", "_start")
 

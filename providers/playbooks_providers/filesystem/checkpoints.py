@@ -60,6 +60,11 @@ class FilesystemCheckpoints:
                     return entry
         return None
 
+    async def load_many(self, agent: AgentId, ids: Sequence[CheckpointId]) -> Sequence[Entry]:
+        with translated(self._store.folder(agent)):
+            found = [self._at(agent, id) for id in ids]
+        return [entry for entry in found if entry is not None]
+
     async def list(self, agent: AgentId) -> Sequence[Entry]:
         with translated(self._store.folder(agent)):
             return self._store.entries(agent)

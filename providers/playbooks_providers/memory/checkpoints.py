@@ -50,6 +50,11 @@ class MemoryCheckpoints:
             return None
         return record.newest if at is None else record.entries.get(at)
 
+    async def load_many(self, agent: AgentId, ids: Sequence[CheckpointId]) -> Sequence[Entry]:
+        self._store.require()
+        record = self._store.agents.get(agent)
+        return [] if record is None else [record.entries[id] for id in ids if id in record.entries]
+
     async def list(self, agent: AgentId) -> Sequence[Entry]:
         self._store.require()
         record = self._store.agents.get(agent)

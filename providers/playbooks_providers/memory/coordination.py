@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from playbooks_providers.envelope import read_header
 from playbooks_providers.ids import AgentId, Nonce, SessionId
 from playbooks_providers.lifecycle import Step, after, step_to
 from playbooks_providers.memory.store import AgentRecord, MemoryStore, SessionRecord
@@ -104,8 +105,10 @@ class MemoryCoordination:
             agent.final = final
             held = [entry for entry in agent.entries.values() if entry.id != final.id and entry.payload]
             agent.entries.clear()
-            if status is Status.FAILED and held:  # for a retry
-                agent.entries[held[-1].id] = held[-1]
+            if status is Status.FAILED and held:  # for a retry, with what it needs to be opened
+                base = read_header(held[-1].header).base
+                needed = {held[-1].id, *(base.ids if base is not None else ())}
+                agent.entries.update((entry.id, entry) for entry in held if entry.id in needed)
         return answer
 
     async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:

@@ -53,6 +53,12 @@ class RedisCheckpoints:
             return _entry(found[0]) if at.seq > 0 else None
         return next((entry for entry in await self._ended(keys.state) if entry.id == at), None)
 
+    async def load_many(self, agent: AgentId, ids: Sequence[CheckpointId]) -> Sequence[Entry]:
+        keys = self._keys.agent(agent)
+        answers = await self._server.commands([("XRANGE", keys.checkpoints, str(id), str(id)) for id in ids])
+        found = [_entry(rows[0]) for rows in answers if rows and _id(rows[0]).seq > 0]
+        return found or [entry for entry in await self._ended(keys.state) if entry.id in ids]
+
     async def list(self, agent: AgentId) -> Sequence[Entry]:
         keys = self._keys.agent(agent)
         flat = await self._server.run(script("headers"), [keys.checkpoints], [])
@@ -83,11 +89,11 @@ class RedisCheckpoints:
     async def _ended(self, key: str) -> builtins.list[Entry]:
         """What is kept of an agent that has ended, oldest first."""
         kept = state.parse(await self._server.command("GET", key) or b"")
-        entries: builtins.list[Entry] = []
-        if "id" in kept:
-            entries.append(Entry(CheckpointId.parse(kept["id"].decode()), kept["h"], kept["d"]))
-        if "final" in kept:
-            entries.append(Entry(CheckpointId.parse(kept["final_id"].decode()), kept["final"], b""))
+        named = {name: [value for other, value in kept if other == name] for name, _ in kept}
+        whole = (named.get(name, []) for name in ("id", "h", "d"))
+        entries = [Entry(CheckpointId.parse(id.decode()), h, d) for id, h, d in zip(*whole, strict=True)]
+        if "final" in named:
+            entries.append(Entry(CheckpointId.parse(named["final_id"][0].decode()), named["final"][0], b""))
         return entries
 
 

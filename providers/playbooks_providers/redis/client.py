@@ -90,6 +90,9 @@ class Server:
             again = [("EVALSHA", calls[i][0].sha, len(calls[i][1]), *calls[i][1], *calls[i][2]) for i in unknown]
             for i, answer in zip(unknown, await self._pipelined(again), strict=True):
                 answers[i] = answer
+        return await self._good(answers)
+
+    async def _good(self, answers: list[Any]) -> list[Any]:
         for answer in answers:
             if isinstance(answer, Exception):
                 raise await self._ours(answer, self._pools["main"]) from answer
@@ -109,6 +112,10 @@ class Server:
     async def command(self, *args: str | bytes | int, pool: Pool = "main") -> Any:
         """One plain command. Raises like `run`."""
         return await self._say(self._pools[pool], *args)
+
+    async def commands(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
+        """Many independent plain commands, pipelined, answers in order. One that fails is raised."""
+        return await self._good(await self._pipelined(commands))
 
     async def _say(self, client: Any, *args: str | bytes | int) -> Any:
         try:

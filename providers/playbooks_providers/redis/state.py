@@ -8,7 +8,7 @@ Netstrings (`<bytes>:<value>,`), name and value in turn. Names, in this order, t
 ``final``     its envelope header, which holds result or error
 ``id``        failed: id of the newest checkpoint that holds state,
 ``h``         its envelope header and
-``d``         its payload, for a retry
+``d``         its payload, for a retry; before it, in the same way, each checkpoint that it needs, the whole one first
 
 A string of netstrings rather than a hash: a value above 64 bytes doubles the memory of a hash (DESIGN 4.1), JSON cannot
 hold bytes, and Lua and Python both read this in a few lines. Called by checkpoints.py, for agents that have ended.
@@ -17,8 +17,8 @@ hold bytes, and Lua and Python both read this in a few lines. Called by checkpoi
 from __future__ import annotations
 
 
-def parse(text: bytes) -> dict[str, bytes]:
-    """The fields of a stored state. Raises `ValueError` if it is torn."""
+def parse(text: bytes) -> list[tuple[str, bytes]]:
+    """The names and values of a stored state, in order. Raises `ValueError` if it is torn."""
     values: list[bytes] = []
     at = 0
     while at < len(text):
@@ -28,4 +28,4 @@ def parse(text: bytes) -> dict[str, bytes]:
             raise ValueError("torn state")
         values.append(text[colon + 1 : end])
         at = end + 1
-    return {name.decode(): value for name, value in zip(values[::2], values[1::2], strict=True)}
+    return [(name.decode(), value) for name, value in zip(values[::2], values[1::2], strict=True)]

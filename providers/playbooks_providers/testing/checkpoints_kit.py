@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
+from playbooks_providers.envelope import Chain, oldest_needed
 from playbooks_providers.ids import AgentId, CheckpointId
 from playbooks_providers.model import Entry, Lost, Saved
 from playbooks_providers.testing.homes import Home, entry, story
@@ -49,6 +50,22 @@ class CheckpointsKit:
         assert [await home.checkpoints.load(A, saved.id) for saved in entries] == entries
         assert await home.checkpoints.load(A, CheckpointId(lock.fence, 4)) is None
         assert await home.checkpoints.load(A, CheckpointId(lock.fence - 1, 3)) is None
+
+    @story
+    async def test_a_chain_is_read_in_one_go_and_what_is_not_there_is_left_out(self, home: Home) -> None:
+        first = await home.own(A)
+        entries = [entry(first, seq, b"%d" % seq) for seq in (1, 2, 3)]
+        for saved in entries:
+            await home.checkpoints.save(first, saved, oldest=NOTHING)
+        second = await home.own(A)
+        await home.checkpoints.save(second, entry(second, 4), oldest=CheckpointId(first.fence, 2))
+        entries.append(entry(second, 4))
+        asked = [saved.id for saved in entries]
+        strangers = [CheckpointId(second.fence, 2), CheckpointId(first.fence, 4), CheckpointId(second.fence, 5)]
+        found = await home.checkpoints.load_many(A, [*asked, *strangers])
+        assert sorted(found, key=lambda one: one.id) == entries[1:]
+        assert list(await home.checkpoints.load_many(A, [])) == []
+        assert list(await home.checkpoints.load_many(AgentId("nobody"), asked)) == []
 
     @story
     async def test_the_list_is_oldest_first_with_headers_and_without_payloads(self, home: Home) -> None:
@@ -205,6 +222,28 @@ class CheckpointsKit:
         new = await home.own(A)
         await home.checkpoints.save(new, entry(new, 4), oldest=CheckpointId(old.fence, 3))
         assert ids(await home.checkpoints.list(A)) == [CheckpointId(old.fence, 3), CheckpointId(new.fence, 4)]
+
+    @story
+    async def test_what_a_chain_needs_stays_however_old_it_is(self, home: Home) -> None:
+        """The rule of `envelope.Chain` over a row of owners: each kept checkpoint finds all of its bases."""
+        chain: Chain | None = None
+        kept: list[tuple[CheckpointId, CheckpointId]] = []
+        needs: dict[CheckpointId, tuple[CheckpointId, ...]] = {}
+        lock = await home.own(A)
+        for number in range(1, 41):
+            if number % 9 == 0:
+                lock = await home.own(A)
+            id = CheckpointId(lock.fence, number)
+            place = chain.base(100) if chain is not None else None
+            if chain is not None and place is not None and chain.fits(3):
+                chain = chain.with_delta(id, 3, place)
+            else:
+                chain = Chain((id,), 100, 100)
+            needs[id] = chain.ids
+            kept = [*kept, (id, chain.whole)][-3:]
+            await home.checkpoints.save(lock, entry(lock, number), oldest=oldest_needed(kept))
+            for one, _ in kept:
+                assert len(await home.checkpoints.load_many(A, needs[one])) == len(needs[one])
 
     @story
     async def test_cleanup_forgets_for_its_owner_and_for_nobody_before(self, home: Home) -> None:

@@ -98,17 +98,17 @@ async def _against(home: Agents, program: Program, view: AgentView) -> tuple[str
     from playbooks_worker import engine
     from playbooks_worker.cli.connect import signing
     from playbooks_worker.host.changed import sources
+    from playbooks_worker.host.opening import open_checkpoint
     from playbooks_worker.host.programs import ProgramError
     from playbooks_worker.host.signatures import ArgumentsError
 
     start = view.start
-    entry = await home.checkpoints.load(view.agent, view.last) if view.last else None
     try:
-        if entry is None:  # it begins with its start record
+        if view.last is None:  # it begins with its start record
             program.bind(start.entry, start.args, start.kwargs)
             return "", []
         program.playbook(start.entry)
-        opened = signing(home).open(entry, view.agent)
+        opened = await open_checkpoint(home.checkpoints, signing(home), view.agent, view.last)
         if opened.header.kind != "step":  # its end is written, and only has to be said
             return "", []
         changes = engine.changes_of(opened.payload)

@@ -24,13 +24,13 @@ async def frames(home: Agents, view: AgentView, program: str | None) -> list[Rec
     """The frames, outermost first: each with ``locals``, text by name. Raises `CommandError`."""
     from playbooks_providers.model import FINAL
     from playbooks_worker.cli.connect import signing
+    from playbooks_worker.host.opening import open_checkpoint
 
     if view.status in FINAL:
         raise CommandError(f"agent {view.agent} is {view.status}: it has no variables any more", facts=_facts(view))
-    entry = await home.checkpoints.load(view.agent, view.last) if view.last else None
-    if entry is None:
+    if view.last is None:
         raise CommandError(f"agent {view.agent} has no checkpoint yet", facts=_facts(view))
-    opened = signing(home).open(entry, view.agent)
+    opened = await open_checkpoint(home.checkpoints, signing(home), view.agent, view.last)
     _load_program(view, program)
     from playbooks_worker.engine import EngineError
     from playbooks_worker.engine.looking import look

@@ -31,6 +31,7 @@ from playbooks_worker.cli.views import Record, ago, announce_end, record
 from playbooks_worker.engine import kept_sources
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.life import Life, Surroundings
+from playbooks_worker.host.opening import open_checkpoint
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
 from playbooks_worker.host.programs import Program, load
 
@@ -155,12 +156,9 @@ class Here:
             what = "Starting again" if lock.choice is Choice.RESTART else "No checkpoint yet"
             self._out.say(f"{what}: agent {agent} starts with {start.program}:{start.entry}")
             return
-        entry = await self._checkpoints.load(agent, lock.resume_from)
         try:
-            header = None if entry is None else self._sealer.open(entry, agent).header
-        except BadCheckpoint:
-            header = None
-        if header is None:  # the life will find the same, and say what is wrong with it
+            header = (await open_checkpoint(self._checkpoints, self._sealer, agent, lock.resume_from)).header
+        except BadCheckpoint:  # the life will find the same, and say what is wrong with it
             return
         self._out.say(f"Found checkpoint {header.seq} of agent {agent}, {ago(header.time_ms)} old")
         if header.stack:

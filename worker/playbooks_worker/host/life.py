@@ -8,14 +8,13 @@ does not know which store, which session or which queue; what an outcome means f
 from __future__ import annotations
 
 import asyncio
-import bisect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from playbooks_providers.answer import Answer
 from playbooks_providers.contracts import Checkpoints
-from playbooks_providers.envelope import Header, Kind, Sealer, Stamp, read_header
+from playbooks_providers.envelope import Header, Kind, Opened, Sealer, Stamp, read_header
 from playbooks_providers.errors import BadCheckpoint, Unreachable
 from playbooks_providers.ids import CheckpointId
 from playbooks_providers.model import Choice, Entry, Lock, Lost, Saved, Status
@@ -23,11 +22,13 @@ from playbooks_worker import engine
 from playbooks_worker.engine import Agent, AgentLost, Moment
 from playbooks_worker.host import changed
 from playbooks_worker.host.gate import Gate
+from playbooks_worker.host.history import PLAIN_BELOW, History, Packed
+from playbooks_worker.host.opening import newest_that_opens, open_checkpoint
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
-from playbooks_worker.host.patience import patiently
 from playbooks_worker.host.results import failure, jsonable
 
-_NOTHING = CheckpointId(0, 0)
+_IN_A_THREAD = 512 << 10  # bytes of a payload from which packing it would hold up the other agents of this process
+_PLAIN = Packed(b"", b"", "raw")
 _ENDS = {"completed": Status.COMPLETED, "failed": Status.FAILED}
 
 
@@ -39,12 +40,15 @@ class EntryPoint(Protocol):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What every life in a process shares. ``now_ms`` is Unix time in milliseconds, for people."""
+    """What every life in a process shares. ``now_ms`` is Unix time in milliseconds, for people.
+
+    ``plain_below``: bytes of a payload below which it is stored as it is, and not as a delta."""
 
     checkpoints: Checkpoints
     sealer: Sealer
     now_ms: Callable[[], int]
     keep_last_n: int = 10
+    plain_below: int = PLAIN_BELOW
 
 
 class Life:
@@ -73,9 +77,9 @@ class Life:
         self._progress = progress
         self._begun = begun
         self._numbered_after = numbered_after
-        self._kept: list[CheckpointId] = []
         # one that starts again has older checkpoints, which go as always: with those that take their place
-        self._kept_known = lock.resume_from is None and lock.choice is not Choice.RESTART
+        known = lock.resume_from is None and lock.choice is not Choice.RESTART
+        self._history = History(around.keep_last_n, plain_below=around.plain_below, known=known)
         self._agent: Agent | None = None
         self._last: Entry | None = None  # the newest checkpoint that this owner wrote, or resumed from
         self._stamp: Stamp | None = None
@@ -131,20 +135,20 @@ class Life:
         if isinstance(found, Blocked):
             return found
         if found is not None:
-            header, entry = found
+            header, entry = found.header, found.chain[-1]
             self._last = entry
-            self._kept = [entry.id]
+            self._history.resumed(found)
             if header.kind in _ENDS:  # the earlier owner died between its last write and saying so
                 return Ended(_ENDS[header.kind], header, entry)
         await self._pass()
         left = self._over or self._leaving
         if left is not None:
             return left
-        number = max(found[0].seq if found is not None else 0, self._numbered_after) + 1
+        number = max(found.header.seq if found is not None else 0, self._numbered_after) + 1
         self._agent = Agent(self.lock.agent, persist=self._persist, next_seq=number)
         start = self.lock.start
         if found is not None:
-            payload = found[1].payload
+            payload = found.payload
             accept = self.lock.choice is Choice.ACCEPT_CHANGED
             accepted = await changed.accepted(self._around.checkpoints, payload) if accept else None
             said = await self._agent.resume(payload, accepted)
@@ -184,46 +188,51 @@ class Life:
             self._waiter = None
 
     # --- reading --------------------------------------------------------------------------------------------------
-    async def _find(self) -> tuple[Header, Entry] | Blocked:
+    async def _find(self) -> Opened | Blocked:
         agent, wanted = self.lock.agent, self.lock.resume_from
         assert wanted is not None
-        checkpoints = self._around.checkpoints
-        entry = await patiently(lambda: checkpoints.load(agent, wanted), "load a checkpoint")
+        around = self._around
         try:
-            if entry is None:
-                raise BadCheckpoint(agent, str(wanted), "it is not there")
-            return self._around.sealer.open(entry, agent).header, entry
+            return await open_checkpoint(around.checkpoints, around.sealer, agent, wanted)
         except BadCheckpoint as bad:
-            kept = await patiently(lambda: checkpoints.list(agent), "list checkpoints")
-            before = max((other.id for other in kept if other.id < wanted), default=None)
-            told = f"the checkpoint before it is {before}" if before else "no checkpoint before it is kept"
+            before = await newest_that_opens(around.checkpoints, around.sealer, agent, wanted)
+            told = f"resume from checkpoint {before}, which opens" if before else "no checkpoint before it opens"
             return Blocked(f"{bad}; {told}", at=wanted, before=before)
 
     # --- writing (once per await: keep it short) ------------------------------------------------------------------
     def _persist(self, moment: Moment, payload: bytes) -> Awaitable[None]:
         """The engine's: answers when the checkpoint is durable. A plain step needs no task on its way."""
-        if moment.kind != "step" or self._over is not None or not self._kept_known or not self._gate.is_open:
+        if moment.kind != "step" or self._over is not None or not self._history.known or not self._gate.is_open:
             return self._persist_patiently(moment, payload)
-        around, lock = self._around, self.lock
-        stamp = self._stamp
-        if stamp is None:
-            stamp = self._stamp = around.sealer.stamp(self._header(moment, 0))
-        entry = Entry(
-            CheckpointId(lock.fence, moment.seq),
-            *stamp.step(moment.seq, around.now_ms(), moment.stack_json, payload, moment.steps_json),
+        around, lock, history = self._around, self.lock, self._history
+        packed = None
+        if len(payload) < history.plain_below:
+            stamp = self._stamp
+            if stamp is None:
+                stamp = self._stamp = around.sealer.stamp(self._header(moment, _PLAIN))
+            entry = Entry(
+                CheckpointId(lock.fence, moment.seq),
+                *stamp.step(moment.seq, around.now_ms(), moment.stack_json, payload, moment.steps_json),
+            )
+        elif len(payload) < _IN_A_THREAD:
+            packed = history.pack(payload)
+            entry = self._sealed(moment, packed)
+        else:
+            return self._persist_patiently(moment, payload)
+        saving = around.checkpoints.save(
+            lock, entry, oldest=history.writing(entry.id, packed.base if packed is not None else None)
         )
-        saving = around.checkpoints.save(lock, entry, oldest=self._oldest_with(entry.id))
         if not isinstance(saving, Answer):
-            return self._saved_by(saving, entry)
+            return self._saved_by(saving, entry, packed)
         self._saving = saving
         durable: Answer[None] = Answer(saving.get_loop())
         if saving.done():
-            self._saved(saving, entry, durable)
+            self._saved(saving, entry, packed, durable)
         else:
-            saving.add_done_callback(lambda saving: self._saved(saving, entry, durable))
+            saving.add_done_callback(lambda saving: self._saved(saving, entry, packed, durable))
         return durable
 
-    def _saved(self, saving: Answer[Saved | Lost], entry: Entry, durable: Answer[None]) -> None:
+    def _saved(self, saving: Answer[Saved | Lost], entry: Entry, packed: Packed | None, durable: Answer[None]) -> None:
         self._saving = None
         error = saving.exception_or_cancelled()
         if durable.done():
@@ -235,7 +244,7 @@ class Life:
         elif isinstance(saving.result(), Lost):
             durable.set_exception(self._lost())
         else:
-            self._note(entry)
+            self._note(entry, packed)
             if self._gate.is_open:
                 durable.set_result(None)
             else:  # the write came through, but its owner may be given up by now
@@ -243,50 +252,52 @@ class Life:
                 self._passing.add_done_callback(lambda _: None if durable.done() else durable.set_result(None))
 
     async def _persist_patiently(self, moment: Moment, payload: bytes) -> None:
-        """The same for ends, for the first step after a resume, and behind a closed gate."""
+        """The same for ends, for the first step after a resume, for large states, and behind a closed gate."""
+        history = self._history
+        packed = None
+        if moment.kind == "step" and len(payload) >= history.plain_below:
+            if len(payload) < _IN_A_THREAD:
+                packed = history.pack(payload)
+            else:
+                packed = await asyncio.to_thread(history.pack, payload)
         if not self._gate.is_open:
             await self._pass()
         if self._over is not None:
             raise AgentLost(self.lock.agent)
-        entry = Entry(
-            CheckpointId(self.lock.fence, moment.seq),
-            *self._around.sealer.seal(self._header(moment, len(payload)), payload),
+        entry = self._sealed(moment, packed or Packed(payload, payload, "raw"))
+        saving = self._around.checkpoints.save(
+            self.lock, entry, oldest=history.writing(entry.id, packed.base if packed is not None else None)
         )
-        await self._saved_by(self._around.checkpoints.save(self.lock, entry, oldest=self._oldest_with(entry.id)), entry)
-        if not self._kept_known:
+        await self._saved_by(saving, entry, packed)
+        if not history.known:
             await self._learn_kept()
 
-    async def _saved_by(self, saving: Awaitable[Saved | Lost], entry: Entry) -> None:
+    async def _saved_by(self, saving: Awaitable[Saved | Lost], entry: Entry, packed: Packed | None) -> None:
         if isinstance(await saving, Lost):
             raise self._lost()
-        self._note(entry)
+        self._note(entry, packed)
         if not self._gate.is_open:
             await self._pass()
 
-    def _oldest_with(self, new: CheckpointId) -> CheckpointId:
-        """The oldest checkpoint to keep when *new* has been written."""
-        kept, keep = self._kept, self._around.keep_last_n
-        kept.append(new)
-        if not self._kept_known:
-            return _NOTHING
-        return kept[-keep] if len(kept) > keep else kept[0]
+    def _sealed(self, moment: Moment, packed: Packed) -> Entry:
+        header = self._header(moment, packed)
+        return Entry(header.id, *self._around.sealer.seal(header, packed.stored))
 
     def _lost(self) -> AgentLost:
         self._over = self._over or LockLost("a newer owner has it")
         return AgentLost(self.lock.agent)
 
-    def _note(self, entry: Entry) -> None:
+    def _note(self, entry: Entry, packed: Packed | None) -> None:
         """*entry* is durable."""
         first = not self.proven
         self._last = entry
-        if self._kept_known:
-            del self._kept[: -self._around.keep_last_n]
+        self._history.written(entry, packed)
         if self._progress is not None:
             self._progress(read_header(entry.header))
         if first and self._begun is not None:
             self._begun(read_header(entry.header))
 
-    def _header(self, moment: Moment, size: int) -> Header:
+    def _header(self, moment: Moment, packed: Packed) -> Header:
         lock = self.lock
         return Header(
             agent=lock.agent,
@@ -302,7 +313,9 @@ class Life:
             attempts=lock.attempts,
             result=jsonable(moment.result) if moment.kind == "completed" else None,
             error=failure(moment.error, moment.traceback) if moment.kind == "failed" else None,
-            size=size,
+            size=len(packed.payload),
+            codec=packed.codec,
+            base=packed.base,
         )
 
     async def _learn_kept(self) -> None:
@@ -311,7 +324,4 @@ class Life:
             stored = await self._around.checkpoints.list(self.lock.agent)
         except Unreachable:
             return  # trims nothing this time; asked again after the next write
-        for entry in stored:
-            if entry.id not in self._kept:
-                bisect.insort(self._kept, entry.id)
-        self._kept_known = True
+        self._history.learn(stored)

@@ -1,29 +1,43 @@
 -- Shared by the scripts that read or fold `state` (`-- uses: state`). Its format is in state.py: netstrings, name and
--- value in turn, `start` first, `d` (the only big one) last.
+-- value in turn, `start` first, `d` (the only big ones) last.
 --
+-- value_at(text, at) -> the netstring that begins there, and where the next one does.
+local function value_at(text, at)
+  local colon = string.find(text, ':', at, true)
+  local last = colon + tonumber(string.sub(text, at, colon - 1))
+  return string.sub(text, colon + 1, last), last + 2
+end
+
 -- fields(text, wanted) -> a table of the values; stops as soon as it has seen the names in `wanted` (a set) or the end.
 local function fields(text, wanted)
-  local found, at, missing = {}, 1, 0
+  local found, at, missing, name, value = {}, 1, 0, nil, nil
   for _ in pairs(wanted) do
     missing = missing + 1
   end
-  local function one()
-    local colon = string.find(text, ':', at, true)
-    local size = tonumber(string.sub(text, at, colon - 1))
-    local first = colon + 1
-    at = first + size + 1
-    return first, first + size - 1
-  end
   while missing > 0 and at <= #text do
-    local first, last = one()
-    local name = string.sub(text, first, last)
-    first, last = one()
+    name, at = value_at(text, at)
+    value, at = value_at(text, at)
     if wanted[name] then
-      found[name] = string.sub(text, first, last)
+      found[name] = value
       missing = missing - 1
     end
   end
   return found
+end
+
+-- kept(text) -> the checkpoints of a failed agent, {id =, h =, d =} each, oldest first.
+local function kept(text)
+  local all, at, name, value = {}, 1, nil, nil
+  while at <= #text do
+    name, at = value_at(text, at)
+    value, at = value_at(text, at)
+    if name == 'id' then
+      all[#all + 1] = {id = value}
+    elseif name == 'h' or name == 'd' then
+      all[#all][name] = value
+    end
+  end
+  return all
 end
 
 -- fold(name, value, ...) -> the text; pairs whose value is false are left out.

@@ -25,9 +25,11 @@ local failed = known[1] == 'failed'
 if not (failed or known[1] == 'paused' or known[1] == 'blocked' or known[1] == 'quarantined') then
   return {'gone'}
 end
-local state = fields(redis.call('GET', KEYS[3]) or '', {start = true, id = failed, h = failed, d = failed})
-if failed and state.id then
-  redis.call('XADD', KEYS[2], state.id, 'h', state.h, 'd', state.d, 'n', '')
+local state = redis.call('GET', KEYS[3]) or ''
+if failed then
+  for _, entry in ipairs(kept(state)) do
+    redis.call('XADD', KEYS[2], entry.id, 'h', entry.h, 'd', entry.d, 'n', '')
+  end
 end
 local from = ''
 if ARGV[2] ~= 'restart' then
@@ -45,7 +47,7 @@ if ARGV[2] ~= 'restart' then
   end
 end
 local fence = mint(KEYS[1], KEYS[2], 'retry', from, ARGV[2] == 'resume' and '' or ARGV[2])
-redis.call('SET', KEYS[3], fold('start', state.start or false))
+redis.call('SET', KEYS[3], fold('start', fields(state, {start = true}).start or false))
 redis.call('PERSIST', KEYS[1])
 redis.call('HDEL', KEYS[1], 'stopped')
 redis.call('HSET', KEYS[1], 'status', 'ready', 'attempts', '0')
