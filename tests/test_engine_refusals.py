@@ -53,8 +53,6 @@ def refused(folder, text):
 
 
 BODIES = {
-    "async for": ("async for x in effect():\n    pass", "async for x in effect():", "`async for`"),
-    "async comprehension": ("a = [x async for x in effect()]", "a = [x async for x in effect()]", "asynchronous compr"),
     "async generator expression": ("a = (await effect(x) for x in [1])", "a = (await", "asynchronous generator expr"),
     "except star": ("try:\n    await effect()\nexcept* ValueError:\n    pass", "try:", "`except*`"),
     "await in except star": ("try:\n    pass\nexcept* OSError:\n    await effect()", "try:", "`except*`"),
@@ -62,16 +60,6 @@ BODIES = {
         "try:\n    pass\nexcept (await effect()):\n    pass",
         "except (await effect()):",
         "await in an `except` expression",
-    ),
-    "with target": (
-        "with other(1) as a[await effect()]:\n    pass\n    await effect()",
-        "with other(1)",
-        "target of a `with`",
-    ),
-    "closure over an unrolled comprehension": (
-        "a = [await effect(lambda: x) for x in [1]]",
-        "a = [await",
-        "whose variable 'x' is used in a nested function",
     ),
     "run": ("asyncio.run(effect())", "asyncio.run(", "asyncio.run"),
     "run by another name": ("runs(effect())", "runs(", "asyncio.run"),

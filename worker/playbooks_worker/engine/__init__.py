@@ -1,6 +1,7 @@
 """The engine: rewrites playbooks, runs agents, takes and resumes checkpoints. Knows nothing of stores or processes."""
 
-from playbooks_worker.engine import headers as _headers  # its helpers join those of emitted code
+from playbooks_worker.engine import async_iterators as _async_iterators  # their helpers join those of emitted code
+from playbooks_worker.engine import headers as _headers
 from playbooks_worker.engine.agent import Agent
 from playbooks_worker.engine.changes import Change, diff, place, refusal
 from playbooks_worker.engine.effects import effect_key
@@ -21,7 +22,7 @@ from playbooks_worker.engine.playbooks import Playbook, playbook, playbook_of, p
 from playbooks_worker.engine.restore import changes_of
 from playbooks_worker.engine.steps import step
 
-assert _headers
+assert _headers and _async_iterators
 
 __all__ = [
     "Agent",

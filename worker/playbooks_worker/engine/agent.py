@@ -19,7 +19,7 @@ from playbooks_worker.engine.errors import AgentLost, AgentStopped, CodeChanged,
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import ENDED, wake
 from playbooks_worker.engine.outcomes import Blocked, Completed, Failed, Moment, Outcome, Persist, Stopped
-from playbooks_worker.engine.place import DIRECT, OWN, Below, Path, Plain, here
+from playbooks_worker.engine.place import DIRECT, OWN, Below, Path, Plain, Region, here
 from playbooks_worker.engine.playbooks import Playbook, playbook_of
 from playbooks_worker.engine.rewrite import LOWERING
 
@@ -226,12 +226,14 @@ class Agent(Arriving):
     def enter_region(self, frame: Frame) -> Below:
         """From here to `leave_region` the code of *frame*'s header runs without checkpoints of its own (DESIGN 3.3)."""
         self.regions += 1
-        below = Below(self, frame, atomic=True)
+        below = Below(self, frame, atomic=Region())
         if not self.dead:  # dead: closed by a collector, perhaps, in the context of whatever runs just then
             here.set(Plain(below, DIRECT))
         return below
 
     def leave_region(self, below: Below) -> None:
+        assert below.atomic is not None
+        below.atomic.depth = 0
         self.regions -= 1
         if not self.dead:
             here.set(below.frame)
@@ -256,3 +258,6 @@ class Agent(Arriving):
 
     def _capture(self) -> tuple[str, str, bytes] | None:
         return None if holding.held_back(self) else capture.capture(self)
+
+    def what_holds(self) -> str:
+        return holding.what_holds(self)

@@ -51,7 +51,7 @@ class Branch:
 
     def __init__(self, agent: Agent, frame: Frame | None, number: int, identity: int) -> None:
         self.agent = agent
-        self.below = Below(agent, frame, branch=self)
+        self.below = Below(agent, frame, branch=self, atomic=None if frame is None else frame.atomic)
         self.number = number
         self.id = identity
         self.key = ""  # effects.py: what names it in effect keys

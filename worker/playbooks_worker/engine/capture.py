@@ -42,6 +42,15 @@ def capture(agent: Agent) -> tuple[str, str, bytes]:
         return stack_json(agent), steps_json(agent), payload
 
 
+def can_save(agent: Agent, value: Any) -> bool:
+    """Whether a checkpoint that was taken now could hold *value*."""
+    try:
+        _Attempt(agent).saver.dump(value)
+    except Exception:  # whatever a program's own reducers raise
+        return False
+    return True
+
+
 class _Attempt:
     """One try at a checkpoint. A temporary that turns out not to be savable is left out by the next try."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import logging
 from collections.abc import Generator
 from typing import Any
 
@@ -15,6 +16,9 @@ from playbooks_worker.engine.mortal import Awaitable, Mortal, wake
 from playbooks_worker.engine.outcomes import Moment, Persist
 from playbooks_worker.engine.place import here, in_region
 from playbooks_worker.engine.rewrite import LOWERING
+
+_log = logging.getLogger("playbooks_worker.engine")
+_HELD_LONG_S = 1.0
 
 
 class Committing(Mortal):
@@ -36,12 +40,17 @@ class Committing(Mortal):
         self._waiters: list[asyncio.Future[None]] = []
         self._thaw_waiters: list[asyncio.Future[None]] = []
         self._scheduled = False
+        self._held: asyncio.TimerHandle | None = None
         self._writing = False
         self._idle: asyncio.Future[None] | None = None
 
     @abc.abstractmethod
     def _capture(self) -> tuple[str, str, bytes] | None:
         """(stack as JSON, steps as JSON, payload) now; None while something holds checkpoints back."""
+
+    @abc.abstractmethod
+    def what_holds(self) -> str:
+        """What holds checkpoints back, for people."""
 
     def commit(self) -> Generator[Any, Any, None]:
         """Wait until what is recorded now is durable. A cancellation meanwhile is held for the task's next await."""
@@ -114,10 +123,15 @@ class Committing(Mortal):
         try:
             captured = self._capture()
             if captured is None:
+                if self._held is None and self._loop is not None:
+                    self._held = self._loop.call_later(_HELD_LONG_S, self._held_long, context=self.context)
                 return
         except Exception as error:
             self._fail(error)
             return
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
         stack_json, steps_json, payload = captured
         waiters, self._waiters = self._waiters, []
         self.owed = False
@@ -140,6 +154,16 @@ class Committing(Mortal):
             self._written(future, waiters)
         else:
             future.add_done_callback(lambda done: self._written(done, waiters), context=self.context)
+
+    def _held_long(self) -> None:
+        """Said once for each time that branches wait so long."""
+        if not self.dead and self._waiters:
+            _log.warning(
+                "agent %s: completed awaits have waited %g s for a checkpoint: %s",
+                self.id,
+                _HELD_LONG_S,
+                self.what_holds(),
+            )
 
     def _written(self, future: asyncio.Future[None], waiters: list[asyncio.Future[None]]) -> None:
         if future.cancelled():

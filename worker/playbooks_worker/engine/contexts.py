@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.completions import completing
+from playbooks_worker.engine.targets import assign_to
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.statements import Statements
@@ -27,7 +28,7 @@ def lower_with(b: Statements, node: ast.With | ast.AsyncWith) -> None:
             b.statements(node.body)
             return
         here = node.items[index]
-        inner = body_holds or any(s.holds_site(later.context_expr) for later in node.items[index + 1 :])
+        inner = body_holds or s.holds_site(here.optional_vars) or any(map(s.holds_site, node.items[index + 1 :]))
         if inner or is_async:
             _with_item(b, here, is_async, lambda: item(index + 1))
         else:  # only its header holds awaits: an ordinary `with`, over what remains
@@ -39,8 +40,6 @@ def lower_with(b: Statements, node: ast.With | ast.AsyncWith) -> None:
 
 
 def _with_item(b: Statements, item: ast.withitem, is_async: bool, body: Callable[[], None]) -> None:
-    if item.optional_vars is not None and s.holds_site(item.optional_vars):
-        raise b.definition.refuse(item.optional_vars, "await in the target of a `with`", "assign it inside the body")
     header = b.new_header(item.context_expr)
     sites: list[int] = []
     resumed: list[ast.stmt] = [*header.fetched, *b.revive(header.revivable)]
@@ -55,7 +54,7 @@ def _with_item(b: Statements, item: ast.withitem, is_async: bool, body: Callable
 
     def inside() -> None:
         if item.optional_vars is not None:
-            b.plain(ast.Assign([item.optional_vars], s.load(entered)))
+            assign_to(b, item.optional_vars, s.load(entered))
         body()
 
     if is_async:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.build import HeaderDraft, virtual_of
 from playbooks_worker.engine.operands import Mapping, Operands, spread
+from playbooks_worker.engine.renaming import closed
 
 
 class Expressions(Operands):
@@ -40,7 +41,11 @@ class Expressions(Operands):
         """Write one site. *deliver* makes the statement that takes the awaited value."""
         place, self.place = self.place, node
         before = len(self.revivable)
-        operand = self.operand(node.value)
+        self.site_on(node, self.operand(node.value), before, deliver)
+        self.place = place
+
+    def site_on(self, node: ast.AST, operand: ast.expr, before: int, deliver: Callable[[ast.expr], ast.stmt]) -> None:
+        """Write the site that awaits *operand*, whose parts are the revivable temporaries from *before* on."""
         parts = list(self.revivable)
         value = self.temp()
         self.revivable.append((value.id, virtual_of(value), operand, False))
@@ -54,7 +59,6 @@ class Expressions(Operands):
         now = ast.BoolOp(ast.Or(), [s.running_on(), s.not_saved(value.id)])
         evaluated = ast.If(now, [ast.Assign([self.store(value)], operand)], [])
         self.sited([site.resumed, evaluated, s.assign(s.PC, s.const(0)), taken])
-        self.place = place
 
     def operand(self, node: ast.expr) -> ast.expr:
         """The operand of an await, flattened: also where other awaits decide which one it is."""
@@ -252,7 +256,9 @@ def _joined(b: Expressions, node: ast.JoinedStr) -> ast.expr:
 
 
 def _lambda(b: Expressions, node: ast.Lambda) -> ast.expr:
-    return s.at(ast.Lambda(lower_defaults(b, node.args), node.body), node)
+    made = s.at(ast.Lambda(lower_defaults(b, node.args), node.body), node)
+    cells = getattr(node, "cells", None)  # of a comprehension's variables
+    return made if cells is None else closed(made, cells)
 
 
 def lower_defaults(b: Expressions, args: ast.arguments) -> ast.arguments:

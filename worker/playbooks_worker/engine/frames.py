@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from playbooks_worker.engine import iterators, remaking
 from playbooks_worker.engine.completions import RAISE
 from playbooks_worker.engine.errors import AgentStopped
-from playbooks_worker.engine.place import DIRECT, OWN, Below, Outcome, here
+from playbooks_worker.engine.place import DIRECT, OWN, Below, Outcome, Region, here
 from playbooks_worker.engine.syntax import AGAIN, UNBOUND
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Frame:
     __slots__ = (
         "_put_back",
         "agent",
+        "atomic",
         "below",
         "call_",
         "cells",
@@ -89,6 +90,7 @@ class Frame:
         self.site = 0
         self.turn = 0
         self.in_flight = False
+        self.atomic: Region | None = None  # of its own statements (regions.py)
         self.value: Any = None
         self.outcome: Outcome | None = None
         self.saved: dict[str, Any] | None = None
@@ -181,7 +183,7 @@ class Frame:
         """Its site is over: what was made below it belongs to the past."""
         self.in_flight = False
         self.value = None
-        self.below = Below(self.agent, self)
+        self.below = Below(self.agent, self, atomic=self.atomic)
 
     # --- a place ---------------------------------------------------------------------------------------------------
     def call(self, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
@@ -408,6 +410,7 @@ HELPERS: dict[str, CellType] = {
     ".iter": CellType(iterators.saved_iter),
     ".again": CellType(iterators.again),
     ".set": CellType(set),
+    ".cell": CellType(CellType),
     ".made": CellType(remaking.made),
     ".whole": CellType(remaking.whole),
     ".remade": CellType(remaking.remade),

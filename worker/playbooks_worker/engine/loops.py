@@ -9,6 +9,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from playbooks_worker.engine import syntax as s
+from playbooks_worker.engine.targets import assign_to
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.statements import Statements
@@ -48,7 +49,7 @@ def lower_while(b: Statements, node: ast.While) -> None:
 
 def lower_for(b: Statements, node: ast.For) -> None:
     def take(item: str) -> None:
-        b.assign_to(node.target, s.load(item))
+        assign_to(b, node.target, s.load(item))
 
     def orelse() -> None:
         b.statements(node.orelse)

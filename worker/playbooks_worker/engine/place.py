@@ -28,6 +28,15 @@ class Place(Protocol):
 here: ContextVar[Any] = ContextVar("playbooks_here", default=None)
 
 
+class Region:
+    """An atomic region: open until it has been left as often as it was entered."""
+
+    __slots__ = ("depth",)
+
+    def __init__(self) -> None:
+        self.depth = 1
+
+
 class Below:
     """What was made since the last completed site of *frame*, or by the plain coroutine of *branch*, which a statement
     of *frame* has made. No frame: a branch that came back after the call that made it had ended."""
@@ -47,12 +56,12 @@ class Below:
     )
 
     def __init__(
-        self, agent: Agent, frame: Frame | None, *, branch: Branch | None = None, atomic: bool = False
+        self, agent: Agent, frame: Frame | None, *, branch: Branch | None = None, atomic: Region | None = None
     ) -> None:
         self.agent = agent
         self.frame = frame
         self.branch = branch
-        self.atomic = atomic  # below a header that is entered again: nothing of it is in any checkpoint
+        self.atomic = atomic  # while it is open, nothing of this is in any checkpoint
         self.counts: dict[tuple[Path, str], int] = {}
         self.tasks: dict[Path, int] = {}
         self.made: dict[tuple[Path, str, int], Call] = {}
@@ -84,7 +93,7 @@ def in_region(place: Any) -> bool:
     """Whether the code that stands at *place* runs in an atomic region."""
     below: Below | None = getattr(place, "below", None)
     while below is not None:
-        if below.atomic:
+        if below.atomic is not None and below.atomic.depth:
             return True
         below = None if below.frame is None else below.frame.call_.owner
     return False

@@ -29,7 +29,12 @@ HELPERS = (
     ".again",
     ".cm",
     ".acm",
+    ".aiter",
+    ".anext",
+    ".region",
+    ".StopAsyncIteration",
     ".set",
+    ".cell",
     ".BaseException",
     ".AssertionError",
     ".made",
@@ -136,6 +141,12 @@ def compile_code(rewritten: Rewritten, written: CodeType, qualname: str) -> Code
 
 
 def _requalified(code: CodeType, old: str, new: str) -> CodeType:
+    name = new + code.co_qualname.removeprefix(old)
+    if code.co_argcount and code.co_varnames[0].startswith(
+        ".c"
+    ):  # renaming.closed: only what it makes is the program's
+        old, new = code.co_qualname, name.rpartition(".<locals>.")[0]
+        name = f"{new}.<locals>.<cells>"
     constants = tuple(
         _requalified(constant, old, new)
         if isinstance(constant, CodeType)
@@ -144,7 +155,7 @@ def _requalified(code: CodeType, old: str, new: str) -> CodeType:
         else constant
         for constant in code.co_consts
     )
-    return code.replace(co_consts=constants, co_qualname=new + code.co_qualname.removeprefix(old))
+    return code.replace(co_consts=constants, co_qualname=name)
 
 
 def _function(node: ast.AsyncFunctionDef, names: Names, body: list[ast.stmt]) -> ast.AsyncFunctionDef:

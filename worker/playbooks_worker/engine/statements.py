@@ -10,10 +10,12 @@ import ast
 from collections.abc import Callable, Sequence
 
 from playbooks_worker.engine import syntax as s
+from playbooks_worker.engine.async_loops import lower_async_for
 from playbooks_worker.engine.choosing import lower_match
 from playbooks_worker.engine.contexts import lower_with
 from playbooks_worker.engine.expressions import Expressions, lower_defaults
 from playbooks_worker.engine.loops import lower_for, lower_if, lower_while
+from playbooks_worker.engine.targets import assign_to, place_of
 from playbooks_worker.engine.trying import lower_try
 
 
@@ -47,32 +49,6 @@ class Statements(Expressions):
         marker.restore_spot = self.spot  # type: ignore[attr-defined]  # read by emit.py
         return marker
 
-    # --- assignment -----------------------------------------------------------------------------------------------
-    def assign_to(self, target: ast.expr, value: ast.expr) -> None:
-        """Store *value* (already evaluated, or evaluated by this very statement) in *target*."""
-        if not s.holds_site(target):
-            self.plain(ast.Assign([target], value))
-        elif isinstance(target, ast.Tuple | ast.List):
-            held = [self.temp() for _ in target.elts]
-            pattern: list[ast.expr] = []
-            for temp, element in zip(held, target.elts, strict=True):
-                name: ast.expr = self.store(temp)
-                pattern.append(ast.Starred(name, ast.Store()) if isinstance(element, ast.Starred) else name)
-            self.plain(ast.Assign([ast.Tuple(pattern, ast.Store())], value))
-            for temp, element in zip(held, target.elts, strict=True):
-                self.assign_to(element.value if isinstance(element, ast.Starred) else element, self.again(temp))
-        else:
-            held_value = self.hold(value)
-            self.plain(ast.Assign([self.place_of(target, ast.Store())], held_value))
-
-    def place_of(self, target: ast.expr, ctx: ast.expr_context) -> ast.expr:
-        """An attribute or subscript with its awaits lowered, to be stored to or deleted."""
-        if isinstance(target, ast.Attribute):
-            return s.at(ast.Attribute(self.lower(target.value), target.attr, ctx), target)
-        assert isinstance(target, ast.Subscript)
-        value, index = self.sequence([target.value, target.slice])
-        return s.at(ast.Subscript(value, index, ctx), target)
-
     def handler_name(self) -> str:
         return self.unique("x")
 
@@ -104,7 +80,7 @@ def _assign_value(b: Statements, targets: list[ast.expr], value: ast.expr) -> No
         lowered = b.lower(value)
         held = b.keep(lowered, load=False) if len(targets) > 1 else lowered
         for target in targets:
-            b.assign_to(target, held)
+            assign_to(b, target, held)
 
 
 def _augassign(b: Statements, node: ast.AugAssign) -> None:
@@ -140,7 +116,7 @@ def _delete(b: Statements, node: ast.Delete) -> None:
         if isinstance(target, ast.Tuple | ast.List):
             waiting.extend(reversed(target.elts))
         else:
-            b.plain(ast.Delete([b.place_of(target, ast.Del()) if s.holds_site(target) else target]))
+            b.plain(ast.Delete([place_of(b, target, ast.Del()) if s.holds_site(target) else target]))
 
 
 def _assert(b: Statements, node: ast.Assert) -> None:
@@ -191,6 +167,7 @@ _STATEMENTS: dict[type[ast.stmt], Callable[..., None]] = {
     ast.If: lower_if,
     ast.While: lower_while,
     ast.For: lower_for,
+    ast.AsyncFor: lower_async_for,
     ast.Try: lower_try,
     ast.Match: lower_match,
     ast.With: lower_with,
@@ -201,6 +178,5 @@ _STATEMENTS: dict[type[ast.stmt], Callable[..., None]] = {
 }
 
 _REFUSED: dict[type[ast.stmt], tuple[str, str]] = {
-    ast.AsyncFor: ("`async for`", "iterate in a plain coroutine that returns a list, and await that"),
     ast.TryStar: ("await inside `try`/`except*`", "catch the group in a plain coroutine"),
 }

@@ -1,0 +1,437 @@
+"""`async for` and asynchronous comprehensions: sites where the iterator can be saved, one atomic region where not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
+
+import fuzzing  # noqa: E402 - found beside the programs it runs
+import snippets  # noqa: E402
+
+from playbooks_worker.engine import Agent, Completed  # noqa: E402
+
+HEAD = (
+    snippets.HEAD
+    + '''
+class Rows:
+    """An iterator that can be saved."""
+    def __init__(self, *items, name="row"):
+        self.items, self.name = list(items), name
+    def __aiter__(self):
+        return self
+    async def __anext__(self):
+        if not self.items:
+            await asyncio.sleep(0)
+            raise StopAsyncIteration
+        item = self.items[0]
+        await effect((self.name, tag(item)))
+        del self.items[0]
+        return item
+
+class Table:
+    def __init__(self, *items): self.items = items
+    def __aiter__(self): return Rows(*self.items, name="table")
+
+async def generator(*items):
+    """An iterator that cannot."""
+    for item in items:
+        yield await effect(("generator", tag(item)), item)
+
+class Lines:
+    def __init__(self, *items): self.items = items
+    async def __aiter__(self):
+        for item in self.items:
+            await asyncio.sleep(0)
+            yield item
+'''
+)
+
+
+@pytest.fixture
+def same(tmp_path):
+    return lambda text, **options: snippets.same(text, tmp_path, head=HEAD, **options)
+
+
+# --- iterators that can be saved ------------------------------------------------------------------------------------------
+
+
+def test_each_item_of_an_iterator_that_can_be_saved_is_a_checkpoint(same):
+    assert (
+        same("""
+        seen = []
+        async for x in Rows(1, 2, 3):
+            seen.append(await effect(("body", x), x))
+        return seen
+    """)
+        == 4 + 3
+    )
+
+
+def test_else_break_and_continue(same):
+    same("""
+        seen = []
+        async for x in Table(1, 2, 3, 4):
+            if x == 2: continue
+            if await effect(("test", x), x) == 3: break
+            seen.append(x)
+        else:
+            await effect("never")
+        async for x in Rows(): log("never")
+        else:
+            seen.append(await effect("else", x))
+        async for x, *rest in Rows((1, 2, 3), (4,)):
+            seen.append((x, rest))
+        else:
+            seen.append("else")
+        return seen
+    """)
+
+
+def test_nested_loops_and_targets_with_awaits(same):
+    same("""
+        box = {}
+        async for box[await effect("key", "k")] in Rows(1, 2):
+            async for inner in await effect("source", Rows(box["k"], 5)):
+                if inner == 5: break
+                log("inner", inner, await effect(("inner", inner), inner))
+            for n in range(2):
+                async for again in Rows(n):
+                    try:
+                        if n: fail(n)
+                        await effect(("again", n))
+                    except Err:
+                        log("caught", await effect("handler", 1))
+                        break
+                else:
+                    log("all")
+        return box, inner
+    """)
+
+
+def test_an_iterator_shared_with_anext(same):
+    same("""
+        rows = Rows(1, 2, 3, 4, 5)
+        seen = []
+        async for x in rows:
+            seen.append((x, await anext(rows, None)))
+            if x == 3: break
+        seen.append(await anext(rows, "none"))
+        async for y in rows: seen.append(y)
+        return seen, len(rows.items)
+    """)
+
+
+def test_an_iterator_over_a_queue(same):
+    same(
+        """
+        class Draining:
+            def __init__(self, queue): self.queue = queue
+            def __aiter__(self): return self
+            async def __anext__(self):
+                item = await self.queue.get()
+                if item is None: raise StopAsyncIteration
+                return item
+
+        @playbook
+        async def producer(queue):
+            for n in range(3):
+                await effect(("produce", n))
+                queue.put_nowait(n)
+            queue.put_nowait(None)
+
+        @playbook
+        async def consumer(queue):
+            found = []
+            async for n in Draining(queue): found.append(n)
+            return found
+
+        @playbook
+        async def case():
+            queue = asyncio.Queue()
+            await producer(queue)
+            return await consumer(queue)
+        """,
+        whole=True,
+    )
+
+
+def test_an_iterator_whose_next_is_a_playbook(same):
+    same(
+        """
+        class Pages:
+            def __init__(self): self.page = 0
+            def __aiter__(self): return self
+            @playbook
+            async def __anext__(self):
+                page = await effect(("page", self.page), self.page + 1)
+                if page > 3: raise StopAsyncIteration
+                self.page = page
+                return await leaf(page, page)
+
+        @playbook
+        async def case():
+            found = []
+            async for page in Pages():
+                found.append(tag(page))
+                if page is None: await effect("never")
+            return found
+        """,
+        whole=True,
+    )
+
+
+def test_what_async_for_says_of_things_that_are_not_iterators(same):
+    same(
+        """
+        class Bad:
+            def __aiter__(self): return 5
+        class Worse:
+            def __aiter__(self): return self
+            def __anext__(self): return 5
+
+        @playbook
+        async def case():
+            await effect(1)
+            for thing in (5, Bad(), Worse()):
+                try:
+                    async for x in thing: log("never")
+                except TypeError as error:
+                    log("says " + str(error))
+            return await effect(2, 1)
+        """,
+        whole=True,
+    )
+
+
+# --- atomic regions ----------------------------------------------------------------------------------------------------
+
+
+def test_a_loop_over_an_asynchronous_generator_is_one_checkpoint(same):
+    assert (
+        same("""
+        await effect("before")
+        seen = []
+        async for x in generator(1, 2, 3):
+            seen.append(await effect(("body", x), x))
+            seen.append(tag(await leaf(x)))
+        await effect("after")
+        return seen
+    """)
+        == 3
+    )
+
+
+def test_exits_of_a_region(same):
+    same("""
+        seen = []
+        async def first():
+            return await through(9)
+        for n in range(4):
+            try:
+                async for x in generator(1, 2, 3):
+                    if n == 0: break
+                    if n == 1: continue
+                    if x == 2:
+                        if n == 2: await broken(2)
+                        async for y in Lines(4, 5):
+                            if y == 5: return seen, await effect("returned", y)
+                            seen.append(await effect(("inner", y), y))
+                else:
+                    seen.append(await effect("else"))
+                seen.append(await effect(("turn", n), n))
+            except Other as error:
+                log("caught", chain(error))
+                seen.append(await effect("handler", 1))
+            finally:
+                log("finally", n)
+    """)
+
+
+def test_handlers_managers_and_helpers_in_a_region(same):
+    same("""
+        seen = []
+        async for x in Lines(1, 2):
+            try:
+                with Manager(x):
+                    async with Manager(x + 1) as inner:
+                        seen.append(tag(await through(inner)))
+                        if x == 1: await broken(x)
+            except (Err, Other) as error:
+                log("caught", chain(error))
+                await effect("handler")
+            finally:
+                log("finally", x)
+            seen.append(tag(await asyncio.gather(leaf(x), leaf(x + 10), effect(x, x))))
+            if x == 2: calls = [leaf(n, n) for n in range(2)]
+        seen.append(tag([await call for call in calls]))
+        return seen
+    """)
+
+
+def test_regions_within_regions_and_in_nested_playbooks(same):
+    assert (
+        same(
+            """
+        @playbook
+        async def inner(n):
+            found = []
+            async for x in generator(n, n + 1): found.append(await effect(("inner", x), x))
+            async for x in Rows(n): found.append(x)
+            return found
+
+        @playbook
+        async def case():
+            found = []
+            async for x in generator(1, 2):
+                async for y in generator(x): found.append(await inner(y))
+                found.append([await effect(n, n) for n in range(2)])
+            return found, await effect("end", 1)
+        """,
+            whole=True,
+        )
+        == 1 + 1
+    )
+
+
+BRANCHES = (
+    HEAD
+    + """
+gate = asyncio.Event()
+done = []
+
+@playbook
+async def looping():
+    async for x in generator(1, 2, 3):
+        done.append(await effect(("loop", x), x))
+        if x == 2: await gate.wait()
+    return await effect("looped", 1)
+
+@playbook
+async def sibling():
+    return await effect("sibling", 2), await effect("sibling again", 3)
+
+@playbook
+async def case():
+    await effect("before")
+    return await asyncio.gather(looping(), sibling())
+"""
+)
+
+
+async def until(condition):
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("never")
+
+
+def started():
+    return [event[1] for event in fuzzing.LOG if event[0] == "effect"]
+
+
+def test_a_branch_that_completes_waits_for_the_region_of_its_sibling(tmp_path, monkeypatch, caplog):
+    """Given a region that waits, When its sibling completes an await, Then nothing is written, the sibling goes no further
+    and one line says so; When the region ends, one checkpoint holds both; and each checkpoint resumes to the same end."""
+    module = snippets.load("", tmp_path, whole=True, head=BRANCHES)
+    monkeypatch.setattr("playbooks_worker.engine.committing._HELD_LONG_S", 0)
+    kept, said = [], []
+
+    async def main():
+        agent = Agent("a", persist=lambda moment, payload: kept.append((moment, payload)))
+        running = asyncio.ensure_future(agent.start(module.case))
+        await until(lambda: any("['tuple', 'loop', 2]" in said for said in started()))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(kept) == 1  # of "before"
+        assert "['sibling']" in str([event for event in fuzzing.LOG if event[0] == "done"])
+        assert "sibling again" not in str(started())
+        module.gate.set()
+        outcome = await running
+        assert outcome == Completed([1, (2, 3)])
+        said.extend(caplog.messages)
+        for moment, payload in kept:
+            if moment.kind == "step":
+                assert await Agent("a", persist=lambda *_: None).resume(payload) == outcome
+
+    fuzzing.LOG.clear()
+    with caplog.at_level(logging.WARNING, "playbooks_worker.engine"):
+        asyncio.run(main())
+    assert len(said) == 1
+    assert f"{module.__file__}:" in said[0] and "looping" in said[0] and "atomic region" in said[0]
+
+
+def test_a_cancellation_in_a_region_ends_the_region(same):
+    same(
+        """
+        async def cancelled(name):
+            log("cancelled", name)
+            asyncio.get_running_loop().call_soon(asyncio.current_task().cancel)
+            await asyncio.Event().wait()
+
+        @playbook
+        async def looping(seen):
+            try:
+                async for x in generator(1, 2):
+                    try: await cancelled(x)
+                    except asyncio.CancelledError:
+                        seen.append(await effect("in the region", x))
+                        if x == 2: raise
+            except asyncio.CancelledError:
+                seen.append(await effect("after", 5))
+                raise
+
+        @playbook
+        async def case():
+            seen = []
+            try: await looping(seen)
+            except asyncio.CancelledError: seen.append(await effect("caught", 6))
+            return seen
+        """,
+        whole=True,
+    )
+
+
+# --- comprehensions ------------------------------------------------------------------------------------------------------
+
+
+def test_asynchronous_comprehensions(same):
+    same("""
+        one = [x async for x in Rows(1, 2, 3) if x != 2]
+        two = {x: await effect(("value", x), y) async for x, y in generator((1, 2), (3, 4))}
+        three = {await effect(x, x % 2) for x in range(3) if await effect(("if", x), x)}
+        four = [(x, y) for x in range(2) async for y in generator(x, 5) if await effect(("test", y), y)]
+        five = [[y async for y in Rows(x)] async for x in Lines(1, 2)]
+        six = [[y async for y in generator(x)] for x in range(2)]
+        x = "kept"
+        seven = tuple([x async for x in await effect("source", Rows(7))]), x
+        eight = sum(n for n in [m async for m in generator(1, 2)])
+        return one, two, sorted(three), four, five, six, seven, eight
+    """)
+
+
+def test_a_comprehension_over_an_asynchronous_generator_is_one_checkpoint(same):
+    assert same("return await effect(1, [await effect(x, x) async for x in generator(1, 2, 3)])") == 2
+
+
+def test_an_asynchronous_comprehension_raises_what_its_iterator_raises(same):
+    same("""
+        async def failing():
+            yield 1
+            await broken(3)
+        try:
+            seen = [await effect(x, x) async for x in failing()]
+        except Err as error:
+            log("caught", chain(error))
+            await effect("handler")
+        try:
+            [x async for x in 5]
+        except TypeError as error:
+            return str(error), await effect("end")
+    """)
