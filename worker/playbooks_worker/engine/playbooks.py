@@ -180,6 +180,7 @@ def binder(function: FunctionType, parameters: tuple[str, ...]) -> Callable[...,
     values: list[ast.expr] = [ast.Name(name, ast.Load()) for name in parameters]
     node.body = [ast.Return(ast.Tuple(values, ast.Load()))]
     module = ast.fix_missing_locations(ast.Module([node], []))
+    ast.increment_lineno(module, code.co_firstlineno - 1)  # for tools that follow lines: that of the definition
     compiled = compile(module, code.co_filename, "exec")
     inner = next(constant for constant in compiled.co_consts if isinstance(constant, CodeType))
     inner = inner.replace(co_name=code.co_name, co_qualname=code.co_qualname)

@@ -113,7 +113,7 @@ def rewrite(definition: Definition) -> Rewritten:
     names = names_of(node)
     if "__class__" in definition.shared and "super" not in {*names.plain, *names.cells, *names.globals_}:
         _explicit_super(node)
-    node.body = [_Undeclared().visit(statement) for statement in node.body]
+    _Undeclared().take_out(node)
     for statement in node.body:
         s.mark_sites(statement)
     b = Statements(definition, names)
@@ -133,11 +133,20 @@ def rewrite(definition: Definition) -> Rewritten:
 def compile_code(rewritten: Rewritten, written: CodeType, qualname: str) -> CodeType:
     """The emitted coroutine function's code, named as the user's own, which is *written*."""
     future = written.co_flags & __future__.annotations.compiler_flag
+    _on_one_line(rewritten.tree)
     module = compile(rewritten.tree, written.co_filename, "exec", flags=future, dont_inherit=True)
     factory = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
     code = next(constant for constant in factory.co_consts if isinstance(constant, CodeType))
     name = qualname.rpartition(".")[2]
     return _requalified(code, code.co_qualname, qualname).replace(co_name=name)
+
+
+def _on_one_line(tree: ast.Module) -> None:
+    """Python gives an attribute's load to the *last* line of the expression. Those of our own names stand for a whole
+    statement of the user's: with its end they would be a line that debuggers stop at and coverage counts."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == s.FRAME:
+            node.end_lineno, node.end_col_offset = node.lineno, node.col_offset
 
 
 def _requalified(code: CodeType, old: str, new: str) -> CodeType:
@@ -217,19 +226,34 @@ class _Spots(ast.NodeTransformer):
         return s.at(ast.If(ast.BoolOp(ast.And(), [s.load(s.PC), here]), statements, []), node)
 
 
-class _Undeclared(ast.NodeTransformer):
-    """Takes out declarations of names: emitted code makes its own, at its top, and other ones for cells."""
+_BLOCKS = ("body", "orelse", "finalbody")
 
-    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> ast.AST:
-        return s.at(ast.Pass(), node)
+
+class _Undeclared(ast.NodeTransformer):
+    """Takes out declarations of names: emitted code makes its own, at its top, and other ones for cells. Nothing comes in
+    their place, as Python has no code for them either, and nobody's debugger stops there."""
+
+    def take_out(self, function: ast.AsyncFunctionDef) -> None:
+        self.generic_visit(function)
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        blocks = {name: block[0] for name in _BLOCKS if isinstance(block := getattr(node, name, None), list) and block}
+        super().generic_visit(node)
+        for name, first in blocks.items():
+            if not getattr(node, name):
+                setattr(node, name, [s.at(ast.Pass(), first)])
+        return node
+
+    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> None:
+        return None
 
     visit_Nonlocal = visit_Global
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         """Functions do not evaluate the annotations of their variables."""
         if not isinstance(node.target, ast.Name):
             return node
-        return s.at(ast.Pass() if node.value is None else ast.Assign([node.target], node.value), node)
+        return None if node.value is None else s.at(ast.Assign([node.target], node.value), node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return node
