@@ -109,7 +109,13 @@ def announce_end(out: Output, told: Record) -> NoReturn:
     else:
         message = f"agent {agent} is {told['status']}: {error['message']}"
     facts = {key: value for key, value in told.items() if key != "error"}
-    raise CommandError(message, code, kind=error["type"], detail=error["message"], facts=facts)
+    # in a folder there are no queues: `run --resume` is what lets an agent go on there
+    hint = (
+        f"Or go on: playbooksctl retry {agent} --accept-changed (or --restart)"
+        if told.get("changes") and told["queue"]
+        else ""
+    )
+    raise CommandError(message, code, kind=error["type"], detail=error["message"], facts=facts, hint=hint)
 
 
 def shown(result: object) -> str:
