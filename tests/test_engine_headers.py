@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -681,25 +681,6 @@ def test_a_target_that_is_kept_after_its_header_is_an_error_that_says_what_to_do
     text = str(outcome.error)
     for part in ("'conn'", "Conn", "uses_it_afterwards", "test_engine_headers.py", "after", "with"):
         assert part in text, text
-
-
-@playbook
-async def stacks():
-    with ExitStack() as stack:
-        conn = stack.enter_context(Conn("stacked"))
-        return await conn.query(1)
-
-
-@playbook
-async def async_stacks():
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(Conn("stacked"))
-        return await effect("one")
-
-
-def test_what_an_exit_stack_opened_cannot_come_back_and_the_error_names_it():
-    outcome = start(stacks)
-    assert isinstance(outcome, Failed) and "'conn'" in str(outcome.error)
 
 
 @playbook

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from playbooks_worker.engine import restore
@@ -33,10 +33,11 @@ class Arriving(Committing):
         self._unreached: set[int] = set()
         self._progress = 0
 
-    def header_entered(self, frame: Frame, number: int, targets: tuple[Any, ...], manager: Any) -> None:
+    def header_entered(self, frame: Frame, number: int, targets: Sequence[Any], manager: Any) -> None:
         assert self._loader is not None
         self._progress += 1
         self._loader.fresh(frame, number, targets)
+        self._loader.unentered.discard((frame.call_.id, number))
         self._loader.fill(frame, number, manager)
         if not self._loader.unentered:
             wake(self._header_waiters)

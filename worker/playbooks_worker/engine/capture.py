@@ -12,7 +12,7 @@ import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import managers, matching
+from playbooks_worker.engine import managers, matching, stacks
 from playbooks_worker.engine.branch_table import Writing, calls_of, untold
 from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
@@ -150,6 +150,9 @@ class _Attempt:
                 kept[managers.saved_as(step)] = state
             self._header(call.id, step, site.path, kept)
             kept = {}
+            if entries := stacks.held(self.managers.get((call.id, step))):
+                self.written.append((frame, -step, {".stack": entries}, None, False))
+                self._header(call.id, step, site.path, {stacks.saved_as(step): entries}, "stack")
         calling = not completed and type(frame.value) is Call
         if calling:
             kept[site.value] = frame.value
@@ -168,12 +171,15 @@ class _Attempt:
             # nothing of it can be rebound until that call ends (its objects can change, and are pickled anew)
             frame.still = (frame.value, meta, entry)
 
-    def _header(self, call: int, number: int, path: Sequence[str | int], kept: dict[str, Any]) -> None:
-        """A header's own temporaries never refer to what it, or a header inside it, has brought: it brings it anew."""
-        inside = path[path.index(number) :]
+    def _header(
+        self, call: int, number: int, path: Sequence[str | int], kept: dict[str, Any], kind: str = "header"
+    ) -> None:
+        """A header's own temporaries never refer to what it, or a header inside it, has brought: it brings it anew. What
+        a stack holds may refer to what it holds already."""
+        inside = path[path.index(number) + (kind == "stack") :]
         outside = {i: t for i, t in self.targets.items() if t.call != call or t.header not in inside}
         self.saver.targets = outside
-        self._dump("header", call, number, kept)
+        self._dump(kind, call, number, kept)
         self.saver.targets = self.targets
 
     def _unreached(self, frame: Frame) -> None:
@@ -210,7 +216,7 @@ class _Attempt:
                 continue
             deps = temporaries.deps.get(name)
             if deps is not None and (
-                value is MADE_AGAIN or ((place, name) in unsavable) or (deps is not None and _awaitable(value))
+                value is MADE_AGAIN or ((place, name) in unsavable) or (deps is not None and _made_anew(value))
             ):
                 again.append(name)
                 names.extend(deps)
@@ -258,6 +264,11 @@ class _Attempt:
     def _dump(self, kind: str, call: int, number: int, value: Any) -> None:
         self.segments.append((kind, call, number))
         self.saver.dump(value)
+
+
+def _made_anew(value: Any) -> bool:
+    """Whether nothing of *value* has happened yet: an awaitable, or a manager that an exit stack is to enter."""
+    return stacks.is_opening(value) or _awaitable(value)
 
 
 def _awaitable(value: Any, depth: int = 0) -> bool:

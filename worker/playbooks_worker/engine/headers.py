@@ -6,52 +6,17 @@ and what their targets are, so that a checkpoint saves a reference to a target i
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import enum
-import fractions
 import linecache
-import pathlib
 import types
-import uuid
 from collections.abc import Generator
 from types import CellType
 from typing import Any
 
+from playbooks_worker.engine import stacks
+from playbooks_worker.engine.brought import targets_of
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import HELPERS, Frame, steps_of
 from playbooks_worker.engine.place import Below
-
-# `as` targets of these kinds are data: they keep their saved value.
-_PLAIN = (
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    bytearray,
-    list,
-    tuple,
-    dict,
-    set,
-    frozenset,
-    type(None),
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
-    decimal.Decimal,
-    fractions.Fraction,
-    uuid.UUID,
-    pathlib.PurePath,
-    enum.Enum,
-)
-
-
-def targets_of(value: Any) -> tuple[Any, ...]:
-    """The objects that a fresh header brings: the value itself, and the parts of a tuple."""
-    parts = value if type(value) is tuple else (value,)
-    return tuple(None if isinstance(part, _PLAIN) else part for part in parts)
 
 
 class _Managed:
@@ -61,12 +26,18 @@ class _Managed:
         self._frame = frame
         self._number = number
         self._manager = manager
+        stacks.know(manager)
 
     def _opened(self, value: Any) -> None:
-        targets = targets_of(value)
+        stack = isinstance(value, stacks.KnownStack) and value is self._manager
+        targets = value.targets if stack else targets_of(value)
         self._frame.headers.append((self._number, targets, self._manager))
         if self._frame.pc:
             self._frame.agent.header_entered(self._frame, self._number, targets, self._manager)
+
+    def _brought(self, targets: list[Any]) -> None:
+        """Something that a stack holds has been entered again."""
+        self._frame.agent.loader().fresh(self._frame, self._number, targets)
 
     def _refused(self, error: BaseException) -> None:
         """It cannot be entered again: no handler of the program is on the way there, so the agent must wait outside."""
@@ -104,6 +75,8 @@ class ManagedContext(_Managed):
         region = agent.enter_region(self._frame)
         try:
             value = enter(self._manager)
+            if self._frame.pc and (held := agent.loader().stack(self._frame, self._number)):
+                stacks.refill_now(self._manager, held, self._brought)
         except Exception as error:
             self._refused(error)
             raise
@@ -156,6 +129,8 @@ class AsyncManagedContext(_Managed):
             if region is None:
                 await agent.start_allowed()
             value = await enter(self._manager)
+            if region is not None and (held := agent.loader().stack(frame, self._number)):
+                await stacks.refill(self._manager, held, self._brought)
         except BaseException as error:
             if not agent.must_stop(error):
                 if region is not None:

@@ -99,7 +99,7 @@ class Operands(Builder):
         parts = [*node.args, *words]
         if self._is_global(node.func) and all(self._is_steady(part) for part in parts):
             return node  # evaluated at once, and the same again
-        function = node.func if self.is_super(node.func) else self.hold(node.func)
+        function = node.func if self.is_super(node.func) or _is_opening(node.func) else self.hold(node.func)
         held = self._arguments(parts)
         args, values = held[: len(node.args)], held[len(node.args) :]
         keywords = [ast.keyword(word.arg, spread(value)) for word, value in zip(node.keywords, values, strict=True)]
@@ -235,6 +235,10 @@ class Operands(Builder):
 
 def spread(node: ast.expr) -> ast.expr:
     return node.value if isinstance(node, Mapping) else node
+
+
+def _is_opening(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == s.OPENING
 
 
 def _calls(node: ast.AST) -> bool:

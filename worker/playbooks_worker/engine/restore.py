@@ -6,11 +6,11 @@ is loaded or run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import branch_table, branches, managers
+from playbooks_worker.engine import branch_table, branches, managers, stacks
 from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.capture import FORMAT
 from playbooks_worker.engine.changes import Change, SavedFrame, changes_in, refusal
@@ -81,7 +81,7 @@ class Loader:
         self.branches: dict[int, Branch] = {}
         self.gathers: list[int] = []
         self.referenced: set[int] = set()
-        self.entered: dict[tuple[int, int], tuple[Any, ...]] = {}
+        self.entered: dict[tuple[int, int], Sequence[Any]] = {}
         self.unentered: set[tuple[int, int]] = set()  # headers that were open and have not been entered again yet
         self._pending: dict[tuple[int, int, int], Target] = {}
         self._segments: list[tuple[str, int, int]] = list(reversed(segments))
@@ -152,16 +152,23 @@ class Loader:
         while self._segments:
             self._next()
 
-    def fresh(self, frame: Frame, number: int, targets: tuple[Any, ...]) -> None:
-        """A header has been entered again: from now on its targets are these objects."""
+    def fresh(self, frame: Frame, number: int, targets: Sequence[Any]) -> None:
+        """From now on the targets of a header that is entered again are these objects."""
         call = frame.call_.id
         self.entered[call, number] = targets
-        self.unentered.discard((call, number))
         for index, target in enumerate(targets):
             placeholder = self._pending.pop((call, number, index), None)
             if placeholder is not None and target is not None:
                 self._reader.replace(placeholder, target)
                 replace(placeholder, target)
+
+    def stack(self, frame: Frame, number: int) -> list[stacks.Entry]:
+        """What the exit stack of this header held."""
+        while ("stack", frame.call_.id, number) in self._segments:
+            self._next()
+        assert frame.saved is not None
+        entries: list[stacks.Entry] = frame.saved.get(stacks.saved_as(number), [])
+        return entries
 
     def fill(self, frame: Frame, number: int, manager: Any) -> None:
         """What a manager knew, and the tasks that a group waited for, belong to the one that was entered instead."""
@@ -186,7 +193,7 @@ class Loader:
                 "wrote it"
             )
             raise AgentStopped(why) from None
-        if kind == "header":
+        if kind == "header" or kind == "stack":
             frame = self.calls[number].frame
             if frame is not None and frame.saved is not None:
                 frame.saved.update(loaded)
@@ -237,7 +244,7 @@ class Loader:
 
     def _target(self, call: int, header: int, index: int) -> Any:
         targets = self.entered.get((call, header))
-        if targets is not None:
+        if targets is not None and (index < len(targets) or (call, header) not in self.unentered):
             return targets[index] if index < len(targets) and targets[index] is not None else None
         key = (call, header, index)
         return self._pending.setdefault(key, Target(*key))

@@ -18,6 +18,7 @@ from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.build import HeaderDraft, SiteDraft, virtual_of
 from playbooks_worker.engine.liveness import live_temporaries
 from playbooks_worker.engine.names import SCOPES, Mangler, Names, evaluated_outside, names_of
+from playbooks_worker.engine.openings import Openings
 from playbooks_worker.engine.source import Definition
 from playbooks_worker.engine.statements import Statements
 
@@ -40,6 +41,7 @@ HELPERS = (
     ".made",
     ".whole",
     ".remade",
+    s.OPENING,
     s.AGAIN,
     s.UNBOUND,
 )
@@ -114,6 +116,7 @@ def rewrite(definition: Definition) -> Rewritten:
     if "__class__" in definition.shared and "super" not in {*names.plain, *names.cells, *names.globals_}:
         _explicit_super(node)
     _Undeclared().take_out(node)
+    Openings().noted(node.body)
     for statement in node.body:
         s.mark_sites(statement)
     b = Statements(definition, names)

@@ -11,6 +11,7 @@ from typing import TypeVar
 PC = ".pc"  # the site to re-enter, 0 when running on
 FRAME = ".f"  # the activation's record (frames.Frame)
 AGAIN = ".R"  # a temporary that was not saved and must be evaluated again
+OPENING = ".opening"  # makes a manager for an exit stack (stacks.py)
 UNBOUND = ".U"  # a local that was not bound
 
 _Node = TypeVar("_Node", bound=ast.AST)
