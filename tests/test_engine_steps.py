@@ -66,7 +66,7 @@ def test_the_stack_of_a_checkpoint_names_the_step_and_its_attempt():
     start(program.in_turn, store=store)
     stack = json.loads(store.moments[1].stack_json)
     assert [row[0] for row in stack] == ["paying:in_turn", "paying:tried"]
-    assert stack[1][2:] == ["step, attempt 2 of 4, after ConnectionError: b refused", 1]
+    assert stack[1][2:] == ["step tried, attempt 2 of 4, after ConnectionError: b refused", 1]
     assert Path(program.__file__).read_text().splitlines()[stack[1][1] - 1].startswith("@step(retries=3")
 
 
@@ -365,3 +365,99 @@ def test_the_strategies_of_tenacity_are_taken():
 
 def test_a_step_deep_down_is_within_the_recursion_limit():
     assert start(program.deep, 440) == Completed(440)
+
+
+# --- where a step may be called ------------------------------------------------------------------------------------------
+
+
+class Slow(Store):
+    """A store whose writes are durable some turns of the loop later."""
+
+    def persist(self, moment, payload):
+        super().persist(moment, payload)
+        return self._later()
+
+    async def _later(self):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        self.durable = len(self.payloads)
+
+
+def test_no_effect_begins_while_its_intent_is_being_written():
+    store = Slow()
+    seen = []
+
+    async def main():
+        running = asyncio.ensure_future(Agent("a", persist=store.persist).start(program.charged_found))
+        while not running.done():
+            before = len(program.WORLD)
+            await asyncio.sleep(0)
+            if len(program.WORLD) > before:
+                seen.append(store.durable == len(store.payloads))
+        return running.result()
+
+    assert asyncio.run(main()) == Completed((1, [2, 3], "four"))
+    assert seen == [True] * len(seen) and len(seen) >= 3
+
+
+def test_killed_while_an_intent_is_being_written_it_runs_once():
+    """The write of every checkpoint is lost in turn: what the one before it says must be enough."""
+    whole = Store()
+    expected = start(program.charged_found, store=whole)
+    for number in range(2, len(whole.payloads) + 1):
+        program.reset()
+        victim = Store(kill_at=number)
+        assert start(program.charged_found, store=victim) is None
+        assert resume(victim.payloads[-2]) == expected
+        assert sorted(name for name, _ in program.WORLD) == ["four", "one", "three", "two"]
+
+
+@pytest.mark.parametrize("case", [program.holds_a_header, program.in_every_kind_of_task])
+def test_steps_in_headers_and_tasks_end_the_same_killed_at_every_checkpoint(case):
+    assert isinstance(same_everywhere(case, reset=program.reset), Completed)
+
+
+def test_steps_in_handlers_end_the_same_killed_at_every_checkpoint():
+    def reset():
+        program.reset()
+        program.FAILURES["fails"] = 1
+
+    expected, resumed = kill_everywhere(program.careful_in_handlers, reset=reset)
+    assert expected == Completed([1, "fails refused", 3])
+    said = [outcome.error.step if isinstance(outcome, Failed) else outcome for _, outcome in resumed]
+    assert set(map(repr, said)) == {repr(expected), repr("charge")}, "unknown only where it was killed at its intent"
+    assert said.count("charge") == 1
+
+
+def test_what_must_not_be_repeated_is_refused_where_it_would_be():
+    outcome = start(program.careful_in_a_header)
+    assert "step charge, which must not be repeated (on_unknown): it is called as a `with` is entered" in str(
+        outcome.error
+    )
+    assert not program.WORLD
+
+
+def test_an_error_of_a_step_is_caught_and_kept_as_any_other():
+    def reset():
+        program.reset()
+        program.FAILURES["b"] = 9
+
+    def between():
+        program.FAILURES["b"] = 9
+
+    outcome = same_everywhere(program.remembers_what_went_wrong, reset=reset, between=between)
+    assert outcome.value == ("b refused", "NoneType")
+
+
+def test_a_frozen_agent_begins_no_attempt():
+    async def main():
+        agent = Agent("a", persist=Store().persist)
+        running = asyncio.ensure_future(agent.start(program.in_turn))
+        agent.freeze()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not program.WORLD
+        agent.thaw()
+        return await running
+
+    assert isinstance(asyncio.run(main()), Completed)

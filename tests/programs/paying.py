@@ -466,3 +466,81 @@ async def noted_slowly():
     for _ in range(5):
         await asyncio.sleep(0)
     return key
+
+
+class Remote:
+    """A context manager whose entering is an effect of its own."""
+
+    def __init__(self, enter):
+        self.enter = enter
+
+    async def __aenter__(self):
+        self.entered = await self.enter("enter", 1)
+        return self
+
+    async def __aexit__(self, *error):
+        return None
+
+    def use(self, value):
+        done("use", value)
+        return value
+
+
+@playbook
+async def careful_in_a_header():
+    async with Remote(charge):
+        return await plain("inside")
+
+
+@step(retries=1, backoff=0)
+async def uses(remote, value):
+    await asyncio.sleep(0)
+    return remote.use(value)
+
+
+@playbook
+async def holds_a_header():
+    found = []
+    async with Remote(plain) as remote:
+        for value in range(2):
+            found.append(await uses(remote, value))
+    return found
+
+
+@playbook
+async def in_every_kind_of_task():
+    found = []
+    async with asyncio.TaskGroup() as group:
+        grouped = [group.create_task(tried(("grouped", number))) for number in range(2)]
+    found += [task.result() for task in grouped]
+    found.append(await asyncio.wait_for(found_charge("waited", 1), 10))
+    async with asyncio.timeout(10):
+        found.append(await found_charge("timed", 2))
+    for next_one in asyncio.as_completed([found_charge("raced", 3)]):
+        found.append(await next_one)
+    return found
+
+
+@playbook
+async def careful_in_handlers():
+    found = []
+    try:
+        raise KeyError("x")
+    except KeyError:
+        found.append(await found_charge("handled", 1))
+        try:
+            await charge("fails", 2)
+        except ConnectionError as error:
+            found.append(str(error))
+    finally:
+        found.append(await found_charge("finally", 3))
+    return found
+
+
+@playbook
+async def remembers_what_went_wrong():
+    try:
+        return await tried("b")
+    except ConnectionError as error:
+        await plain("then")
+        return str(error), type(error.__context__).__name__

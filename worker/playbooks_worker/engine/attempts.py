@@ -8,6 +8,7 @@ carries a version: checkpoints refer to it, so that a later engine which needs a
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -71,10 +72,16 @@ class Attempts:
 
     def told(self) -> str:
         """For people: where it stands."""
-        text = f"step, attempt {self.number}"
-        if self.step.attempts_max is not None:
-            text += f" of {self.step.attempts_max}"
+        text = f"step {self.step.name}"
+        if self.step.attempts_max != 1:
+            text += f", attempt {self.number}"
+            if self.step.attempts_max is not None:
+                text += f" of {self.step.attempts_max}"
         return f"{text}, after {self.error}" if self.error else text
+
+    def arguments(self) -> dict[str, Any]:
+        """For people: what the step was called with, by the names of its parameters."""
+        return inspect.signature(self.step.function).bind(*self.args, **self.kwargs).arguments
 
     # --- one attempt -----------------------------------------------------------------------------------------------
     async def once(self, frame: Frame | None, key: str = "") -> None:
@@ -117,13 +124,9 @@ class Attempts:
         agent = frame.agent
         if self.intended:
             return self in agent.careful
-        if in_region(frame):
-            raise PlaybookRefused(
-                self.step.filename,
-                self.step.line,
-                f"step {self.step.name} with on_unknown, called in an atomic region",
-                "no checkpoint can say there that it begins; call it from a statement of a playbook",
-            )
+        if advice := _nowhere(frame):
+            what = f"step {self.step.name}, which must not be repeated (on_unknown)"
+            raise PlaybookRefused(self.step.filename, self.step.line, what, advice)
         if agent.handing_over:
             await agent.committed()  # the agent ends here, unless other steps have begun
             await Awaitable(agent.never())
@@ -183,6 +186,22 @@ class Attempts:
             self._failed(frame, cause.__cause__ or cause if isinstance(cause, OutcomeUnknown) else cause, began)
         else:
             self.intended = False  # the same attempt, now
+
+
+def _nowhere(frame: Frame) -> str:
+    """Why no checkpoint can say that a step begins here, and what to do instead; empty where one can."""
+    if in_region(frame):
+        return "it is called in an atomic region, where nothing is checkpointed; call it from a statement of a playbook"
+    owner = frame.call_.owner
+    while owner is not None and owner.frame is not None:
+        above = owner.frame
+        if owner.branch is None and above.in_flight:
+            if above.playbook.rewritten.sites[above.site - 1].entering is not None:
+                return (
+                    "it is called as a `with` is entered, which happens again after a crash; call it before the `with`"
+                )
+        owner = above.call_.owner
+    return ""
 
 
 def _unknown(step: Step, key: str, cause: BaseException | None) -> OutcomeUnknown:

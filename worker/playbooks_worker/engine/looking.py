@@ -11,10 +11,12 @@ from typing import Any
 
 from playbooks_worker.engine import restore
 from playbooks_worker.engine.agent import Agent
+from playbooks_worker.engine.attempts import attempts_of
 from playbooks_worker.engine.errors import AgentStopped, CodeChanged
 from playbooks_worker.engine.frames import NOT_BOUND, Frame
 from playbooks_worker.engine.outcomes import Moment
 from playbooks_worker.engine.snapshot import Target
+from playbooks_worker.engine.standing import row
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,11 @@ def look(agent_id: str, payload: bytes) -> list[SeenFrame]:
 
 
 def _seen(frame: Frame) -> SeenFrame:
+    attempts = attempts_of(frame)
+    if attempts is not None:
+        arguments = {name: _shown(frame, value) for name, value in attempts.arguments().items()}
+        return SeenFrame(*row(frame), arguments, frame.outcome)
     rewritten = frame.playbook.rewritten
-    site = rewritten.sites[frame.site - 1]
     kept = dict(frame.saved or {})
     for name, cell in frame.cells.items():
         try:
@@ -63,7 +68,7 @@ def _seen(frame: Frame) -> SeenFrame:
     variables = {
         name: _shown(frame, kept[name]) for name in dict.fromkeys(names) if kept.get(name, NOT_BOUND) is not NOT_BOUND
     }
-    return SeenFrame(frame.playbook.id, site.line, site.statement, frame.depth, variables, frame.outcome)
+    return SeenFrame(*row(frame), variables, frame.outcome)
 
 
 def _shown(frame: Frame, value: Any) -> Any:

@@ -36,7 +36,8 @@ def _ordered(agent: Agent) -> list[Frame]:
     return ordered
 
 
-def _row(frame: Frame) -> tuple[str, int, str, int]:
+def row(frame: Frame) -> tuple[str, int, str, int]:
+    """(playbook or step, line, statement or attempt, depth)."""
     attempts = attempts_of(frame)
     if attempts is not None:
         return ":".join(attempts.step.id), attempts.step.line, attempts.told(), frame.depth
@@ -46,7 +47,7 @@ def _row(frame: Frame) -> tuple[str, int, str, int]:
 
 def stack(agent: Agent) -> list[tuple[str, int, str, int]]:
     """(playbook, line, statement, depth) of each frame, outermost first."""
-    return [_row(frame) for frame in _ordered(agent)]
+    return [row(frame) for frame in _ordered(agent)]
 
 
 def stack_json(agent: Agent) -> str:
@@ -56,7 +57,7 @@ def stack_json(agent: Agent) -> str:
         key = (frame.site, frame.depth)
         fragment = frame.playbook.fragments.get(key)
         if fragment is None:
-            fragment = json.dumps(_row(frame))
+            fragment = json.dumps(row(frame))
             if not frame.playbook.of_step:
                 frame.playbook.fragments[key] = fragment
         parts.append(fragment)
