@@ -461,3 +461,49 @@ def test_a_frozen_agent_begins_no_attempt():
         return await running
 
     assert isinstance(asyncio.run(main()), Completed)
+
+
+def test_a_region_of_a_playbooks_own_statements_refuses_intents_and_tells_its_turns_apart():
+    outcome = start(program.careful_in_a_comprehension)
+    assert "it is called in an atomic region, where nothing is checkpointed" in str(outcome.error)
+    assert not program.WORLD
+    assert len(set(start(program.keys_in_a_comprehension).value)) == 3
+
+
+def test_an_attempt_that_was_seen_to_fail_is_no_unknown_outcome_after_a_crash_in_the_pause(monkeypatch):
+    program.FAILURES["paused"] = 1
+    store = Store(kill_at=2)  # its intent; its failure
+    assert start(program.charged_after_a_pause, store=store) is None
+    monkeypatch.setattr(program.pauses.__step__, "_reconciler", fail_when_asked)
+    assert resume(store.payloads[-1]) == Completed(1)
+    assert len(world("paused")) == 2
+
+
+def fail_when_asked(key, *args):
+    raise AssertionError("its outcome was known")
+
+
+def test_a_reconciliation_that_is_tried_again_does_not_run_the_step_again():
+    program.FAILURES["asked"] = 1
+    assert start(program.asked_twice) == Completed("found")
+    assert [entry[0] for entry in program.WORLD] == ["begun", "asked", "asked"]
+
+
+def test_an_agent_that_is_frozen_during_a_pause_begins_no_attempt_until_it_is_thawed():
+    program.FAILURES["paused"] = 1
+
+    async def main():
+        agent = Agent("a", persist=Store().persist)
+        running = asyncio.ensure_future(agent.start(program.paused_plainly))
+        while not program.WORLD:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        agent.freeze()
+        await asyncio.sleep(0.1)  # the pause is over
+        assert len(program.WORLD) == 1
+        agent.thaw()
+        return await running
+
+    assert asyncio.run(main()) == Completed("paused")
+    assert len(program.WORLD) == 2

@@ -544,3 +544,57 @@ async def remembers_what_went_wrong():
     except ConnectionError as error:
         await plain("then")
         return str(error), type(error.__context__).__name__
+
+
+async def numbers():
+    for number in range(3):
+        await asyncio.sleep(0)
+        yield number
+
+
+@playbook
+async def careful_in_a_comprehension():
+    return [await charge("region", number) async for number in numbers()]
+
+
+@playbook
+async def keys_in_a_comprehension():
+    return [await noted() async for _ in numbers()]
+
+
+@step(on_unknown=find_charge, retries=1, backoff=0.001)
+async def pauses(name, amount):
+    done(name, effect_key())
+    return amount
+
+
+@playbook
+async def charged_after_a_pause():
+    return await pauses("paused", 1)
+
+
+def find_at_second_try(key):
+    done("asked")
+    return "found"
+
+
+@step(timeout=0.01, retries=1, backoff=0, on_unknown=find_at_second_try)
+async def hangs_once():
+    done("begun")
+    await asyncio.sleep(10)
+
+
+@playbook
+async def asked_twice():
+    return await hangs_once()
+
+
+@step(retries=1, backoff=0.02)
+async def paused_step(name):
+    done(name)
+    return name
+
+
+@playbook
+async def paused_plainly():
+    return await paused_step("paused")
