@@ -435,3 +435,33 @@ def test_an_asynchronous_comprehension_raises_what_its_iterator_raises(same):
         except TypeError as error:
             return str(error), await effect("end")
     """)
+
+
+def test_loops_and_regions_in_blocks_whose_exits_await(same):
+    same("""
+        seen = []
+        for n in range(3):
+            try:
+                async for x in Rows(1, 2, 3):
+                    try:
+                        if x == 2: break
+                        async for y in generator(4, 5):
+                            if n == 2: return seen, await effect("returned")
+                            if y == 5: break
+                            seen.append(await effect(("inner", y), y))
+                    finally:
+                        seen.append(await effect(("left inner", x), x))
+                async for z in generator(6, 7):
+                    async with Manager(z) as inner:
+                        try:
+                            if z == 7: continue
+                            await broken(3)
+                        except Err:
+                            seen.append(await effect("in a region's handler", inner))
+                        finally:
+                            seen.append(await effect("in a region's finally", z))
+                if n == 1: break
+            finally:
+                seen.append(await effect(("left", n), n))
+        return seen
+    """)

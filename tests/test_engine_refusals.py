@@ -54,8 +54,6 @@ def refused(folder, text):
 
 BODIES = {
     "async generator expression": ("a = (await effect(x) for x in [1])", "a = (await", "asynchronous generator expr"),
-    "except star": ("try:\n    await effect()\nexcept* ValueError:\n    pass", "try:", "`except*`"),
-    "await in except star": ("try:\n    pass\nexcept* OSError:\n    await effect()", "try:", "`except*`"),
     "except expression": (
         "try:\n    pass\nexcept (await effect()):\n    pass",
         "except (await effect()):",

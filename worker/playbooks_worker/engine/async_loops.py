@@ -58,7 +58,8 @@ def async_loop(
         body()
 
     b.path.append(iterator)
-    inside, _ = b.written(turn)
+    with b.completions.loop():
+        inside, _ = b.written(turn)
     b.path.pop()
     started = s.assign(iterator, s.call(".aiter", s.load(s.FRAME), iterable))
     found = s.assign(iterator, s.call(s.attribute(s.FRAME, "kept"), s.const(iterator)))

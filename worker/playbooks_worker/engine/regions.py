@@ -7,8 +7,10 @@ there the code of a manager runs, not the playbook's.
 
 from __future__ import annotations
 
+import sys
 from types import CellType, TracebackType
 
+from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import HELPERS, Frame
 from playbooks_worker.engine.place import Below, Region
 
@@ -53,4 +55,13 @@ class Atomic:
         leave(self._frame)
 
 
+def ended(frame: Frame) -> BaseException:
+    """What ends a dead agent, taken out of the groups that Python puts it in where `except*` handlers raise."""
+    error = sys.exception()
+    if isinstance(error, BaseExceptionGroup) and error.subgroup(GeneratorExit) is not None:
+        return GeneratorExit()
+    return AgentStopped(frame.agent.why) if isinstance(error, BaseExceptionGroup) or error is None else error
+
+
+HELPERS[".ended"] = CellType(ended)
 HELPERS[".region"] = CellType(Atomic)

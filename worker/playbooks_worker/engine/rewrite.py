@@ -33,6 +33,7 @@ HELPERS = (
     ".aiter",
     ".anext",
     ".region",
+    ".ended",
     ".StopAsyncIteration",
     ".set",
     ".cell",

@@ -17,6 +17,7 @@ from playbooks_worker.engine.expressions import Expressions, lower_defaults
 from playbooks_worker.engine.loops import lower_for, lower_if, lower_while
 from playbooks_worker.engine.targets import assign_to, place_of
 from playbooks_worker.engine.trying import lower_try
+from playbooks_worker.engine.trying_groups import lower_try_star
 
 
 class Statements(Expressions):
@@ -37,10 +38,7 @@ class Statements(Expressions):
             return
         handler = _STATEMENTS.get(type(node))
         if handler is None:
-            construct, advice = _REFUSED.get(
-                type(node), (f"await inside `{type(node).__name__}`", "take the await out")
-            )
-            raise self.definition.refuse(node, construct, advice)
+            raise self.definition.refuse(node, f"await inside `{type(node).__name__}`", "take the await out")
         handler(self, node)
 
     def spot_marker(self) -> ast.stmt:
@@ -169,14 +167,11 @@ _STATEMENTS: dict[type[ast.stmt], Callable[..., None]] = {
     ast.For: lower_for,
     ast.AsyncFor: lower_async_for,
     ast.Try: lower_try,
+    ast.TryStar: lower_try_star,
     ast.Match: lower_match,
     ast.With: lower_with,
     ast.AsyncWith: lower_with,
     ast.FunctionDef: _function,
     ast.AsyncFunctionDef: _function,
     ast.ClassDef: _class,
-}
-
-_REFUSED: dict[type[ast.stmt], tuple[str, str]] = {
-    ast.TryStar: ("await inside `try`/`except*`", "catch the group in a plain coroutine"),
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def lower_try(b: Statements, node: ast.Try) -> None:
     if any(s.holds_site(statement) for statement in node.finalbody):
-        _lower_finally(b, node)
+        lower_finally(b, node)
         return
     start = len(b.sites)
     body, body_last = b.block(node.body)
@@ -60,15 +60,15 @@ def lower_try(b: Statements, node: ast.Try) -> None:
                 mine = ast.IfExp(s.pc_between(first, last), s.load(".BaseException"), mine)
             match = ast.IfExp(s.running_on(), match, mine)
         clauses.append(s.at(ast.ExceptHandler(match, handler.name, statements), handler))
-    final = [_unless_dead(node.finalbody)] if node.finalbody else []
+    final = [unless_dead(node.finalbody)] if node.finalbody else []
     b.sited([ast.Try(body, clauses, orelse, final)])
 
 
-def _lower_finally(b: Statements, node: ast.Try) -> None:
+def lower_finally(b: Statements, node: ast.Try | ast.TryStar) -> None:
     """A `finally` with awaits: entered again by leaving its block again as it was left (completions.py)."""
     inner = node.body
     if node.handlers:
-        trying = s.at(ast.Try(node.body, node.handlers, node.orelse, []), node)
+        trying = s.at(type(node)(node.body, node.handlers, node.orelse, []), node)
         s.mark_sites(trying)
         inner = [trying]
 
@@ -81,10 +81,10 @@ def _lower_finally(b: Statements, node: ast.Try) -> None:
     b.path.append(noted)
     body, _ = b.written(final)
     b.path.pop()
-    b.sited([ast.Try(block, [], [], [_unless_dead(body)])])
+    b.sited([ast.Try(block, [], [], [unless_dead(body)])])
 
 
-def _unless_dead(body: list[ast.stmt]) -> ast.stmt:
+def unless_dead(body: list[ast.stmt]) -> ast.stmt:
     """LAW: an agent that stops runs no `finally`."""
     alive = ast.UnaryOp(ast.Not(), s.attribute(s.FRAME, "agent", "dead"))
     return s.at(ast.If(alive, body, []), body[0])
