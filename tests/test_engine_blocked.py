@@ -208,14 +208,6 @@ def test_a_missing_module_blocks_and_is_named(saved):
     assert "blocked_program:" in why and "deploy" in why
 
 
-def test_a_missing_class_blocks_and_is_named(saved):
-    payload, folder = saved
-    made = module(ORIGINAL, folder)
-    del made.Kept
-    why = blocked(payload)
-    assert "Kept" in why and "deploy" in why
-
-
 def test_a_missing_function_blocks_and_is_named(saved):
     payload, folder = saved
     module(ORIGINAL.replace("    return lambda: function()", "    return function"), folder)
@@ -234,31 +226,3 @@ def test_a_newer_engine_is_named(saved):
         head = save_index(tuple(newer))
         why = blocked(len(head).to_bytes(4, "big") + head + payload[4 + size :])
         assert said in why and "newer engine" in why
-
-
-class Picky:
-    """Refuses to be loaded."""
-
-    def __init__(self):
-        self.allowed = True
-
-    def __setstate__(self, state):
-        raise ValueError("loaded once too often")
-
-
-@playbook
-async def keeps_picky():
-    picky = Picky()
-    try:
-        await effect("one")
-        return picky.allowed
-    except BaseException as error:
-        RAN.append(("handler", error))
-        raise
-
-
-def test_an_object_that_cannot_be_loaded_blocks_and_no_handler_sees_it():
-    store = Store()
-    start(keeps_picky, store=store)
-    why = blocked(store.payloads[0])
-    assert "loaded once too often" in why

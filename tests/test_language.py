@@ -1,8 +1,9 @@
 """docs/language.md is true: each of its programs runs and resumes from every checkpoint, or is refused as it says.
 
 A block of Python in that page is a whole program, below the first one, which all others share. Three kinds, told apart by
-a comment in them: `# refused: …` (at import, with these words), `# fails: …` (the agent ends failed, with these words), and
-programs that end the same in plain Python, in an agent, and resumed from each of its checkpoints.
+a comment in them: `# refused: …` (at import, with these words), `# fails: …` (the agent ends failed, with these words),
+`# lost: …` (so it ends where it is resumed, and only there), and programs that end the same in plain Python, in an agent,
+and resumed from each of its checkpoints.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from playbooks_worker.engine.errors import PlaybookRefused
 from playbooks_worker.engine.outcomes import Completed, Failed
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
-from harness import same_everywhere, start  # noqa: E402
+from harness import Store, resume, same_everywhere, start  # noqa: E402
 
 PAGE = Path(__file__).parents[1] / "docs" / "language.md"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_SAID = re.compile(r"# (refused|fails): (.+)$", re.MULTILINE)
+_SAID = re.compile(r"# (refused|fails|lost): (.+)$", re.MULTILINE)
 
 
 def blocks():
@@ -78,5 +79,15 @@ def test_a_program_of_the_page_fails_in_the_words_of_the_page(program, request):
     assert said[2] in str(outcome.error)
 
 
+@pytest.mark.parametrize("program", indirect=True, **of_kind("lost"))
+def test_a_program_of_the_page_fails_in_the_words_of_the_page_where_it_is_resumed(program, request):
+    said = _SAID.search(request.node.callspec.params["program"])
+    store = Store()
+    assert isinstance(start(program().main, store=store), Completed)
+    outcome = resume(store.payloads[-1])
+    assert isinstance(outcome, Failed)
+    assert said[2] in str(outcome.error)
+
+
 def test_the_page_has_programs_of_every_kind():
-    assert all(of_kind(kind)["ids"] for kind in ("runs", "refused", "fails"))
+    assert all(of_kind(kind)["ids"] for kind in ("runs", "refused", "fails", "lost"))

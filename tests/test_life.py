@@ -43,7 +43,7 @@ class Counter:
 
     effect: Callable[[int], Awaitable[None]]
 
-    def __init__(self, agent_id: str, *, persist: Any, next_seq: int = 1) -> None:
+    def __init__(self, agent_id: str, *, persist: Any, next_seq: int = 1, strict: bool = False) -> None:
         self.persist = persist
         self.seq = next_seq
         self.leave = ""

@@ -9,9 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playbooks_worker.engine import OutcomeUnknown, PlaybookRefused, effect_key, playbook, step
+    from playbooks_worker.engine import (
+        CannotSave,
+        NotRestoredError,
+        OutcomeUnknown,
+        PlaybookRefused,
+        effect_key,
+        playbook,
+        step,
+    )
 
-__all__ = ["OutcomeUnknown", "PlaybookRefused", "effect_key", "playbook", "step"]
+__all__ = ["CannotSave", "NotRestoredError", "OutcomeUnknown", "PlaybookRefused", "effect_key", "playbook", "step"]
 
 
 def __getattr__(name: str) -> Any:

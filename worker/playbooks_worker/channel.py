@@ -34,6 +34,7 @@ class Orders:
     redis_prefix: str
     signing_key: str = field(repr=False)
     keep_last_n: int
+    strict: bool
     retention_s: float
     drain_timeout_s: float
     log_format: LogFormat

@@ -101,6 +101,7 @@ def staff_of(
         redis_prefix=settings.redis.prefix,
         signing_key=key.get_secret_value(),
         keep_last_n=settings.durability.keep_last_n,
+        strict=settings.durability.strict,
         retention_s=settings.durability.keep_finished_days * SECONDS_A_DAY,
         drain_timeout_s=settings.worker.drain_timeout_s,
         log_format=log_format,

@@ -114,7 +114,9 @@ async def host(channel: Channel, orders: Orders, programs: Mapping[str, Program]
     gate = Gate(time.monotonic, deadline=-math.inf)  # closed until there is a session
     home = connect(orders.redis_url, prefix=orders.redis_prefix, gate=gate, retention_s=orders.retention_s)
     clock = SystemClock()
-    around = Surroundings(home.checkpoints, Sealer(orders.signing_key), clock.now_ms, orders.keep_last_n)
+    around = Surroundings(
+        home.checkpoints, Sealer(orders.signing_key), clock.now_ms, orders.keep_last_n, strict=orders.strict
+    )
     bench = Bench(home.coordination, around, programs)
     try:
         await Serving(channel, orders, bench, gate).serve(said, orphaned)

@@ -17,12 +17,14 @@ class _Section(BaseModel):
 
 
 class DurabilitySettings(_Section):
-    """[durability]: where checkpoints live, how many are kept, and the key that signs them."""
+    """[durability]: where checkpoints live, how many are kept, and the key that signs them. ``strict``: an agent fails at
+    the first checkpoint with a value that cannot be saved, instead of going on elsewhere without it."""
 
     storage_type: str = Field(default="filesystem", min_length=1)
     storage_path: Path = Path(".checkpoints")
     keep_last_n: int = Field(default=10, ge=1)
     max_checkpoint_size_mb: float = Field(default=64.0, gt=0)
+    strict: bool = False
     keep_finished_days: float = Field(default=7.0, gt=0)
     signing_key: SecretStr | None = Field(default=None, min_length=1)
     signing_key_file: Path | None = None

@@ -59,6 +59,7 @@ class Here:
         self._no_room: StorageFull | None = None
         self._agents = FilesystemAgents(store, self._checkpoints)
         self._keep_last_n = settings.durability.keep_last_n
+        self._strict = settings.durability.strict
 
     # --- the two ways in -------------------------------------------------------------------------------------------
     async def start(self, agent: str | None, args: list[Any], kwargs: dict[str, Any]) -> None:
@@ -109,7 +110,9 @@ class Here:
 
     # --- the life of the agent -------------------------------------------------------------------------------------
     async def _live(self, lock: Lock, entry: Any, *, after: int) -> None:
-        around = Surroundings(self._checkpoints, self._sealer, self._clock.now_ms, self._keep_last_n)
+        around = Surroundings(
+            self._checkpoints, self._sealer, self._clock.now_ms, self._keep_last_n, strict=self._strict
+        )
         console = self._out.live_console()
         progress = Progress(console, lock.agent)
         life = Life(lock, entry, around, Gate(self._clock.monotonic), progress=progress.saved, numbered_after=after)

@@ -12,7 +12,18 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from playbooks_worker.engine import branches, capture, effects, holding, matching, restore, standing, tasks, tracebacks
+from playbooks_worker.engine import (
+    branches,
+    capture,
+    diagnosis,
+    effects,
+    holding,
+    matching,
+    restore,
+    standing,
+    tasks,
+    tracebacks,
+)
 from playbooks_worker.engine.arriving import Arriving
 from playbooks_worker.engine.attempts import inside_a_step
 from playbooks_worker.engine.errors import AgentLost, AgentStopped, CodeChanged, DetachedTask, ResumeMismatch
@@ -28,11 +39,14 @@ class Agent(Arriving):
     """One agent, once: `start` or `resume`, to its end.
 
     ``persist(moment, payload)`` answers when the checkpoint is durable: None (it is), or an awaitable. It raises
-    `AgentLost` when the agent belongs to another owner.
+    `AgentLost` when the agent belongs to another owner. *strict*: a value that cannot be saved is an error at the
+    checkpoint, and not a marker where the agent goes on.
     """
 
-    def __init__(self, agent_id: str, *, persist: Persist, next_seq: int = 1) -> None:
+    def __init__(self, agent_id: str, *, persist: Persist, next_seq: int = 1, strict: bool = False) -> None:
         super().__init__(agent_id, persist, next_seq)
+        self.strict = strict
+        self.known_losses: diagnosis.Losses = {}
         self._ids = 0
 
     # --- the seam --------------------------------------------------------------------------------------------------

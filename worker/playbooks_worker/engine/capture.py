@@ -18,8 +18,10 @@ from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
 from playbooks_worker.engine.frames import MADE_AGAIN, NOT_BOUND, Call, Frame
 from playbooks_worker.engine.iterators import HIDDEN
+from playbooks_worker.engine.markers import About, Marker
+from playbooks_worker.engine.reducers import Target
 from playbooks_worker.engine.rewrite import LOWERING, Temporaries
-from playbooks_worker.engine.snapshot import Saver, Target, save_index
+from playbooks_worker.engine.snapshot import Saver, save_index
 from playbooks_worker.engine.standing import stack_json, steps_json
 
 if TYPE_CHECKING:
@@ -33,22 +35,28 @@ def capture(agent: Agent) -> tuple[str, str, bytes]:
     while True:
         attempt = _Attempt(agent)
         try:
-            payload = attempt.payload()
+            attempt.dump()
         except Exception as error:
-            examination = Examination(agent.id, attempt.targets, attempt.cells, attempt.running)
-            if examination.learn(attempt.written, attempt.saver.found.values(), error):
+            if attempt.examination().learn(attempt.written, attempt.saver.found.values(), error):
                 continue
             raise
-        return stack_json(agent), steps_json(agent), payload
+        markers: list[About] = []
+        if attempt.saver.lost:
+            examination = attempt.examination()
+            if examination.relearn(attempt.written):
+                continue
+            markers = examination.losses(attempt.written, attempt.saver)
+        return stack_json(agent), steps_json(agent), attempt.payload(markers)
 
 
 def can_save(agent: Agent, value: Any) -> bool:
-    """Whether a checkpoint that was taken now could hold *value*."""
+    """Whether a checkpoint that was taken now could hold *value*, all of it."""
+    saver = _Attempt(agent).saver
     try:
-        _Attempt(agent).saver.dump(value)
+        saver.dump(value)
     except Exception:  # whatever a program's own reducers raise
         return False
-    return True
+    return not saver.lost
 
 
 class _Attempt:
@@ -70,18 +78,23 @@ class _Attempt:
                         self.targets.setdefault(id(value), Target(call.id, number, index))
             for name, cell in frame.cells.items():
                 self.cells[id(cell)] = (call.id, name)
-        self.saver = Saver(self.targets, self.cells, self.running)
+        self.saver = Saver(self.targets, self.cells, self.running, agent.strict)
         self.segments: list[tuple[str, int, int]] = []
         self.metas: list[tuple[Any, ...]] = []
         self.again: dict[int, list[str]] = {}
+        self.adrift: list[int] = []
+        self.others: tuple[tuple[int, str], ...] = ()
+        self.rows: Any = None
         self.entries: list[Any] = []
         self.branches: Writing | None = None
         # for the diagnosis: what was to be saved, by frame
         self.written: list[Written] = []
 
-    def payload(self) -> bytes:
+    def examination(self) -> Examination:
+        return Examination(self.agent, self.targets, self.cells, self.running)
+
+    def dump(self) -> None:
         frames: list[Frame] = []
-        adrift: list[int] = []
         for call in self.running:
             frame = call.frame
             assert frame is not None
@@ -94,9 +107,11 @@ class _Attempt:
             else:
                 self._frame(call, frame)
             if self.agent.is_adrift(call):
-                adrift.append(call.id)
+                self.adrift.append(call.id)
         self._flush()
-        others, branches = self._others(frames)
+        self.others, self.rows = self._others(frames)
+
+    def payload(self, markers: list[About]) -> bytes:
         index = (
             FORMAT,
             LOWERING,
@@ -105,9 +120,10 @@ class _Attempt:
             self.segments,
             self.metas,
             self.again,
-            adrift,
-            others,
-            branches,
+            self.adrift,
+            self.others,
+            self.rows,
+            [tuple(about) for about in markers],
         )
         head = save_index(index)
         return b"".join((len(head).to_bytes(4, "big"), head, self.saver.buffer.getbuffer()))
@@ -274,7 +290,7 @@ def _made_anew(value: Any) -> bool:
 def _awaitable(value: Any, depth: int = 0) -> bool:
     """Whether *value* is an awaitable other than a playbook's call or branch, or a container of one."""
     kind = type(value)
-    if kind is Call or branch_of(value) is not None:
+    if kind is Call or kind is Marker or branch_of(value) is not None:
         return False
     if kind is list or kind is tuple or kind is set:
         return depth < 3 and any(_awaitable(item, depth + 1) for item in value)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.markers import About
 
 
 class EngineError(Exception):
@@ -22,6 +25,15 @@ class PlaybookRefused(EngineError):
 
 class CannotSave(EngineError):
     """A checkpoint could not be taken because a value cannot be saved. The agent fails; nothing ran past it."""
+
+
+class NotRestoredError(EngineError):
+    """A value was used that did not come back with the agent: it could not be saved, or not be loaded. ``about`` says what
+    it was, where it stood and why (`markers.About`)."""
+
+    def __init__(self, about: About) -> None:
+        super().__init__(about.said())
+        self.about = about
 
 
 class DetachedTask(EngineError):

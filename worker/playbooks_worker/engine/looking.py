@@ -15,7 +15,7 @@ from playbooks_worker.engine.attempts import attempts_of
 from playbooks_worker.engine.errors import AgentStopped, CodeChanged
 from playbooks_worker.engine.frames import NOT_BOUND, Frame
 from playbooks_worker.engine.outcomes import Moment
-from playbooks_worker.engine.snapshot import Target
+from playbooks_worker.engine.reducers import Target
 from playbooks_worker.engine.standing import row
 
 

@@ -14,9 +14,10 @@ from playbooks_worker.engine import tracebacks
 from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.errors import ResumeMismatch
 from playbooks_worker.engine.frames import Call
+from playbooks_worker.engine.losses import PROTOCOL
 from playbooks_worker.engine.place import OWN, Below, Path
 from playbooks_worker.engine.playbooks import Playbook
-from playbooks_worker.engine.snapshot import PROTOCOL, Reader, Saver
+from playbooks_worker.engine.snapshot import Reader, Saver
 
 _ATOMS = (str, int, float, bool, bytes, type(None))
 _NOTHING = object()

@@ -14,12 +14,16 @@ from playbooks_worker.engine import branch_table, branches, managers, stacks
 from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.capture import FORMAT
 from playbooks_worker.engine.changes import Change, SavedFrame, changes_in, refusal
+from playbooks_worker.engine.diagnosis import parts_of
 from playbooks_worker.engine.errors import AgentStopped, CodeChanged, ResumeMismatch
 from playbooks_worker.engine.frames import MADE_AGAIN, Call, Frame
+from playbooks_worker.engine.markers import About, Marker, about_of, marker, tell
 from playbooks_worker.engine.playbooks import find_playbook
+from playbooks_worker.engine.reducers import Target
 from playbooks_worker.engine.replacing import replace
 from playbooks_worker.engine.rewrite import LOWERING
-from playbooks_worker.engine.snapshot import Reader, Target, load_index
+from playbooks_worker.engine.snapshot import Reader, load_index
+from playbooks_worker.engine.whereabouts import paths
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
@@ -72,7 +76,7 @@ class Loader:
     """Loads segments in order, as far as somebody needs."""
 
     def __init__(self, agent: Agent, index: tuple[Any, ...], body: memoryview) -> None:
-        _, _, self.last_id, root, segments, metas, again, adrift, others, rows = index
+        _, _, self.last_id, root, segments, metas, again, adrift, others, rows, markers = index
         self.root, self.root_cancelled = root
         self.agent = agent
         self.adrift: tuple[int, ...] = adrift
@@ -85,7 +89,8 @@ class Loader:
         self.unentered: set[tuple[int, int]] = set()  # headers that were open and have not been entered again yet
         self._pending: dict[tuple[int, int, int], Target] = {}
         self._segments: list[tuple[str, int, int]] = list(reversed(segments))
-        self._reader = Reader(body, self._call, self._target, self._cell, self._task)
+        self._markers = [marker(About(*row)) for row in markers]
+        self._reader = Reader(body, self._call, self._target, self._cell, self._task, self._lost)
         self._described: set[int] = set()
         for meta in metas:
             self._frame(meta, again)
@@ -193,6 +198,8 @@ class Loader:
                 "wrote it"
             )
             raise AgentStopped(why) from None
+        if self._reader.markers and kind != "branches":
+            self._tell(kind, number, loaded)
         if kind == "header" or kind == "stack":
             frame = self.calls[number].frame
             if frame is not None and frame.saved is not None:
@@ -224,6 +231,25 @@ class Loader:
         frame.outcome = outcome
         for path, playbook_id, place, made in rows or ():
             frame.below.expected[path, playbook_id, place] = self.calls[made]
+
+    def _tell(self, kind: str, number: int, loaded: Any) -> None:
+        """Let the markers of what could not be loaded say where they stand."""
+        own = kind == "header" or kind == "stack"  # loaded for this frame alone
+        frames = {number: loaded} if own else {entry[0]: entry[1:] for entry in loaded}
+        for call, values in frames.items():
+            frame = self.calls[call].frame
+            parts = parts_of(values if own else values[0]) if kind != "calls" else [("", values)]
+            where = paths(parts, {id(made) for made in self._reader.markers})
+            for made in self._reader.markers:
+                about = about_of(made)
+                if id(made) in where and not about.playbook:
+                    site = None if frame is None else frame.playbook.rewritten.sites[frame.site - 1]
+                    place = "" if frame is None or site is None else f"{frame.playbook.filename}:{site.line}"
+                    playbook = self.calls[call].playbook.id
+                    tell(made, about._replace(path=where[id(made)], playbook=playbook, place=place))
+
+    def _lost(self, number: int, _: str) -> Marker:
+        return self._markers[number]
 
     def _call(self, number: int) -> Call:
         self.referenced.add(number)

@@ -49,6 +49,7 @@ class Surroundings:
     now_ms: Callable[[], int]
     keep_last_n: int = 10
     plain_below: int = PLAIN_BELOW
+    strict: bool = False  # a value that cannot be saved is an error, and no marker
 
 
 class Life:
@@ -145,7 +146,7 @@ class Life:
         if left is not None:
             return left
         number = max(found.header.seq if found is not None else 0, self._numbered_after) + 1
-        self._agent = Agent(self.lock.agent, persist=self._persist, next_seq=number)
+        self._agent = Agent(self.lock.agent, persist=self._persist, next_seq=number, strict=self._around.strict)
         start = self.lock.start
         if found is not None:
             payload = found.payload

@@ -1,0 +1,54 @@
+"""Exceptions as values of a checkpoint: class, arguments, attributes, cause, context, notes and where they were raised.
+
+They are made again by the built-in base's `__new__`, never by the program's own `__init__`, whose arguments nobody knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playbooks_worker.engine import tracebacks
+
+
+def reduced(error: BaseException) -> tuple[Any, ...]:
+    """How *error* is pickled."""
+    attributes = {name: value for name, value in vars(error).items() if name != tracebacks.SAVED}
+    places = tracebacks.places(error)
+    own = {name: value for name in _members(type(error)) if (value := getattr(error, name, None)) is not None}
+    state = (attributes, own, error.__cause__, error.__context__, error.__suppress_context__, places)
+    return _exception, (type(error), error.args), state, None, None, _fill_exception
+
+
+def _exception(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """Made by the built-in base's constructor, never by the program's own `__init__`."""
+    base = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    made: BaseException = base.__new__(kind, *args)
+    made.args = args
+    return made
+
+
+def _fill_exception(error: BaseException, state: tuple[Any, ...]) -> None:
+    attributes, own, cause, context, suppress, places = state
+    error.__dict__.update(attributes)
+    for name, value in own.items():
+        try:
+            setattr(error, name, value)
+        except (AttributeError, TypeError):
+            continue  # read-only, and set by the constructor
+    error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
+    if places:
+        error.__dict__[tracebacks.SAVED] = places
+
+
+_COMMON = frozenset(vars(BaseException)) | {"obj"}
+
+
+def _members(kind: type[BaseException]) -> list[str]:
+    """Names of the data that built-in exceptions keep outside their dict (errno, name, value, …)."""
+    found: list[str] = []
+    for base in kind.__mro__:
+        if base.__module__ == "builtins" and base is not object:
+            for name, value in vars(base).items():
+                if name not in _COMMON and type(value).__name__ in ("member_descriptor", "getset_descriptor"):
+                    found.append(name)
+    return found

@@ -1,0 +1,368 @@
+"""How each kind of value is pickled where pickle alone cannot, or would save what another process or Python could not use.
+
+snapshot.py asks for each object that is no plain data; `lost` is the answer for what cannot be saved at all: a marker in
+its place, or an error for a strict agent. What a checkpoint names by a function of this file stays loadable as long as that
+function does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import datetime
+import decimal
+import fractions
+import gc
+import pathlib
+import sys
+import threading
+import types
+import uuid
+from collections.abc import Callable, Sequence
+from types import CellType, FunctionType, MethodType, ModuleType
+from typing import Any, Protocol
+
+from playbooks_worker.engine import exceptions, gathering, groups, losses, managers, synchronisers
+from playbooks_worker.engine.branches import Branch, branch_of
+from playbooks_worker.engine.definitions import definition_path, made_again
+from playbooks_worker.engine.frames import Call
+from playbooks_worker.engine.losses import Losing, Reduced, lost
+from playbooks_worker.engine.markers import Marker
+
+
+class Target:
+    """Stands for the object that a header will bring when it has been entered again."""
+
+    __slots__ = ("call", "header", "index")
+
+    def __init__(self, call: int, header: int, index: int) -> None:
+        self.call = call
+        self.header = header
+        self.index = index
+
+    def __repr__(self) -> str:
+        return "<made anew by its `with`>"
+
+
+_LOCAL = "its class is not to be found by name in another process"
+
+
+class Saving(Losing, Protocol):
+    """What reducers know of the `Saver` that asks."""
+
+    cells: dict[int, tuple[int, str]]
+    running: Sequence[Call]
+    found: dict[int, Call]
+    branches: dict[int, Branch]
+
+
+# --- the agent's own objects, which only its loader can bring back ------------------------------------------------------
+
+
+def _call(number: int) -> Call:
+    raise TypeError(f"call {number} can only be loaded into its agent")
+
+
+def _target(call: int, header: int, index: int) -> Any:
+    raise TypeError(f"target {index} of header {header} in call {call} can only be loaded into its agent")
+
+
+def _task(identity: int) -> Any:
+    raise TypeError(f"task {identity} can only be loaded into its agent")
+
+
+def _frame_cell(call: int, name: str) -> Any:
+    raise TypeError(f"cell {name} of call {call} can only be loaded into its agent")
+
+
+# --- reducers ----------------------------------------------------------------------------------------------------------
+
+
+def _reduce_call(saver: Saving, call: Call) -> Reduced:
+    saver.found[call.id] = call
+    return _call, (call.id,)
+
+
+def _reduce_future(saver: Saving, future: asyncio.Future[Any]) -> Reduced:
+    branch = branch_of(future)
+    if branch is not None:
+        saver.branches[branch.id] = branch
+        return _task, (branch.id,)
+    reduced = gathering.reduced(future)
+    return losses.reduce_never(saver, future) if reduced is None else reduced
+
+
+def _reduce_timeout(saver: Saving, timeout: asyncio.Timeout) -> Reduced:
+    try:
+        return managers.reduce_timeout(timeout)
+    except TypeError as error:
+        return lost(saver, timeout, str(error))
+
+
+def _reduce_group(saver: Saving, group: asyncio.TaskGroup) -> Reduced:
+    return groups.reduced(group)
+
+
+def reduce_target(saver: Saving, target: Target) -> Reduced:
+    return _target, (target.call, target.header, target.index)
+
+
+def _reduce_function(saver: Saving, function: FunctionType) -> Reduced:
+    holder: Any = sys.modules.get(function.__module__)
+    *path, name = function.__qualname__.split(".")
+    for part in path:
+        holder = getattr(holder, part, None)
+    if holder is not None:
+        if getattr(holder, name, None) is function:
+            return NotImplemented  # by name
+        if isinstance(holder, type):
+            mangled = f"_{holder.__name__.lstrip('_')}{name}"
+            if vars(holder).get(mangled) is function:
+                return getattr, (holder, mangled)
+    if (made := getattr(function, "__step__", None)) is not None:  # a step under another name than its function's
+        return getattr, (made, "start")
+    found = definition_path(function)
+    if found is None:
+        return lost(saver, function, "its source is not known")
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    state = (function.__defaults__, function.__kwdefaults__, function.__dict__ or None)
+    return made_again, (*found, cells), state, None, None, _fill_function
+
+
+def _fill_function(function: FunctionType, state: tuple[Any, Any, Any]) -> None:
+    function.__defaults__, function.__kwdefaults__, attributes = state
+    if attributes:
+        function.__dict__.update(attributes)
+
+
+def _reduce_cell(saver: Saving, cell: CellType) -> Reduced:
+    own = saver.cells.get(id(cell))
+    if own is not None:
+        return _frame_cell, own
+    try:
+        state: tuple[Any, ...] = (cell.cell_contents,)
+    except ValueError:
+        state = ()
+    return _cell, (), state, None, None, _fill_cell
+
+
+def _cell() -> CellType:
+    return CellType()
+
+
+def _fill_cell(cell: CellType, state: tuple[Any, ...]) -> None:
+    if state:
+        cell.cell_contents = state[0]
+
+
+def _reduce_method(saver: Saving, method: MethodType) -> Reduced:
+    return _method, (method.__func__, method.__self__)
+
+
+def _method(function: Callable[..., Any], holder: Any) -> MethodType:
+    return MethodType(function, holder)
+
+
+def _reduce_builtin(saver: Saving, function: Any) -> Reduced:
+    """A function of a C module by its name, a method of a built-in object with that object."""
+    holder = function.__self__
+    if holder is None or type(holder) is ModuleType:
+        return losses.reduce_as_it_wants(saver, function)
+    return _builtin_method, (holder, function.__name__)
+
+
+def _builtin_method(holder: Any, name: str) -> Any:
+    return holder if type(holder) is Marker else getattr(holder, name)
+
+
+def _reduce_class(saver: Saving, kind: type) -> Reduced:
+    if losses.named(kind) or kind in _UNNAMED:
+        return NotImplemented
+    name = _TYPES.get(kind)
+    return lost(saver, kind, _LOCAL) if name is None else (getattr, (types, name))
+
+
+def _reduce_module(saver: Saving, module: ModuleType) -> Reduced:
+    return _module, (module.__name__,)
+
+
+def _module(name: str) -> ModuleType:
+    __import__(name)
+    return sys.modules[name]
+
+
+def _reduce_path(saver: Saving, path: pathlib.PurePath) -> Reduced:
+    return _path, (type(path).__name__, str(path))
+
+
+def _path(kind: str, text: str) -> pathlib.PurePath:
+    made: pathlib.PurePath = getattr(pathlib, kind)(text)
+    return made
+
+
+_VIEWS = {type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items"}
+
+
+def _reduce_view(saver: Saving, view: Any) -> Reduced:
+    return _view, (_dict_below(view), _VIEWS[type(view)])
+
+
+def _dict_below(view: Any) -> Any:
+    """The dict of a view or proxy, which itself answers only with another proxy: the collector knows the dict."""
+    return next(found for found in gc.get_referents(view) if isinstance(found, dict))
+
+
+def _view(mapping: dict[Any, Any], kind: str) -> Any:
+    return getattr(mapping, kind)()
+
+
+def _reduce_exception(saver: Saving, error: BaseException) -> Reduced:
+    return exceptions.reduced(error) if losses.named(type(error)) else losses.lost(saver, error, _LOCAL)
+
+
+def _reduce_instance(saver: Saving, value: Any) -> Reduced:
+    """An object of no special kind: by name when it is a module-level singleton, else by what it answers itself."""
+    name = _singleton_of(saver, value)
+    return losses.reduce_as_it_wants(saver, value) if name is None else (_singleton, name)
+
+
+def _singleton_of(saver: Saving, value: Any) -> tuple[str, str] | None:
+    """(module, name) of a module-level object of the running playbooks, or of the module of its class."""
+    searched = None
+    for call in saver.running:
+        module = call.playbook.function.__module__
+        if module != searched:
+            searched = module
+            name = _singletons(module).get(id(value))
+            if name is not None and vars(sys.modules[module]).get(name) is value:
+                return module, name
+    module = type(value).__module__
+    if module != searched and module in sys.modules:
+        name = _singletons(module).get(id(value))
+        if name is not None and vars(sys.modules[module]).get(name) is value:
+            return module, name
+    return None
+
+
+def _reduce_synchroniser(saver: Saving, value: Any) -> Reduced:
+    """By name when it is the program's own at module level: then it is as the process has it."""
+    name = _singleton_of(saver, value)
+    return synchronisers.reduced(saver.running, value) if name is None else (_singleton, name)
+
+
+def _reduce_thread_lock(saver: Saving, value: Any) -> Reduced:
+    """A new one: where the agent goes on no thread holds it, and headers take it again."""
+    name = _singleton_of(saver, value)
+    if name is not None:
+        return _singleton, name
+    return (_thread_lock if type(value) is type(threading.Lock()) else _thread_rlock), ()
+
+
+def _thread_lock() -> Any:
+    return threading.Lock()
+
+
+def _thread_rlock() -> Any:
+    return threading.RLock()
+
+
+def _reduce_proxy(saver: Saving, value: Any) -> Reduced:
+    return types.MappingProxyType, (_dict_below(value),)
+
+
+def _reduce_super(saver: Saving, value: Any) -> Reduced:
+    return super, (value.__thisclass__, value.__self__)
+
+
+def _singleton(module: str, name: str) -> Any:
+    return getattr(_module(module), name)
+
+
+_singleton_names: dict[str, tuple[int, dict[int, str]]] = {}
+
+
+def _singletons(module: str) -> dict[int, str]:
+    namespace = vars(sys.modules[module])
+    known = _singleton_names.get(module)
+    if known is None or known[0] != len(namespace):
+        names = {id(value): name for name, value in namespace.items() if type(value) not in _BY_VALUE}
+        known = _singleton_names[module] = (len(namespace), names)
+    return known[1]
+
+
+# Plain data, and containers that pickle takes apart itself: never by name, and nothing of them can be lost but their parts.
+_BY_VALUE = frozenset(
+    {
+        *(
+            int,
+            float,
+            complex,
+            str,
+            bytes,
+            bytearray,
+            list,
+            tuple,
+            dict,
+            set,
+            frozenset,
+            bool,
+            type(None),
+            range,
+            slice,
+        ),
+        *(type(...), type(NotImplemented), collections.deque, collections.OrderedDict, collections.defaultdict),
+        *(collections.Counter, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone),
+        *(decimal.Decimal, fractions.Fraction, uuid.UUID),
+    }
+)
+_UNNAMED = frozenset({type(None), type(...), type(NotImplemented)})  # pickle knows them
+_TYPES: dict[type, str] = {
+    kind: name for name, kind in vars(types).items() if isinstance(kind, type) and not losses.named(kind)
+}
+REDUCERS: dict[type, Callable[[Saving, Any], Reduced] | None] = {
+    Call: _reduce_call,
+    Target: reduce_target,
+    Marker: losses.reduce_marker,
+    FunctionType: _reduce_function,
+    MethodType: _reduce_method,
+    types.BuiltinFunctionType: _reduce_builtin,
+    CellType: _reduce_cell,
+    ModuleType: _reduce_module,
+    asyncio.Timeout: _reduce_timeout,
+    type: _reduce_class,
+    super: _reduce_super,
+    types.MappingProxyType: _reduce_proxy,
+    type(threading.Lock()): _reduce_thread_lock,
+    type(threading.RLock()): _reduce_thread_lock,
+    **dict.fromkeys(_VIEWS, _reduce_view),
+    **dict.fromkeys(_BY_VALUE, None),
+}
+
+
+def reducer_of(kind: type) -> Callable[[Saving, Any], Reduced] | None:
+    """How objects of exactly this kind are saved; None leaves it to pickle."""
+    try:
+        return REDUCERS[kind]
+    except KeyError:
+        reducer = REDUCERS[kind] = _reducer_for(kind)
+        return reducer
+
+
+def _reducer_for(kind: type) -> Callable[[Saving, Any], Reduced] | None:
+    if issubclass(kind, type):
+        return _reduce_class
+    if issubclass(kind, BaseException):
+        return _reduce_exception
+    if issubclass(kind, asyncio.Future):
+        return _reduce_future
+    if kind is asyncio.TaskGroup:
+        return _reduce_group
+    if losses.never(kind):
+        return losses.reduce_never
+    if kind in synchronisers.KINDS:
+        return _reduce_synchroniser
+    if issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib"):
+        return _reduce_path
+    if kind.__module__ == "builtins" and kind is not object:
+        return losses.reduce_as_it_wants
+    return _reduce_instance
