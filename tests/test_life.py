@@ -36,6 +36,7 @@ class Moment:
     result: object = None
     error: BaseException | None = None
     traceback: str = ""
+    took_s: float = 0.0
 
 
 class Counter:
@@ -43,7 +44,9 @@ class Counter:
 
     effect: Callable[[int], Awaitable[None]]
 
-    def __init__(self, agent_id: str, *, persist: Any, next_seq: int = 1, strict: bool = False) -> None:
+    def __init__(
+        self, agent_id: str, *, persist: Any, next_seq: int = 1, strict: bool = False, max_bytes: int | None = None
+    ) -> None:
         self.persist = persist
         self.seq = next_seq
         self.leave = ""

@@ -38,6 +38,7 @@ class Orders:
     retention_s: float
     drain_timeout_s: float
     log_format: LogFormat
+    max_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ from playbooks_worker.supervisor import BrokenProgram, Supervisor
 USAGE = 2
 SECONDS_A_DAY = 86400.0
 
+LARGEST_CHECKPOINT_MB = 500
+"""What is left of Redis's 512 MB for one value (`proto-max-bulk-len`), header and all."""
+
 _log = structlog.get_logger()
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -91,7 +94,13 @@ def work(  # noqa: PLR0913 - the options of a command
 def staff_of(
     settings: Settings, name: str, key: SecretStr, *, programs: list[str], queues: list[str], log_format: LogFormat
 ) -> Staff:
-    """What the supervisor and its executors are told."""
+    """What the supervisor and its executors are told. Raises `ConfigError` for what Redis could never hold."""
+    if settings.durability.max_checkpoint_bytes > LARGEST_CHECKPOINT_MB * 1_000_000:
+        asked = settings.durability.max_checkpoint_size_mb
+        raise ConfigError(
+            f"durability.max_checkpoint_size_mb: {asked:g} is more than an entry of a Redis stream can hold (512 MB): "
+            f"at most {LARGEST_CHECKPOINT_MB}"
+        )
     orders = Orders(
         worker=name,
         programs=programs,
@@ -105,6 +114,7 @@ def staff_of(
         retention_s=settings.durability.keep_finished_days * SECONDS_A_DAY,
         drain_timeout_s=settings.worker.drain_timeout_s,
         log_format=log_format,
+        max_bytes=settings.durability.max_checkpoint_bytes,
     )
     return Staff(
         name=name,

@@ -115,7 +115,12 @@ async def host(channel: Channel, orders: Orders, programs: Mapping[str, Program]
     home = connect(orders.redis_url, prefix=orders.redis_prefix, gate=gate, retention_s=orders.retention_s)
     clock = SystemClock()
     around = Surroundings(
-        home.checkpoints, Sealer(orders.signing_key), clock.now_ms, orders.keep_last_n, strict=orders.strict
+        home.checkpoints,
+        Sealer(orders.signing_key),
+        clock.now_ms,
+        orders.keep_last_n,
+        strict=orders.strict,
+        max_bytes=orders.max_bytes,
     )
     bench = Bench(home.coordination, around, programs)
     try:

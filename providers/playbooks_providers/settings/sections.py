@@ -29,6 +29,11 @@ class DurabilitySettings(_Section):
     signing_key: SecretStr | None = Field(default=None, min_length=1)
     signing_key_file: Path | None = None
 
+    @property
+    def max_checkpoint_bytes(self) -> int:
+        """``max_checkpoint_size_mb`` in bytes of a payload, before it is packed: an agent with a bigger one fails."""
+        return round(self.max_checkpoint_size_mb * 1_000_000)
+
 
 class RedisSettings(_Section):
     """[redis]: the server that workers, coordinators and clients share, and the prefix of every key on it."""

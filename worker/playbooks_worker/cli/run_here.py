@@ -58,8 +58,7 @@ class Here:
         self._life: Life | None = None
         self._no_room: StorageFull | None = None
         self._agents = FilesystemAgents(store, self._checkpoints)
-        self._keep_last_n = settings.durability.keep_last_n
-        self._strict = settings.durability.strict
+        self._durability = settings.durability
 
     # --- the two ways in -------------------------------------------------------------------------------------------
     async def start(self, agent: str | None, args: list[Any], kwargs: dict[str, Any]) -> None:
@@ -110,8 +109,14 @@ class Here:
 
     # --- the life of the agent -------------------------------------------------------------------------------------
     async def _live(self, lock: Lock, entry: Any, *, after: int) -> None:
+        kept = self._durability
         around = Surroundings(
-            self._checkpoints, self._sealer, self._clock.now_ms, self._keep_last_n, strict=self._strict
+            self._checkpoints,
+            self._sealer,
+            self._clock.now_ms,
+            kept.keep_last_n,
+            strict=kept.strict,
+            max_bytes=kept.max_checkpoint_bytes,
         )
         console = self._out.live_console()
         progress = Progress(console, lock.agent)

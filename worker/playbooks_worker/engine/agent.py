@@ -40,12 +40,21 @@ class Agent(Arriving):
 
     ``persist(moment, payload)`` answers when the checkpoint is durable: None (it is), or an awaitable. It raises
     `AgentLost` when the agent belongs to another owner. *strict*: a value that cannot be saved is an error at the
-    checkpoint, and not a marker where the agent goes on.
+    checkpoint, and not a marker where the agent goes on. *max_bytes*: an agent whose payload is bigger fails.
     """
 
-    def __init__(self, agent_id: str, *, persist: Persist, next_seq: int = 1, strict: bool = False) -> None:
+    def __init__(
+        self,
+        agent_id: str,
+        *,
+        persist: Persist,
+        next_seq: int = 1,
+        strict: bool = False,
+        max_bytes: int | None = None,
+    ) -> None:
         super().__init__(agent_id, persist, next_seq)
         self.strict = strict
+        self.max_bytes = max_bytes
         self.known_losses: diagnosis.Losses = {}
         self._ids = 0
 

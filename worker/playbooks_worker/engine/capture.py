@@ -12,7 +12,7 @@ import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import managers, matching, stacks
+from playbooks_worker.engine import managers, matching, sizes, stacks
 from playbooks_worker.engine.branch_table import Writing, calls_of, untold
 from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
@@ -46,7 +46,13 @@ def capture(agent: Agent) -> tuple[str, str, bytes]:
             if examination.relearn(attempt.written):
                 continue
             markers = examination.losses(attempt.written, attempt.saver)
-        return stack_json(agent), steps_json(agent), attempt.payload(markers)
+        payload = attempt.payload(markers)
+        limit = agent.max_bytes
+        if limit is not None and len(payload) > limit:
+            raise sizes.too_large(
+                agent.id, len(payload), limit, agent.checkpoints_taken, attempt.written, attempt.fresh_saver()
+            )
+        return stack_json(agent), steps_json(agent), payload
 
 
 def can_save(agent: Agent, value: Any) -> bool:
@@ -78,7 +84,7 @@ class _Attempt:
                         self.targets.setdefault(id(value), Target(call.id, number, index))
             for name, cell in frame.cells.items():
                 self.cells[id(cell)] = (call.id, name)
-        self.saver = Saver(self.targets, self.cells, self.running, agent.strict)
+        self.saver = self.fresh_saver()
         self.segments: list[tuple[str, int, int]] = []
         self.metas: list[tuple[Any, ...]] = []
         self.again: dict[int, list[str]] = {}
@@ -89,6 +95,9 @@ class _Attempt:
         self.branches: Writing | None = None
         # for the diagnosis: what was to be saved, by frame
         self.written: list[Written] = []
+
+    def fresh_saver(self) -> Saver:
+        return Saver(self.targets, self.cells, self.running, self.agent.strict)
 
     def examination(self) -> Examination:
         return Examination(self.agent, self.targets, self.cells, self.running)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import logging
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -120,6 +121,7 @@ class Committing(Mortal):
         self._scheduled = False
         if self.dead or self._writing or not self._waiters or self.restoring:
             return
+        began = time.perf_counter()
         try:
             captured = self._capture()
             if captured is None:
@@ -138,7 +140,9 @@ class Committing(Mortal):
         if self.careful:
             self.careful = {attempts for attempts in self.careful if attempts.intended}
         self._gate()
-        moment = Moment(self._take_seq(), "step", stack_json, LOWERING, steps_json=steps_json)
+        moment = Moment(
+            self._take_seq(), "step", stack_json, LOWERING, steps_json=steps_json, took_s=time.perf_counter() - began
+        )
         self._writing = True
         try:
             written = self._persist(moment, payload)
@@ -210,6 +214,11 @@ class Committing(Mortal):
             assert self._loop is not None
             self._idle = self._loop.create_future()
             await self._idle
+
+    @property
+    def checkpoints_taken(self) -> int:
+        """The number of the newest checkpoint in the agent's whole life; 0 when there is none."""
+        return self._seq - 1
 
     def _take_seq(self) -> int:
         seq = self._seq

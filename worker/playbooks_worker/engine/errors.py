@@ -36,6 +36,10 @@ class NotRestoredError(EngineError):
         self.about = about
 
 
+class CheckpointTooLarge(EngineError):
+    """The state of an agent takes more than a checkpoint may. The agent fails; nothing ran past its last checkpoint."""
+
+
 class DetachedTask(EngineError):
     """A task that a playbook started and did not await in the same statement: no checkpoint can bring it back."""
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Moment:
     """What the engine knows about one checkpoint. ``seq`` numbers the checkpoints of the agent's whole life;
     ``stack_json`` is a JSON list of ``[playbook, line, statement, depth]``, ``steps_json`` one of the steps that are being
-    tried again: ``[step, attempt, how many at most or null, the last error]``."""
+    tried again: ``[step, attempt, how many at most or null, the last error]``; ``took_s`` is how long the snapshot took."""
 
     seq: int
     kind: str
@@ -24,6 +24,7 @@ class Moment:
     error: BaseException | None = None
     traceback: str = ""
     steps_json: str = "[]"
+    took_s: float = 0.0
 
 
 Persist: TypeAlias = Callable[[Moment, bytes], Awaitable[None] | None]

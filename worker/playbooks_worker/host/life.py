@@ -8,6 +8,7 @@ does not know which store, which session or which queue; what an outcome means f
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -26,7 +27,9 @@ from playbooks_worker.host.history import PLAIN_BELOW, History, Packed
 from playbooks_worker.host.opening import newest_that_opens, open_checkpoint
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
 from playbooks_worker.host.results import failure, jsonable
+from playbooks_worker.host.watch import Watch
 
+DEFAULT_MAX_BYTES = 64_000_000
 _IN_A_THREAD = 512 << 10  # bytes of a payload from which packing it would hold up the other agents of this process
 _PLAIN = Packed(b"", b"", "raw")
 _ENDS = {"completed": Status.COMPLETED, "failed": Status.FAILED}
@@ -42,7 +45,8 @@ class EntryPoint(Protocol):
 class Surroundings:
     """What every life in a process shares. ``now_ms`` is Unix time in milliseconds, for people.
 
-    ``plain_below``: bytes of a payload below which it is stored as it is, and not as a delta."""
+    ``plain_below``: bytes of a payload below which it is stored as it is, and not as a delta; ``max_bytes``: beyond
+    which the agent fails."""
 
     checkpoints: Checkpoints
     sealer: Sealer
@@ -50,6 +54,7 @@ class Surroundings:
     keep_last_n: int = 10
     plain_below: int = PLAIN_BELOW
     strict: bool = False  # a value that cannot be saved is an error, and no marker
+    max_bytes: int = DEFAULT_MAX_BYTES
 
 
 class Life:
@@ -81,9 +86,11 @@ class Life:
         # one that starts again has older checkpoints, which go as always: with those that take their place
         known = lock.resume_from is None and lock.choice is not Choice.RESTART
         self._history = History(around.keep_last_n, plain_below=around.plain_below, known=known)
+        self._watch = Watch(lock.agent, around.max_bytes)
         self._agent: Agent | None = None
         self._last: Entry | None = None  # the newest checkpoint that this owner wrote, or resumed from
         self._stamp: Stamp | None = None
+        self._began_s = 0.0  # when the write under way was asked for
         self._saving: Answer[Saved | Lost] | None = None  # the write under way
         self._passing: asyncio.Future[None] | None = None
         self._over: Outcome | None = None  # decided before the engine has said so
@@ -146,7 +153,14 @@ class Life:
         if left is not None:
             return left
         number = max(found.header.seq if found is not None else 0, self._numbered_after) + 1
-        self._agent = Agent(self.lock.agent, persist=self._persist, next_seq=number, strict=self._around.strict)
+        around = self._around
+        self._agent = Agent(
+            self.lock.agent,
+            persist=self._persist,
+            next_seq=number,
+            strict=around.strict,
+            max_bytes=around.max_bytes,
+        )
         start = self.lock.start
         if found is not None:
             payload = found.payload
@@ -203,6 +217,10 @@ class Life:
     # --- writing (once per await: keep it short) ------------------------------------------------------------------
     def _persist(self, moment: Moment, payload: bytes) -> Awaitable[None]:
         """The engine's: answers when the checkpoint is durable. A plain step needs no task on its way."""
+        self._began_s = time.perf_counter()
+        watch = self._watch
+        if moment.took_s > watch.slow_from_s or len(payload) > watch.big_from:
+            watch.taken(CheckpointId(self.lock.fence, moment.seq), len(payload), moment.took_s)
         if moment.kind != "step" or self._over is not None or not self._history.known or not self._gate.is_open:
             return self._persist_patiently(moment, payload)
         around, lock, history = self._around, self.lock, self._history
@@ -293,6 +311,9 @@ class Life:
         first = not self.proven
         self._last = entry
         self._history.written(entry, packed)
+        took_s = time.perf_counter() - self._began_s
+        if took_s > self._watch.late_from_s:
+            self._watch.written(entry.id, took_s)
         if self._progress is not None:
             self._progress(read_header(entry.header))
         if first and self._begun is not None:
