@@ -9,27 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 
-from fuzzing import Err, Manager, Other, _mixed, chain, tag
+from fuzzing import Err, Other, _mixed, chain, tag
 
 from playbooks_worker import playbook
-
-__all__ = [
-    "Err",
-    "Manager",
-    "Other",
-    "State",
-    "after_waiting",
-    "asyncio",
-    "chain",
-    "effect",
-    "forever",
-    "mixed",
-    "playbook",
-    "settled",
-    "tag",
-    "twice",
-    "when",
-]
 
 BEGUN: list[tuple] = []
 DONE: list[tuple] = []  # effects that a checkpoint taken from now on covers
@@ -66,11 +48,6 @@ class State:
         self.queues = {}
         self.self = self
 
-    def __eq__(self, other):  # a resume compares the arguments that plain coroutines pass again
-        return isinstance(other, State)
-
-    __hash__ = None
-
     def at(self, me, k, *values):
         RAN.append((me, k))
         self.trace.setdefault(me, []).append((k, *map(tag, values)))
@@ -105,15 +82,17 @@ class State:
         return mixed(got)
 
 
-async def effect(me, k, value=0, *, cancel="", error=None, loose=False):
-    """Some turns of the loop. *cancel* cancels its own task: before it waits, just before it has completed, or just after,
+async def effect(me, k, value=0, *, cancel="", error=None, loose=False, waits=False):
+    """Some turns of the loop, at least one if it *waits*.
+
+    *cancel* cancels its own task: before it waits, just before it has completed, or just after,
     which in an agent is while its outcome is being written."""
     name = (str(me), str(tag(k)))
     BEGUN.append(name)
     if cancel == "start":
         asyncio.current_task().cancel()
         await asyncio.sleep(0)
-    for _ in range(random.choice((0, 1, 1, 1, 2, 5)) if not cancel else 1):
+    for _ in range(1 if cancel or waits else random.choice((0, 1, 1, 1, 2, 5))):
         await asyncio.sleep(0)
     (LOOSE if loose else DONE).append(name)
     if cancel == "end":
@@ -153,3 +132,124 @@ async def settled(s, group):
     """Branches that outlive their gather have ended: only then is anything said about them."""
     while s.live[group]:
         await asyncio.sleep(0)
+
+
+# --- playbooks that programs call ---------------------------------------------------------------------------------------
+
+
+@playbook
+async def fails(s, me, v):
+    s.at(me, "fails", v)
+    try:
+        await effect(me, "fails", v)
+        raise Other("one", v)
+    except Other as error:
+        await effect(me, "wraps", v)
+        s.at(me, "wraps", chain(error))
+        raise Err("two", v) from error
+
+
+@playbook
+async def counted(made, s, me, group, v):
+    """Says when it has ended, as its gather does not wait for it."""
+    try:
+        return await made(s, me, v)
+    finally:
+        s.live[group] -= 1
+
+
+@playbook
+async def cancelling(s, me, k, how):
+    s.at(me, k)
+    try:
+        await effect(me, (k, "inner"), cancel=how)
+        await effect(me, (k, "second"), waits=True)
+    finally:
+        s.at(me, (k, "finally"))
+
+
+@playbook
+async def recursive(s, me, n):
+    s.at(me, ("recursive", n))
+    if n <= 0:
+        return await effect(me, "bottom", n)
+    return mixed(await recursive(s, me, n - 1), await effect(me, ("up", n)), await recursive(s, me, n - 2))
+
+
+@playbook
+async def meets(s, me, k, number):
+    where = (str(me[0]), k)
+    await effect(me, (k, "comes"))
+    s.live[where] = s.live.get(where, 0) + 1
+    if s.live[where] == number:
+        s.event(where).set()
+    await s.event(where).wait()
+    s.at(me, k)
+    return await effect(me, (k, "goes"))
+
+
+@playbook
+async def produces(s, me, name, number, size):
+    for n in range(number):
+        await effect(me, (name[0], "produces", n))
+        await s.queue(name, size).put(n)
+    s.at(me, name[0])
+
+
+@playbook
+async def consumes(s, me, name, number):
+    for n in range(number):
+        while name not in s.queues:
+            await asyncio.sleep(0)
+        got = await s.queue(name).get()
+        s.at(me, name[0], got)
+        await effect(me, (name[0], "consumes", n), got)
+
+
+@playbook
+async def takes(s, me, shared):
+    total = 0
+    for item in shared:
+        total += mixed(item)
+        s.seen.add((str(me), str(item)))
+        await effect(me, ("takes", str(item)))
+    return total
+
+
+@playbook
+async def parks(s, me, k, group, tidy):
+    """Works, then waits to be cancelled; with *tidy* it awaits on the way out."""
+    s.at(me, k)
+    v = await effect(me, (k, "before"))
+    s.live[group] += 1
+    try:
+        await forever(me, k)
+    except asyncio.CancelledError as error:
+        s.at(me, (k, "cancelled"), chain(error))
+        if tidy:
+            v = await effect(me, (k, "tidies"), v)
+            s.at(me, (k, "tidied"), v)
+        raise
+    finally:
+        if tidy:
+            await effect(me, (k, "last"), v)
+        s.at(me, (k, "finally"))
+
+
+@playbook
+async def rests(s, me, k):
+    """Waits to be cancelled at once."""
+    s.at(me, k)
+    try:
+        await forever(me, k)
+    finally:
+        s.at(me, (k, "finally"))
+
+
+@playbook
+async def fails_last(s, me, k, group, number):
+    """Fails when so many others are parked."""
+    v = await effect(me, (k, "first"))
+    await when(lambda: s.live[group] == number)
+    s.at(me, k, v)
+    raise Err(k)

@@ -14,7 +14,8 @@ from observing import Counted, Ordered
 from trials import Differs, Trial, Undecided, load
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_TRIES = 3  # of each candidate: a failure may need an order of branches
+_LONGEST_S = 1
+_TRIES = 2  # of each candidate: a failure may need an order of branches
 
 
 def shrunk(loop: asyncio.AbstractEventLoop, watched: Ordered | Counted, seed: int, folder: Path) -> str:
@@ -37,7 +38,7 @@ def _difference(
     loop: asyncio.AbstractEventLoop, watched: Ordered | Counted, text: str, seed: int, folder: Path
 ) -> str | None:
     try:
-        trial = Trial(loop, watched, load("shrunk", text, folder), seed)
+        trial = Trial(loop, watched, load("shrunk", text, folder), seed, longest_s=_LONGEST_S)
         for number in range(_TRIES):
             random.seed(seed + number)
             trial.all()

@@ -18,7 +18,6 @@ from observing import Counted, Ordered
 
 from playbooks_worker.engine import Agent, Completed, Failed
 
-_LONGEST_S = 20
 _RESUMED_AT_MOST = 10  # checkpoints of one program, chosen at random when it has more
 _LIVES = 4  # processes in a row, each resumed from a checkpoint of the one before
 
@@ -97,8 +96,11 @@ def ended(outcome: Any) -> tuple[str, str]:
 class Trial:
     """One program, its module and what it does in plain Python."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, observed: Ordered | Counted, module: Any, seed: int) -> None:
+    def __init__(
+        self, loop: Any, observed: Ordered | Counted, module: Any, seed: int, *, longest_s: float = 20
+    ) -> None:
         self.loop = loop
+        self.longest_s = longest_s
         self.observed = observed
         self.module = module
         self.seed = seed
@@ -134,9 +136,8 @@ class Trial:
         agent = Agent("a", persist=store.persist)
         return ended(self.loop.run_until_complete(self._bounded(agent.resume(kept.payload))))
 
-    @staticmethod
-    async def _bounded(operation: Any) -> Any:
-        return await asyncio.wait_for(operation, _LONGEST_S)
+    async def _bounded(self, operation: Any) -> Any:
+        return await asyncio.wait_for(operation, self.longest_s)
 
     def same(self, got: tuple[str, str], before: Any, where: str) -> None:
         wrong = self.observed.wrong(before)
@@ -215,7 +216,7 @@ class Trial:
         store.end = end
         task = loop.create_task(Agent("a", persist=store.persist).start(self.module.case))
         task.add_done_callback(lambda _: loop.stop())
-        loop.call_later(_LONGEST_S, loop.stop)
+        loop.call_later(self.longest_s, loop.stop)
         loop.run_forever()
         ran = [self.observed.ran()] if died else []
         loop.set_exception_handler(lambda *_: None)
