@@ -30,7 +30,7 @@ from trials import Differs, Kept, Store, Trial, Undecided, load
 from playbooks_worker.engine.errors import PlaybookRefused
 
 FUEL = 14
-# Python 3.11 runs what `wait_for` is given in a task of its own, later ones do not: helpers there are not looked for elsewhere
+# Python 3.11 runs what `wait_for` is given in a task of its own, later ones do not: a helper there stays on its Python
 _ONE_VERSION = re.compile(r"wait_for\((twice|after_waiting)")
 
 
