@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from playbooks_worker.engine import managers, matching, sizes, stacks
 from playbooks_worker.engine.branch_table import Writing, calls_of, untold
@@ -65,6 +65,27 @@ def can_save(agent: Agent, value: Any) -> bool:
     return not saver.lost
 
 
+class Still(NamedTuple):
+    """What was said of a frame that waits at its site: true again while it awaits the same value, below which no more
+    calls were made, and nothing more of its playbook turned out not to be savable. (The objects in it can change: they
+    are pickled anew.)"""
+
+    value: Any
+    made: int
+    unsavable: int
+    meta: tuple[Any, ...]
+    entry: tuple[Any, ...]
+    again: list[str]
+    written: Written
+
+    def holds(self, frame: Frame) -> bool:
+        return (
+            self.value is frame.value
+            and self.made == len(frame.below.made)
+            and self.unsavable == len(frame.playbook.unsavable)
+        )
+
+
 class _Attempt:
     """One try at a checkpoint. A temporary that turns out not to be savable is left out by the next try."""
 
@@ -77,13 +98,15 @@ class _Attempt:
         for call in self.running:
             frame = call.frame
             assert frame is not None
-            for number, targets, manager in frame.headers:
-                self.managers[call.id, number] = manager
-                for index, value in enumerate(targets):
-                    if value is not None:
-                        self.targets.setdefault(id(value), Target(call.id, number, index))
-            for name, cell in frame.cells.items():
-                self.cells[id(cell)] = (call.id, name)
+            if frame.headers:
+                for number, targets, manager in frame.headers:
+                    self.managers[call.id, number] = manager
+                    for index, value in enumerate(targets):
+                        if value is not None:
+                            self.targets.setdefault(id(value), Target(call.id, number, index))
+            if frame.cells:
+                for name, cell in frame.cells.items():
+                    self.cells[id(cell)] = (call.id, name)
         self.saver = self.fresh_saver()
         self.segments: list[tuple[str, int, int]] = []
         self.metas: list[tuple[Any, ...]] = []
@@ -104,19 +127,23 @@ class _Attempt:
 
     def dump(self) -> None:
         frames: list[Frame] = []
+        awaited: Any = None  # by the frame before, which is how most calls stand
         for call in self.running:
             frame = call.frame
             assert frame is not None
             frames.append(frame)
             still = frame.still
-            if still is not None and still[0] is frame.value and frame.outcome is None:
-                self.metas.append(still[1])
-                self.entries.append(still[2])
-                self.written.append((frame, frame.site, still[2][1], None, False))
+            if still is not None and still.holds(frame):
+                self.metas.append(still.meta)
+                self.entries.append(still.entry)
+                self.written.append(still.written)
+                if still.again:
+                    self.again[call.id] = still.again
             else:
                 self._frame(call, frame)
-            if self.agent.is_adrift(call):
+            if call is not awaited and self.agent.is_adrift(call):
                 self.adrift.append(call.id)
+            awaited = frame.value
         self._flush()
         self.others, self.rows = self._others(frames)
 
@@ -184,7 +211,8 @@ class _Attempt:
         temporaries = site.completed if completed or calling else site.in_flight
         if temporaries.roots:
             again += self._needed(frame, site.number, temporaries, local, kept)
-        self.written.append((frame, site.number, kept, temporaries, not completed))
+        written = (frame, site.number, kept, temporaries, not completed)
+        self.written.append(written)
         for name in rewritten.saved:
             if name in local:
                 kept[name] = local[name]
@@ -192,9 +220,10 @@ class _Attempt:
             self.again[call.id] = again
         entry = self._entry(frame, kept)
         self.entries.append(entry)
-        if calling and not (again or frame.cells or frame.headers):
-            # nothing of it can be rebound until that call ends (its objects can change, and are pickled anew)
-            frame.still = (frame.value, meta, entry)
+        if frame.value is not None and not (completed or entry[4] or frame.cells or frame.headers):
+            # nobody can rebind anything of it meanwhile
+            made_below, unsavable = len(frame.below.made), len(made.unsavable)
+            frame.still = Still(frame.value, made_below, unsavable, meta, entry, again, written)
 
     def _header(
         self, call: int, number: int, path: Sequence[str | int], kept: dict[str, Any], kind: str = "header"

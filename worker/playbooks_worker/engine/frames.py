@@ -22,6 +22,7 @@ from playbooks_worker.engine.syntax import AGAIN, UNBOUND
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
+    from playbooks_worker.engine.capture import Still
     from playbooks_worker.engine.playbooks import Playbook
 
 
@@ -94,7 +95,7 @@ class Frame:
         self.value: Any = None
         self.outcome: Outcome | None = None
         self.saved: dict[str, Any] | None = None
-        self.still: tuple[Any, Any, Any] | None = None  # capture.py: what was said of it while it awaits this call
+        self.still: Still | None = None  # what the last checkpoint said of it, while it waits at its site
         self.cells: dict[str, CellType] = {}
         self.headers: list[tuple[int, tuple[Any, ...], Any]] = []  # open: number, targets, manager
         self.coroutine: Any = None
@@ -183,6 +184,7 @@ class Frame:
         """Its site is over: what was made below it belongs to the past."""
         self.in_flight = False
         self.value = None
+        self.still = None
         self.below = Below(self.agent, self, atomic=self.atomic)
 
     # --- a place ---------------------------------------------------------------------------------------------------

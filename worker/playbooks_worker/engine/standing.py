@@ -16,11 +16,14 @@ EMPTY_STACK = "[]"
 _SHOWN_FRAMES = 50
 
 
-def _ordered(agent: Agent) -> list[Frame]:
-    """Frames from the outermost, each branch's frames together."""
-    frames = [call.frame for call in agent.running.values() if call.frame is not None and call.frame.site]
+def _ordered(agent: Agent, at_most: int | None = None) -> list[Frame]:
+    """Frames from the outermost, each branch's frames together; the first *at_most* of them."""
+    began = itertools.islice(agent.running.values(), at_most)
+    frames = [call.frame for call in began if call.frame is not None and call.frame.site]
     if len(frames) < 2 or all(one.depth < two.depth for one, two in itertools.pairwise(frames)):
-        return frames
+        return frames  # each inside the one before
+    if at_most is not None:
+        return _ordered(agent)[:at_most]
     children: dict[int, list[Frame]] = {}
     for frame in frames:
         owner = frame.call_.owner
@@ -53,7 +56,7 @@ def stack(agent: Agent) -> list[tuple[str, int, str, int]]:
 def stack_json(agent: Agent) -> str:
     """The same as JSON, from fragments that are made once for each site and depth."""
     parts: list[str] = []
-    for frame in _ordered(agent)[:_SHOWN_FRAMES]:
+    for frame in _ordered(agent, _SHOWN_FRAMES):
         key = (frame.site, frame.depth)
         fragment = frame.playbook.fragments.get(key)
         if fragment is None:
