@@ -135,6 +135,25 @@ def test_run_prints_the_result_and_exits_0(desk):
     assert desk.effects() == KEYS
 
 
+def test_resources_are_closed_when_a_run_has_ended_and_not_when_it_is_killed(desk):
+    program = desk.path / "tea.py"
+    program.write_text(
+        PROGRAM.replace("import playbook", "import playbook, resource").replace(
+            "    total = await effect(log, ", "    total = await kettle.effect(log, "
+        )
+        + "import types\nmake = lambda: print('made') or types.SimpleNamespace(effect=effect)\n"
+        + "kettle = resource('kettle', make, close=lambda kettle: print('closed'))\n"
+    )
+    process = desk.waiting()
+    process.kill()
+    assert process.communicate()[0].count("closed") == 0
+    desk.gate.touch()
+    resumed = desk.run("run", "tea.py", "--resume")
+    assert resumed.returncode == 0 and "closed" not in resumed.stdout, "not used again, not made"
+    whole = desk.run("run", "tea.py", "--args", desk.args)
+    assert whole.stdout.splitlines()[:3] == ["made", "said by the program", "closed"]
+
+
 def test_with_json_the_last_line_of_stdout_is_the_outcome(desk):
     desk.gate.touch()
     done = desk.run("run", "tea.py:main", "--args", desk.args, "--agent-id", "a1", "--json")

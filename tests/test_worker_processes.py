@@ -421,6 +421,34 @@ def test_sigterm_hands_the_agents_over_at_their_next_checkpoint_and_exits_0(tmp_
     on_redis(test, tmp_path, redis_url)
 
 
+def test_a_drained_worker_closes_its_resources_after_its_agents_have_left(tmp_path: Path, redis_url: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        log = tmp_path / "closed"
+        (tmp_path / "pooled.py").write_text(
+            PROGRAM.replace("import playbook", "import playbook, resource").replace("await step(", "await pool.step(")
+            + "import types\n\nasync def connect():\n    return types.SimpleNamespace(step=step)\n\n"
+            + "async def close(it):\n    await asyncio.sleep(0)\n"
+            + f"    open({str(log)!r}, 'a').write(str(os.getpid()))\n\n"
+            + "pool = resource('pool', connect, close=close)\n"
+        )
+        text = (tmp_path / "pooled.py").read_text().replace("    total = 0\n", "    total = 0\n    await pool\n")
+        (tmp_path / "pooled.py").write_text(text)
+        first = cluster.worker("first", program="pooled.py")
+        await serving(first)
+        await cluster.submit("a", 50, program="pooled")
+        await cluster.begun("a", 5)
+        (executor,) = first.executors()
+        second = cluster.worker("second", program="pooled.py")
+        await serving(second)
+        first.kill(signal.SIGTERM)
+        assert await asyncio.to_thread(first.process.wait) == 0
+        assert log.read_text() == str(executor)
+        await cluster.ended("a")
+        assert cluster.repeated("a", 50) == []
+
+    on_redis(test, tmp_path, redis_url)
+
+
 def test_at_the_drain_deadline_the_effect_in_flight_is_abandoned_and_repeats_elsewhere(
     tmp_path: Path, redis_url: str
 ) -> None:

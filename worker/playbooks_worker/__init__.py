@@ -16,10 +16,20 @@ if TYPE_CHECKING:
         PlaybookRefused,
         effect_key,
         playbook,
+        resource,
         step,
     )
 
-__all__ = ["CannotSave", "NotRestoredError", "OutcomeUnknown", "PlaybookRefused", "effect_key", "playbook", "step"]
+__all__ = [
+    "CannotSave",
+    "NotRestoredError",
+    "OutcomeUnknown",
+    "PlaybookRefused",
+    "effect_key",
+    "playbook",
+    "resource",
+    "step",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -131,6 +131,7 @@ class Serving:
         if shift is not None:
             _log.info("executor draining", session=shift.session, agents=len(shift.agents), within_s=within_s)
             await shift.drain(within_s)
+        await engine.close_resources()
         self._done.set()
 
     # --- freezing -------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from playbooks_worker.cli.output import CommandError, Exit, Output
 from playbooks_worker.cli.progress import Progress
 from playbooks_worker.cli.target import Target
 from playbooks_worker.cli.views import Record, ago, announce_end, record
-from playbooks_worker.engine import kept_sources
+from playbooks_worker.engine import close_resources, kept_sources
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.life import Life, Surroundings
 from playbooks_worker.host.opening import open_checkpoint
@@ -125,6 +125,7 @@ class Here:
         await self._checkpoints.keep_sources(kept_sources())
         with _Interrupts(life, lambda: self._interrupted(lock, life.newest)), progress:
             outcome = await life.live()
+            await close_resources()
         if console is not None and isinstance(outcome, Ended) and outcome.status is Status.COMPLETED:
             console.print(f"completed: agent {lock.agent}, {outcome.header.seq} checkpoints", style="dim")
         await self._conclude(lock, life, outcome)

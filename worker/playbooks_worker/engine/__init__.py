@@ -21,6 +21,7 @@ from playbooks_worker.engine.errors import (
 from playbooks_worker.engine.kept import kept_sources
 from playbooks_worker.engine.outcomes import Blocked, Completed, Failed, Moment, Outcome, Persist, Stopped
 from playbooks_worker.engine.playbooks import Playbook, playbook, playbook_of, playbooks_in
+from playbooks_worker.engine.resources import close_resources, resource
 from playbooks_worker.engine.restore import changes_of
 from playbooks_worker.engine.steps import step
 
@@ -49,6 +50,7 @@ __all__ = [
     "ResumeMismatch",
     "Stopped",
     "changes_of",
+    "close_resources",
     "diff",
     "effect_key",
     "kept_sources",
@@ -57,5 +59,6 @@ __all__ = [
     "playbook_of",
     "playbooks_in",
     "refusal",
+    "resource",
     "step",
 ]

@@ -32,6 +32,7 @@ from playbooks_worker.engine.mortal import ENDED, wake
 from playbooks_worker.engine.outcomes import Blocked, Completed, Failed, Moment, Outcome, Persist, Stopped
 from playbooks_worker.engine.place import DIRECT, OWN, Below, Path, Plain, Region, here
 from playbooks_worker.engine.playbooks import Playbook, playbook_of
+from playbooks_worker.engine.resources import Key
 from playbooks_worker.engine.rewrite import LOWERING
 
 
@@ -56,6 +57,7 @@ class Agent(Arriving):
         self.strict = strict
         self.max_bytes = max_bytes
         self.known_losses: diagnosis.Losses = {}
+        self.resources: dict[Key, bool] = {}  # that it has awaited, here or before: made again where it goes on
         self._ids = 0
 
     # --- the seam --------------------------------------------------------------------------------------------------
@@ -121,6 +123,8 @@ class Agent(Arriving):
         loop = self._loop = asyncio.get_running_loop()
         self.root_id = root.id
         tasks.install(loop)
+        if self._loader is not None and not await self._made_resources(self._loader):
+            return self._stopped()
         self._root = tasks.make(self, loop, self._lead(root), context=self.context.copy())
         if self.restoring:
             self.context.run(loop.call_soon, self._watch_barrier, -1, 0)
@@ -146,6 +150,24 @@ class Agent(Arriving):
             raise
         await self._end_tasks()
         return outcome
+
+    async def _made_resources(self, loader: restore.Loader) -> bool:
+        """Make what the program had made, before anything of it is entered again. False: the agent has ended meanwhile."""
+        self.resources = {definition.key: True for definition in loader.resources}
+        for definition in loader.resources:
+            making = asyncio.ensure_future(definition.obtained())
+            self.adopt(making)
+            try:
+                await asyncio.wait([making])
+            except asyncio.CancelledError:
+                await self.stop("cancelled from outside")
+                raise
+            if not self.dead and (error := making.exception()) is not None:
+                why = f"{type(error).__name__}: {error}"
+                self.block(f"agent {self.id}: resource {definition.name!r} cannot be made ({why}); resume when it can")
+            if self.dead:
+                return False
+        return True
 
     async def _lead(self, root: Call) -> Outcome:
         """Run the entry call to its end and write the end."""

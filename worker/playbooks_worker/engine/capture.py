@@ -20,6 +20,7 @@ from playbooks_worker.engine.frames import MADE_AGAIN, NOT_BOUND, Call, Frame
 from playbooks_worker.engine.iterators import HIDDEN
 from playbooks_worker.engine.markers import About, Marker
 from playbooks_worker.engine.reducers import Target
+from playbooks_worker.engine.resources import Resource
 from playbooks_worker.engine.rewrite import LOWERING, Temporaries
 from playbooks_worker.engine.snapshot import Saver, save_index
 from playbooks_worker.engine.standing import stack_json, steps_json
@@ -160,9 +161,18 @@ class _Attempt:
             self.others,
             self.rows,
             [tuple(about) for about in markers],
+            self._needs(),
         )
         head = save_index(index)
         return b"".join((len(head).to_bytes(4, "big"), head, self.saver.buffer.getbuffer()))
+
+    def _needs(self) -> dict[str, Any]:
+        """What there must be where the agent goes on (needs.py)."""
+        saver, used = self.saver, self.agent.resources
+        needs: dict[str, Any] = {}
+        if saver.resources or used:
+            needs["resources"] = [(*key, made) for key, made in {**saver.resources, **used}.items()]
+        return needs
 
     # --- frames ----------------------------------------------------------------------------------------------------
     def _frame(self, call: Call, frame: Frame) -> None:
@@ -328,7 +338,7 @@ def _made_anew(value: Any) -> bool:
 def _awaitable(value: Any, depth: int = 0) -> bool:
     """Whether *value* is an awaitable other than a playbook's call or branch, or a container of one."""
     kind = type(value)
-    if kind is Call or kind is Marker or branch_of(value) is not None:
+    if kind is Call or kind is Marker or kind is Resource or branch_of(value) is not None:
         return False
     if kind is list or kind is tuple or kind is set:
         return depth < 3 and any(_awaitable(item, depth + 1) for item in value)

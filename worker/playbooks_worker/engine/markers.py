@@ -84,7 +84,7 @@ def _used(name: str) -> Callable[..., NoReturn]:
     return method
 
 
-_OPERATORS = (
+OPERATORS = (
     "add",
     "sub",
     "mul",
@@ -105,9 +105,9 @@ _USES = (
     *("ge", "str", "format", "bytes", "fspath", "buffer", "neg", "pos", "abs", "invert", "int", "float", "complex"),
     *("index", "round", "trunc", "floor", "ceil", "instancecheck", "subclasscheck", "reduce", "reduce_ex", "divmod"),
     "rdivmod",
-    *_OPERATORS,
-    *(f"r{name}" for name in _OPERATORS),
-    *(f"i{name}" for name in _OPERATORS),
+    *OPERATORS,
+    *(f"r{name}" for name in OPERATORS),
+    *(f"i{name}" for name in OPERATORS),
 )
 for _name in _USES:
     setattr(Marker, f"__{_name}__", _used(f"__{_name}__"))

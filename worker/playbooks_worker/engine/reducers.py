@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, Protocol
 
-from playbooks_worker.engine import exceptions, gathering, groups, losses, managers, synchronisers
+from playbooks_worker.engine import exceptions, gathering, groups, losses, managers, resources, synchronisers
 from playbooks_worker.engine.branches import Branch, branch_of
 from playbooks_worker.engine.definitions import definition_path, made_again
 from playbooks_worker.engine.frames import Call
@@ -54,6 +54,7 @@ class Saving(Losing, Protocol):
     running: Sequence[Call]
     found: dict[int, Call]
     branches: dict[int, Branch]
+    resources: dict[resources.Key, bool]
 
 
 # --- the agent's own objects, which only its loader can bring back ------------------------------------------------------
@@ -105,6 +106,25 @@ def _reduce_group(saver: Saving, group: asyncio.TaskGroup) -> Reduced:
 
 def reduce_target(saver: Saving, target: Target) -> Reduced:
     return _target, (target.call, target.header, target.index)
+
+
+def _reduce_resource(saver: Saving, handle: resources.Resource[Any]) -> Reduced:
+    definition = resources.definition_of(handle)
+    saver.resources.setdefault(definition.key, definition.asynchronous and definition.made)
+    return _resource, definition.key
+
+
+def _resource(name: str, home: str) -> Any:
+    return resources.find_resource(name, home).handle
+
+
+def reduce_resource_object(saver: Saving, definition: resources.Definition) -> Reduced:
+    saver.resources[definition.key] = True
+    return _resource_object, definition.key
+
+
+def _resource_object(name: str, home: str) -> Any:
+    return resources.object_or_handle(name, home)
 
 
 def _reduce_function(saver: Saving, function: FunctionType) -> Reduced:
@@ -323,6 +343,7 @@ REDUCERS: dict[type, Callable[[Saving, Any], Reduced] | None] = {
     Call: _reduce_call,
     Target: reduce_target,
     Marker: losses.reduce_marker,
+    resources.Resource: _reduce_resource,
     FunctionType: _reduce_function,
     MethodType: _reduce_method,
     types.BuiltinFunctionType: _reduce_builtin,

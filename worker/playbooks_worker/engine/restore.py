@@ -18,6 +18,7 @@ from playbooks_worker.engine.diagnosis import parts_of
 from playbooks_worker.engine.errors import AgentStopped, CodeChanged, ResumeMismatch
 from playbooks_worker.engine.frames import MADE_AGAIN, Call, Frame
 from playbooks_worker.engine.markers import About, Marker, about_of, marker, tell
+from playbooks_worker.engine.needs import check_needs, resources_to_make
 from playbooks_worker.engine.playbooks import find_playbook
 from playbooks_worker.engine.reducers import Target
 from playbooks_worker.engine.replacing import replace
@@ -40,6 +41,7 @@ def open_payload(agent: Agent, payload: bytes, accepted: Mapping[str, str | None
     for change in changes:
         if why := refusal(change, (accepted or {}).get(change.frame.fingerprint)):
             raise CodeChanged(f"the change cannot be accepted: {why}", changes)
+    check_needs(index[11])
     return Loader(agent, index, body)
 
 
@@ -50,6 +52,7 @@ def changes_of(payload: bytes) -> tuple[Change, ...]:
     index, _ = _read_index(payload)
     for _, playbook_id in index[8]:
         find_playbook(playbook_id)
+    check_needs(index[11])
     return changes_in(_frames(index))
 
 
@@ -76,10 +79,11 @@ class Loader:
     """Loads segments in order, as far as somebody needs."""
 
     def __init__(self, agent: Agent, index: tuple[Any, ...], body: memoryview) -> None:
-        _, _, self.last_id, root, segments, metas, again, adrift, others, rows, markers = index
+        _, _, self.last_id, root, segments, metas, again, adrift, others, rows, markers, needs = index
         self.root, self.root_cancelled = root
         self.agent = agent
         self.adrift: tuple[int, ...] = adrift
+        self.resources = resources_to_make(needs)
         self.running: list[int] = []
         self.calls: dict[int, Call] = {}
         self.branches: dict[int, Branch] = {}

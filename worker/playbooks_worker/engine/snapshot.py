@@ -13,7 +13,7 @@ import pickletools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from playbooks_worker.engine import losses, reducers
+from playbooks_worker.engine import losses, reducers, resources
 from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.errors import CodeChanged, ResumeMismatch
 from playbooks_worker.engine.frames import Call
@@ -28,8 +28,8 @@ class Saver(pickle.Pickler):
 
     ``targets`` maps ids of objects that open headers hold to `Target`s, ``cells`` those of the frames' own cells to
     (call, name); the modules of the *running* calls' playbooks are searched for singletons; ``found`` and ``branches``
-    collect the calls and branches that were met, ``lost`` what could not be saved and has a marker in its place, with the
-    reason."""
+    collect the calls and branches that were met, ``resources`` the resources (True: they must have been made where the agent
+    goes on), ``lost`` what could not be saved and has a marker in its place, with the reason."""
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Saver(pickle.Pickler):
         self.strict = strict
         self.found: dict[int, Call] = {}
         self.branches: dict[int, Branch] = {}
+        self.resources: dict[resources.Key, bool] = {}
         self.lost: list[tuple[Any, str]] = []
 
     def reducer_override(self, value: Any) -> Reduced:
@@ -53,6 +54,10 @@ class Saver(pickle.Pickler):
             target = self.targets.get(id(value))
             if target is not None:
                 return reducers.reduce_target(self, target)
+        if _LIVE:
+            made = _LIVE.get(id(value))
+            if made is not None:
+                return reducers.reduce_resource_object(self, made.definition)
         kind = type(value)
         try:
             reducer = _REDUCERS[kind]
@@ -62,6 +67,7 @@ class Saver(pickle.Pickler):
 
 
 _REDUCERS = reducers.REDUCERS
+_LIVE = resources.LIVE
 
 
 class Diagnosis(Saver):
