@@ -631,6 +631,7 @@ async def a_group_in_time():
 
 
 GROUPS = [
+    a_group_in_time,
     a_group_that_its_children_fill,
     a_group_cancelled_from_outside,
     a_group_whose_children_fail_at_once,

@@ -30,7 +30,7 @@ from playbooks_worker.engine.errors import AgentLost, AgentStopped, CodeChanged,
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import ENDED, wake
 from playbooks_worker.engine.outcomes import Blocked, Completed, Failed, Moment, Outcome, Persist, Stopped
-from playbooks_worker.engine.place import DIRECT, OWN, Below, Path, Plain, Region, here
+from playbooks_worker.engine.place import OWN, Below, Path, Region, here
 from playbooks_worker.engine.playbooks import Playbook, playbook_of
 from playbooks_worker.engine.resources import Key
 from playbooks_worker.engine.rewrite import LOWERING
@@ -273,7 +273,7 @@ class Agent(Arriving):
         self.regions += 1
         below = Below(self, frame, atomic=Region())
         if not self.dead:  # dead: closed by a collector, perhaps, in the context of whatever runs just then
-            here.set(Plain(below, DIRECT))
+            here.set(below)
         return below
 
     def leave_region(self, below: Below) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from playbooks_worker.engine import restore
 from playbooks_worker.engine.committing import Committing
@@ -15,6 +15,10 @@ from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import Awaitable, wake
 from playbooks_worker.engine.outcomes import Persist
+from playbooks_worker.engine.place import Below, here
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.agent import Agent
 
 _IDLE_TURNS = 10
 _ENTERING_POLL_S = 0.005
@@ -119,7 +123,9 @@ class Arriving(Committing):
             wake(self._barrier_waiters)
             wake(self._header_waiters)
             assert self._loop is not None
-            self._loop.call_soon(self._cancel_again, context=self.context)
+            context = self.context.copy()
+            context.run(here.set, Below(cast("Agent", self), None))  # not from outside: the program did
+            self._loop.call_soon(self._cancel_again, context=context)
             self.left_region()
 
     def _cancel_again(self) -> None:
@@ -127,6 +133,6 @@ class Arriving(Committing):
         for branch in list(self.branches.values()):
             if branch.cancelled and branch.task is not None:
                 branch.cancelled = False
-                asyncio.Task.cancel(branch.task)  # not from outside: the program did
+                branch.task.cancel()
         if self.loader().root_cancelled and self._root is not None:
-            asyncio.Task.cancel(self._root)
+            self._root.cancel()

@@ -63,10 +63,7 @@ class AsyncLoop:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        place = here.get()
-        here.set(None)  # an asynchronous generator that nobody needs any more is closed by a task outside the agent
         self._iterator = None
-        here.set(place)
         if self._frame is not None:
             regions.leave(self._frame)
 

@@ -59,7 +59,7 @@ class Attempts:
         return _attempts_1, (self.step, self.args, self.kwargs, *said)
 
     def __await__(self) -> Generator[Any, Any, None]:
-        return self.once(here.get()).__await__()
+        return self.once(here.get().frame).__await__()
 
     def take(self) -> Any:
         """The result, once."""

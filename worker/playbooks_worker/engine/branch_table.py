@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from playbooks_worker.engine.branches import Branch, Making
+from playbooks_worker.engine.cancels import on_the_way
 from playbooks_worker.engine.errors import DetachedTask
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.groups import groups_of
@@ -53,16 +54,24 @@ class OperandRow(NamedTuple):
 
 class Rows(NamedTuple):
     """What the index says of branches. ``numbers``: by call, those that its operand makes again, where not 0, 1, 2, …
-    ``gathers``: calls that wait for a gather which has been cancelled, whatever its branches make of that."""
+    ``gathers``: calls that wait for a gather which has been cancelled, whatever its branches make of that. ``told``: calls
+    that the plain code which made them has cancelled."""
 
     own: list[OwnRow]
     operands: list[OperandRow]
     numbers: dict[int, tuple[int, ...]]
     gathers: list[int]
+    told: list[int]
 
     def plain(self) -> Any:
         """As the index has it."""
-        return [tuple(row) for row in self.own], [tuple(row) for row in self.operands], self.numbers, self.gathers
+        return (
+            [tuple(row) for row in self.own],
+            [tuple(row) for row in self.operands],
+            self.numbers,
+            self.gathers,
+            self.told,
+        )
 
 
 Contents = tuple[int, "Making | None", "Outcome | None"]
@@ -84,10 +93,12 @@ class Writing:
             agent.rest()
         self._groups = groups_of(frames) if self._left else {}
         self._written: set[int] = set()
-        self.rows = Rows([], [], {}, [])
+        self.rows = Rows([], [], {}, [], [])
         for frame in frames:
             if frame.in_flight and getattr(frame.value, "_cancel_requested", False):
                 self.rows.gathers.append(frame.call_.id)
+            if frame.call_.told:
+                self.rows.told.append(frame.call_.id)
 
     def fresh(self) -> list[Contents]:
         """What is to be written of branches of their own that were not written yet."""
@@ -145,7 +156,7 @@ class Writing:
                 group,
                 outcome is not None,
                 not branch.alive and group is None,
-                branch.cancelled if branch.task is None else untold(self._agent, branch.task),
+                branch.cancelled if branch.task is None else on_the_way(self._agent, branch.task),
                 calls,
             )
         )
@@ -153,7 +164,7 @@ class Writing:
 
     def _outcome(self, branch: Branch) -> Outcome | None:
         outcome = branch.settled()
-        if outcome is None and branch.call is None and untold(self._agent, branch.task) and _not_begun(branch.task):
+        if outcome is None and branch.call is None and on_the_way(self._agent, branch.task) and _not_begun(branch.task):
             return None, asyncio.CancelledError()
         return outcome
 
@@ -179,14 +190,6 @@ def calls_of(below: Below, found: dict[int, Call], besides: Any = None) -> list[
     return rows
 
 
-def untold(agent: Agent, task: Any) -> bool:
-    """Whether *task* has been cancelled and its coroutine has not been told yet."""
-    if task is None or task.done() or not task.cancelling():
-        return False
-    waiter = getattr(task, "_fut_waiter", None)
-    return bool(task in agent.held or task._must_cancel or (waiter is not None and waiter.cancelled()))
-
-
 def _not_begun(task: Any) -> bool:
     coroutine = task.get_coro()
     return inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
@@ -210,7 +213,9 @@ def _not_describable(agent: Agent, branch: Branch) -> str:
 def read(loader: Loader, rows: Any) -> None:
     """Make the branches that *rows* tell of; what they hold is loaded later."""
     agent = loader.agent
-    own, operands, numbers, loader.gathers = rows
+    own, operands, numbers, loader.gathers, told = rows
+    for number in told:
+        loader.calls[number].told = True
     for fields in own:
         row = OwnRow(*fields)
         branch = _branch(loader, row.id, row.creator, row.number, row.calls)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from playbooks_worker.engine.effects import branch_key
 from playbooks_worker.engine.frames import Call, Frame
-from playbooks_worker.engine.place import DIRECT, Below, Outcome, Plain, here
+from playbooks_worker.engine.place import Below, Outcome, here
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
@@ -236,7 +236,7 @@ def settle(branch: Branch) -> None:
 def start_again(branch: Branch, make: Callable[..., asyncio.Task[Any]]) -> asyncio.Task[Any]:
     """The task of a branch that had not ended goes on: inside its call, or from the start of its plain coroutine."""
     context = branch.agent.context.copy()
-    context.run(here.set, Plain(branch.below, DIRECT))
+    context.run(here.set, branch.below)
     task = branch.task = make(_again(branch), context=context)
     task.branch = branch  # type: ignore[attr-defined]  # what `branch_of` reads
     if branch.name is not None:

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from playbooks_worker.engine import managers, matching, sizes, stacks
-from playbooks_worker.engine.branch_table import Writing, calls_of, untold
+from playbooks_worker.engine.branch_table import Writing, calls_of
 from playbooks_worker.engine.branches import branch_of
+from playbooks_worker.engine.cancels import leaving_told, on_the_way
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
 from playbooks_worker.engine.frames import MADE_AGAIN, NOT_BOUND, Call, Frame
 from playbooks_worker.engine.iterators import HIDDEN
@@ -153,7 +154,7 @@ class _Attempt:
             FORMAT,
             LOWERING,
             self.agent.last_id,
-            (self.agent.root_id, untold(self.agent, self.agent.root_task)),
+            (self.agent.root_id, on_the_way(self.agent, self.agent.root_task)),
             self.segments,
             self.metas,
             self.again,
@@ -207,7 +208,7 @@ class _Attempt:
             again += self._needed(frame, -step, temporaries, local, kept)
             self.written.append((frame, -step, kept, temporaries, True))
             self._flush()
-            state = managers.state_of(self.managers.get((call.id, step)))
+            state = managers.state_of(self.managers.get((call.id, step)), leaving_told(self.agent, frame, step))
             if state is not None:
                 kept[managers.saved_as(step)] = state
             self._header(call.id, step, site.path, kept)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from playbooks_worker.engine import iterators, remaking
 from playbooks_worker.engine.completions import RAISE
 from playbooks_worker.engine.errors import AgentStopped
-from playbooks_worker.engine.place import DIRECT, OWN, Below, Outcome, Region, here
+from playbooks_worker.engine.place import OWN, Below, Outcome, Region, here
 from playbooks_worker.engine.syntax import AGAIN, UNBOUND
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Frame:
         "site",
         "spot",
         "still",
+        "task",
         "turn",
         "value",
     )
@@ -99,6 +100,7 @@ class Frame:
         self.cells: dict[str, CellType] = {}
         self.headers: list[tuple[int, tuple[Any, ...], Any]] = []  # open: number, targets, manager
         self.coroutine: Any = None
+        self.task: asyncio.Task[Any] | None = None  # that runs it
         self.below: Below = Below(agent, self)
         self._put_back: _PutBack | None = None
 
@@ -182,14 +184,17 @@ class Frame:
 
     def turned(self) -> None:
         """Its site is over: what was made below it belongs to the past."""
+        agent = self.agent
         self.in_flight = False
         self.value = None
         self.still = None
-        self.below = Below(self.agent, self, atomic=self.atomic)
+        self.below = Below(agent, self, atomic=self.atomic)
+        if not agent.dead:  # dead: closed by a collector, perhaps, in the context of whatever runs just then
+            here.set(self)
 
     # --- a place ---------------------------------------------------------------------------------------------------
     def call(self, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
-        return self.agent.made_below(self.below, DIRECT if self.in_flight else OWN, playbook, arguments)
+        return self.agent.made_below(self.below, OWN, playbook, arguments)
 
 
 class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted wherever asyncio takes a coroutine
@@ -211,6 +216,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         "outcome",
         "owner",
         "playbook",
+        "told",
     )
 
     def __init__(self, agent: Agent, number: int, playbook: Playbook, arguments: tuple[Any, ...]) -> None:
@@ -225,13 +231,14 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         self.owner: Below | None = None
         self.given: bytes | None = None
         self.again = False  # a plain coroutine that runs again has made it again
+        self.told = False  # the plain code that made it has cancelled it: a timeout, a sibling
 
     def __repr__(self) -> str:
         state = "finished" if self.outcome is not None else "running" if self.frame is not None else "new"
         return f"<call {self.id} of {self.playbook.id}, {state}>"
 
-    def begin(self, owner: Below | None, depth: int) -> Any:
-        """The coroutine of its activation, new or restored."""
+    def begin(self, owner: Below | None, depth: int, task: asyncio.Task[Any] | None) -> Any:
+        """The coroutine of its activation, new or restored, which *task* is to run."""
         frame = self.frame
         if frame is None:
             frame = self.frame = Frame(self.agent, self, depth)
@@ -242,6 +249,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         elif frame.coroutine is not None:
             raise AwaitedTwice(self)
         self.owner = owner
+        frame.task = task
         self.agent.running[self.id] = self
         frame.coroutine = self.playbook.activation(frame, frame.cells, HELPERS)()
         return frame.coroutine
@@ -284,8 +292,7 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
             yield from agent.headers_first(call)
     if call.outcome is None:
         below = getattr(place, "below", None)
-        coroutine = call.begin(below, 0 if below is None else below.depth)
-        agent.adopt_current()
+        coroutine = call.begin(below, 0 if below is None else below.depth, agent.adopt_current())
         here.set(call.frame)
         try:
             result = yield from coroutine.__await__()
@@ -294,6 +301,9 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
                 raise
             if isinstance(error, asyncio.CancelledError):
                 task = asyncio.current_task()
+                if call.told and call.again and not (task is not None and task.cancelling()):
+                    call.end((None, error))
+                    yield from agent.never()  # what cancelled it runs again too, and cancels it again
                 call.end((None if task is not None and task.cancelling() else False, error))
                 agent.owed = agent.gated = True
                 raise
@@ -309,7 +319,7 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
         if agent.restoring:
             yield from agent.barrier()
         if call.outcome[0] is None and call.again:
-            yield from agent.never()  # what cancelled it runs again too, and cancels it again: a timeout, a sibling
+            yield from agent.never()  # the same
     assert call.outcome is not None
     done, value = call.outcome
     if done:
@@ -358,18 +368,13 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
                 if not done:
                     raise_as_it_was(result)
             else:
-                coroutine = value.begin(frame.below, frame.depth + 1)
+                coroutine = value.begin(frame.below, frame.depth + 1, frame.task)
                 here.set(value.frame)
-                try:
-                    result = yield from coroutine
-                finally:
-                    if not agent.dead:
-                        here.set(frame)
+                result = yield from coroutine
                 value.end((True, result))
-        elif kind is CoroutineType:
-            result = yield from value
         else:
-            result = yield from steps_of(value)
+            here.set(frame.below)
+            result = yield from value if kind is CoroutineType else steps_of(value)
         if frame.below.expected:
             agent.all_made(frame.below)
         if agent.dead:

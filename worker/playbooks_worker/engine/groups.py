@@ -15,15 +15,17 @@ from playbooks_worker.engine.branches import Branch, branch_of
 if TYPE_CHECKING:
     from playbooks_worker.engine.frames import Frame
 
-# What failed so far, and whether the others have been cancelled for it.
-State = tuple[list[BaseException], "BaseException | None", bool]
+_TOLD = "playbooks_told"
+_KNOWN = ("_errors", "_base_error", "_aborting", "_parent_cancel_requested")
 
 
-def state_of(group: Any) -> State | None:
-    """What a checkpoint says of a group beside its tasks; None when there is nothing to say."""
-    if not (group._errors or group._base_error is not None or group._aborting):
-        return None
-    return list(group._errors), group._base_error, group._aborting
+def state_of(group: Any, told: bool) -> dict[str, Any] | None:
+    """What a checkpoint says of a group beside its tasks; None when there is nothing to say. *told*: it has been cancelled
+    while it was being left."""
+    state = {name: value for name in _KNOWN if (value := vars(group)[name])}
+    if told:
+        state[_TOLD] = True
+    return {**state, "_errors": list(group._errors)} if state else None
 
 
 def groups_of(frames: list[Frame]) -> dict[int, tuple[int, int]]:
@@ -39,14 +41,20 @@ def groups_of(frames: list[Frame]) -> dict[int, tuple[int, int]]:
     return found
 
 
-def fill(group: Any, branches: list[Branch], state: State | None) -> None:
-    """Give a group that was entered again the tasks that the saved one waited for, and what it remembered."""
-    if state is not None:
-        group._errors, group._base_error, group._aborting = state
+def fill(group: Any, branches: list[Branch], state: dict[str, Any] | None) -> None:
+    """Give a group that was entered again what the saved one had: the tasks that it waits for, what it remembers."""
+    vars(group).update(state or {})
     for branch in branches:
         assert branch.task is not None
         group._tasks.add(branch.task)
         branch.task.add_done_callback(group._on_task_done)
+
+
+def left_with(manager: Any, raised: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a manager is told that is left again: a group that was cancelled while it waited, so much."""
+    if raised[0] is None and type(manager) is asyncio.TaskGroup and vars(manager).pop(_TOLD, False):
+        return asyncio.CancelledError, asyncio.CancelledError(), None
+    return raised
 
 
 def reduced(group: Any) -> tuple[Any, ...]:

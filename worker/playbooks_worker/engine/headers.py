@@ -12,11 +12,11 @@ from collections.abc import Generator
 from types import CellType
 from typing import Any
 
-from playbooks_worker.engine import stacks
+from playbooks_worker.engine import groups, stacks
 from playbooks_worker.engine.brought import targets_of
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import HELPERS, Frame, steps_of
-from playbooks_worker.engine.place import Below
+from playbooks_worker.engine.place import Below, here
 
 
 class _Managed:
@@ -122,6 +122,7 @@ class AsyncManagedContext(_Managed):
                 frame.turn += 1
                 frame.site = self._entering
             frame.in_flight = True
+            here.set(frame.below)
         else:
             agent.entering += 1
             region = agent.enter_region(frame)
@@ -160,10 +161,12 @@ class AsyncManagedContext(_Managed):
         if again:
             frame.pc = 0
             agent.reached(frame)
+            raised = groups.left_with(self._manager, raised)
         else:
             frame.turn += 1
             frame.site = self._leaving
         frame.in_flight = True
+        here.set(frame.below)
         swallowed, suspended = False, False
         try:
             steps = steps_of(self._exit(self._manager, *raised))
@@ -191,7 +194,10 @@ class AsyncManagedContext(_Managed):
         finally:
             self._closed()
             frame.in_flight = False
-            if suspended or again:
+            if not (suspended or again):
+                if not agent.dead:
+                    here.set(frame)
+            else:
                 frame.turned()
                 agent.owed = agent.gated = True
         agent.raise_if_dead()

@@ -21,10 +21,11 @@ def saved_as(header: int) -> str:
     return f".state{header}"
 
 
-def state_of(manager: Any) -> Any:
-    """What a checkpoint says of an open manager; None when there is nothing to say."""
+def state_of(manager: Any, told: bool) -> Any:
+    """What a checkpoint says of an open manager; None when there is nothing to say. *told*: it has been cancelled while it
+    was being left."""
     if type(manager) is asyncio.TaskGroup:
-        return groups.state_of(manager)
+        return groups.state_of(manager, told)
     if type(manager) is asyncio.Timeout:
         timeout: Any = manager
         return True if timeout._state is _States.EXPIRING else None

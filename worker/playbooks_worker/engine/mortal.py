@@ -17,6 +17,7 @@ from playbooks_worker.engine.frames import Call
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.branches import Branch
+    from playbooks_worker.engine.cancels import Cancel
 
 ENDED = "ended"
 _CANCEL_ROUNDS = 5
@@ -34,6 +35,7 @@ class Mortal(abc.ABC):
         self.gated = False  # an effect must ask `may_start` before it starts
         self.running: dict[int, Call] = {}
         self.branches: dict[int, Branch] = {}  # those that have not ended
+        self.cancels: dict[asyncio.Task[Any], Cancel] = {}
         self.held: set[asyncio.Task[Any]] = set()  # cancelled while an outcome is being written, and not told yet
         self._blocked: str | None = None
         self._again: asyncio.TimerHandle | None = None
@@ -93,6 +95,9 @@ class Mortal(abc.ABC):
         if isinstance(error, GeneratorExit | KeyboardInterrupt):
             self.die(f"the process ends ({type(error).__name__})")
             raise error
+        if isinstance(error.__context__, GeneratorExit):  # plain code that was closed tidied up, on a closed loop, say
+            self.die("the process ends (GeneratorExit)")
+            raise error.__context__
         return self.dead
 
     @property
@@ -112,11 +117,12 @@ class Mortal(abc.ABC):
         if self.dead:
             raise AgentStopped(self.why)
 
-    def adopt_current(self) -> None:
+    def adopt_current(self) -> asyncio.Task[Any] | None:
         """A task of plain code that runs a playbook ends with the agent, too."""
         task = asyncio.current_task()
         if task is not None and task is not self._root and task not in self._tasks:
             self.adopt(task)
+        return task
 
     def adopt(self, task: asyncio.Task[Any], branch: Branch | None = None) -> None:
         """Keep a task that was made inside this agent, until it is done."""
@@ -130,6 +136,7 @@ class Mortal(abc.ABC):
     def _task_done(self, task: asyncio.Task[Any], branch: Branch | None) -> None:
         self._tasks.discard(task)
         self.held.discard(task)
+        self.cancels.pop(task, None)
         if branch is not None:
             self.branches.pop(branch.id, None)
         if self.dead and not task.cancelled():

@@ -1,8 +1,8 @@
 """Where in an agent the running code stands: the place that new calls and new tasks belong to.
 
-A playbook's own statements stand in its `Frame`; plain code below a site, or in a task of its own, stands at a `Plain`
-place. What is made there is kept in a `Below`, so that a resume, which runs plain coroutines again, finds it again: by the
-path of tasks, playbook and number (DESIGN 3.3, "Resume").
+A playbook's own statements stand in its `Frame`; plain code that a site awaits, or that is a branch of its own, stands in a
+`Below`, and further tasks of it at a `Plain` place there. What is made below is kept, so that a resume, which runs plain
+coroutines again, finds it again: by the path of tasks, playbook and number (DESIGN 3.3, "Resume").
 """
 
 from __future__ import annotations
@@ -72,6 +72,24 @@ class Below:
         self.numbers: tuple[int, ...] = ()  # the numbers that come again first, where they are not 0, 1, 2, …
 
     @property
+    def below(self) -> Below:
+        return self
+
+    @property
+    def path(self) -> Path:
+        return DIRECT
+
+    def call(self, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
+        return self.agent.made_below(self, DIRECT, playbook, arguments)
+
+    @property
+    def runs_again(self) -> bool:
+        """Whether the plain code here would run again after a resume now."""
+        if self.branch is not None:
+            return self.branch.alive
+        return self.frame is not None and self.frame.below is self
+
+    @property
     def depth(self) -> int:
         """The depth of a call that is made here."""
         return 0 if self.frame is None else self.frame.depth + 1
@@ -100,7 +118,7 @@ def in_region(place: Any) -> bool:
 
 
 class Plain:
-    """Plain code below a site, or in a branch: ``path`` tells which task of it."""
+    """A task of plain code: ``path`` tells which one."""
 
     __slots__ = ("below", "path")
 
@@ -112,6 +130,6 @@ class Plain:
         return self.below.agent.made_below(self.below, self.path, playbook, arguments)
 
 
-# The two places that a frame itself can be: evaluating its own statement, or awaiting what a site evaluates to.
+# The path of a playbook's own statement, and of the code that a site awaits.
 OWN: Path = ("own",)
 DIRECT: Path = ("site",)

@@ -11,9 +11,13 @@ import contextvars
 from collections.abc import Callable
 from typing import Any, cast
 
-from playbooks_worker.engine import branches
+from playbooks_worker.engine import branches, cancels
 from playbooks_worker.engine.frames import Call, Frame
-from playbooks_worker.engine.place import DIRECT, Below, Plain, here
+from playbooks_worker.engine.place import Below, Plain, here
+
+# What the loop closes an asynchronous generator with that nobody needs any more, whenever a collector finds that: its code
+# runs outside the agent (the type has no name in `types`).
+_CLOSING = "async_generator_athrow"
 
 
 def install(loop: asyncio.AbstractEventLoop) -> None:
@@ -23,8 +27,13 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
         return
 
     def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
-        place = options["context"].run(here.get) if options.get("context") is not None else here.get()
+        context = options.get("context")
+        place = here.get() if context is None else context.run(here.get)
         if place is None:
+            return _make(current, loop, coroutine, options)
+        if type(coroutine).__name__ == _CLOSING:
+            options["context"] = context or contextvars.copy_context()
+            options["context"].run(here.set, None)
             return _make(current, loop, coroutine, options)
         return _inside(loop, coroutine, options, place)
 
@@ -47,8 +56,12 @@ class AgentTask(asyncio.Task[Any]):
     branch: branches.Branch | None = None
 
     def cancel(self, msg: Any | None = None) -> bool:
-        if here.get() is None and self.agent is not None and self.agent.owns(self):
-            self.agent.die("cancelled from outside")
+        place = here.get()
+        if self.agent is not None and not self.done():
+            if place is not None:
+                cancels.note(self.agent, self, place)
+            elif self.agent.owns(self):
+                self.agent.die("cancelled from outside")
         return super().cancel(msg)
 
 
@@ -67,14 +80,14 @@ def _inside(loop: asyncio.AbstractEventLoop, coroutine: Any, options: dict[str, 
     below: Below = place.below
     agent = below.agent
     context = options["context"] = options.get("context") or contextvars.copy_context()
-    if isinstance(place, Frame) and not place.in_flight:
+    if isinstance(place, Frame):
         branch, work = branches.begin(place, coroutine)
-        context.run(here.set, Plain(branch.below, DIRECT))
+        context.run(here.set, branch.below)
         task = branch.task = make(agent, loop, work, **options)
         task.branch = branch  # type: ignore[attr-defined]  # what `branch_of` reads
         agent.adopt(task, branch)
         return task
-    path = below.next_path(place.path if isinstance(place, Plain) else DIRECT)
+    path = below.next_path(place.path)
     context.run(here.set, Plain(below, path))
     task = make(agent, loop, coroutine, **options)
     if isinstance(coroutine, Call):  # other tasks belong to plain code, or to a library that outlives us
