@@ -54,10 +54,10 @@ def refused(folder, text):
 
 BODIES = {
     "async generator expression": ("a = (await effect(x) for x in [1])", "a = (await", "asynchronous generator expr"),
-    "except expression": (
-        "try:\n    pass\nexcept (await effect()):\n    pass",
-        "except (await effect()):",
-        "await in an `except` expression",
+    "except* expression": (
+        "try:\n    pass\nexcept* (await effect()):\n    pass",
+        "except* (await effect()):",
+        "await in an `except*` expression",
     ),
     "run": ("asyncio.run(effect())", "asyncio.run(", "asyncio.run"),
     "run by another name": ("runs(effect())", "runs(", "asyncio.run"),

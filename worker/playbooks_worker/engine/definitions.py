@@ -25,12 +25,13 @@ def definition_path(function: FunctionType) -> tuple[str, str, int] | None:
     """(module, qualified name, number) of *function*; None when its source is not known."""
     code = function.__code__
     name = _common(code.co_qualname)
-    root = _root(function.__module__, name, function)
+    module = function.__globals__.get("__name__", function.__module__)  # `functools.wraps` says another one
+    root = _root(module, name, function)
     if root is None:
         return None
     for number, known in enumerate(_index(root).get(name, ())):
         if _position(known) == _position(code):
-            return function.__module__, name, number
+            return module, name, number
     return None
 
 

@@ -262,7 +262,11 @@ def _lambda(b: Expressions, node: ast.Lambda) -> ast.expr:
 
 
 def lower_defaults(b: Expressions, args: ast.arguments) -> ast.arguments:
-    defaults = b.sequence([*args.defaults, *(d for d in args.kw_defaults if d is not None)])
+    return with_defaults(args, b.sequence([*args.defaults, *(d for d in args.kw_defaults if d is not None)]))
+
+
+def with_defaults(args: ast.arguments, defaults: list[ast.expr]) -> ast.arguments:
+    """*args* with other defaults, those of its positional parameters first."""
     positional, keyword = defaults[: len(args.defaults)], iter(defaults[len(args.defaults) :])
     return ast.arguments(
         posonlyargs=args.posonlyargs,

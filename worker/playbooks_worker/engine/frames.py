@@ -14,11 +14,11 @@ from collections.abc import Generator
 from types import CellType, CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from playbooks_worker.engine import iterators, remaking
+from playbooks_worker.engine import iterators, remaking, seen
 from playbooks_worker.engine.completions import RAISE
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.place import OWN, Below, Outcome, Region, here
-from playbooks_worker.engine.syntax import AGAIN, UNBOUND
+from playbooks_worker.engine.syntax import AGAIN, SEEN, UNBOUND
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
@@ -138,6 +138,14 @@ class Frame:
     def local(self, name: str) -> Any:
         """One local as it was saved."""
         return self.agent.loader().locals(self).get(name, NOT_BOUND)
+
+    def own(self, name: str) -> Any:
+        """A variable that nested functions share, and that may not be bound."""
+        try:
+            return self.cells[name].cell_contents
+        except ValueError:
+            pass
+        raise UnboundLocalError(f"cannot access local variable '{name}' where it is not associated with a value")
 
     def caught(self, pc: int, name: str) -> BaseException | None:
         """The exception of a handler that is being entered, for the first time or (*pc*) again."""
@@ -423,6 +431,7 @@ HELPERS: dict[str, CellType] = {
     ".remade": CellType(remaking.remade),
     ".BaseException": CellType(BaseException),
     ".AssertionError": CellType(AssertionError),
+    SEEN: CellType(seen.as_seen),
     AGAIN: CellType(MADE_AGAIN),
     UNBOUND: CellType(NOT_BOUND),
 }

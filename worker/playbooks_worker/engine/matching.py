@@ -14,7 +14,8 @@ from playbooks_worker.engine import tracebacks
 from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.errors import ResumeMismatch
 from playbooks_worker.engine.frames import Call
-from playbooks_worker.engine.losses import PROTOCOL
+from playbooks_worker.engine.losses import PROTOCOL, kind_of
+from playbooks_worker.engine.markers import Marker, about_of
 from playbooks_worker.engine.place import OWN, Below, Path
 from playbooks_worker.engine.playbooks import Playbook
 from playbooks_worker.engine.snapshot import Reader, Saver
@@ -111,6 +112,9 @@ def _alike(one: Any, two: Any, now: Any, seen: set[tuple[int, int]]) -> bool:
     branch = branch_of(one)
     if branch is not None:
         return bool(two == _task(branch.id))
+    if isinstance(two, Marker):  # it could not be saved then: nothing but its kind is known
+        kind = about_of(two).kind
+        return isinstance(one, Marker) or kind_of(one) == kind or (one is None and kind == "traceback")  # raised again
     if type(one) is not type(two):
         return False
     if one is two or (id(one), id(two)) in seen:

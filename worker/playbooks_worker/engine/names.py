@@ -10,7 +10,7 @@ import ast
 from dataclasses import dataclass
 
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
-_LAZY: tuple[type[ast.AST], ...] = tuple(filter(None, [getattr(ast, "TypeAlias", None)]))
+LAZY: tuple[type[ast.AST], ...] = tuple(filter(None, [getattr(ast, "TypeAlias", None)]))
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -78,7 +78,7 @@ def _collect(
     elif isinstance(node, ast.Import | ast.ImportFrom):
         for alias in node.names:
             bound[(alias.asname or alias.name).partition(".")[0]] = None
-    elif isinstance(node, _LAZY):  # `type X = …`: its value is a function of its own
+    elif isinstance(node, LAZY):  # `type X = …`: its value is a function of its own
         mentioned.update(_mentions(node))
     elif isinstance(node, SCOPES):
         if not isinstance(node, ast.Lambda):
@@ -108,7 +108,8 @@ def _mentions(node: ast.AST) -> set[str]:
 
 
 def evaluated_outside(node: ast.AST) -> list[ast.AST]:
-    """The parts of a nested function or class that belong to the scope around it."""
+    """The parts of a nested function or class that belong to the scope around it (without annotations, which not every
+    program evaluates)."""
     if isinstance(node, ast.ClassDef):
         return [*node.decorator_list, *node.bases, *node.keywords]
     assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
@@ -118,8 +119,16 @@ def evaluated_outside(node: ast.AST) -> list[ast.AST]:
     return outside
 
 
+def annotated(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+    """The annotated parameters of a nested function in the order in which Python evaluates them, odd as it is."""
+    args = node.args
+    parameters = (*args.args, *args.posonlyargs, args.vararg, *args.kwonlyargs, args.kwarg)
+    return [parameter for parameter in parameters if parameter is not None and parameter.annotation is not None]
+
+
 class Mangler(ast.NodeTransformer):
-    """Spells private names (`__x`) as the class body would: emitted code is compiled outside its class."""
+    """Spells private names (`__x`) as the class body would: emitted code is compiled outside its class. Python leaves the
+    words of keyword arguments as they are."""
 
     def __init__(self, cls: str) -> None:
         self._prefix = "_" + cls.lstrip("_")
@@ -140,11 +149,6 @@ class Mangler(ast.NodeTransformer):
         node.arg = self._mangled(node.arg)
         return self.generic_visit(node)
 
-    def visit_keyword(self, node: ast.keyword) -> ast.AST:
-        if node.arg is not None:
-            node.arg = self._mangled(node.arg)
-        return self.generic_visit(node)
-
     def visit_Global(self, node: ast.Global) -> ast.AST:
         node.names = [self._mangled(name) for name in node.names]
         return node
@@ -152,6 +156,14 @@ class Mangler(ast.NodeTransformer):
     def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:
         node.names = [self._mangled(name) for name in node.names]
         return node
+
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> ast.AST:
+        for alias in node.names:
+            alias.name = self._mangled(alias.name)
+            alias.asname = None if alias.asname is None else self._mangled(alias.asname)
+        return node
+
+    visit_ImportFrom = visit_Import
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.AST:
         if node.name:

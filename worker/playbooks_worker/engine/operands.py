@@ -11,6 +11,7 @@ import ast
 from collections.abc import Callable, Sequence
 
 from playbooks_worker.engine import syntax as s
+from playbooks_worker.engine.binding import maybe_unbound
 from playbooks_worker.engine.build import Builder, virtual_of
 
 _LOADS = (ast.Name, ast.Attribute, ast.Subscript)
@@ -43,7 +44,7 @@ class Operands(Builder):
                 return node
             if node.id in self.plain_names and node.id not in self.walrus:
                 # no other code can rebind a plain local during this statement; where it is unbound, Python says so now
-                if node.id not in self.names.always_bound:
+                if maybe_unbound(node):
                     self.plain(ast.Expr(s.load(node.id)))
                 return node
         if isinstance(node, Mapping):
@@ -227,10 +228,13 @@ class Operands(Builder):
         )
 
     def is_super(self, node: ast.expr) -> bool:
-        """`super(__class__, self)` and its attributes are made again as a whole: such an object cannot be saved."""
+        """`super(__class__, self)` and its attributes are made again as a whole: such an object cannot be saved. So is what
+        stands for `locals` and its like."""
         if isinstance(node, ast.Attribute):
             return self.is_super(node.value)
-        return isinstance(node, ast.Call) and self._is_global(node.func) and node.func.id == "super"  # type: ignore[attr-defined]
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+            return False
+        return node.func.id == s.SEEN or (node.func.id == "super" and self._is_global(node.func))
 
 
 def spread(node: ast.expr) -> ast.expr:

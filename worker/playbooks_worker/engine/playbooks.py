@@ -145,13 +145,19 @@ def known_playbooks() -> list[Playbook]:
 
 
 def find_playbook(playbook_id: str) -> Playbook:
-    """The playbook of this id in the modules loaded here. Raises `CodeChanged` when there is none."""
+    """The playbook of this id in the modules loaded here. Raises `CodeChanged` when there is none.
+
+    Where its name stands for something else (what a decorator has made of it, a private name), the one that the loaded
+    module has defined."""
     module, _, qualname = playbook_id.partition(":")
-    value: Any = sys.modules.get(module)
+    loaded = sys.modules.get(module)
+    value: Any = loaded
     for part in qualname.split("."):
         value = None if value is None else inspect.getattr_static(value, part, None)
     made = None if value is None else playbook_of(value)
-    if made is None:
+    if made is None or made.id != playbook_id:
+        made = _known.get(playbook_id)
+    if made is None or loaded is None or made.function.__globals__ is not vars(loaded):
         raise CodeChanged(f"playbook {playbook_id} is not in the program any more; deploy a build that has it")
     return made
 

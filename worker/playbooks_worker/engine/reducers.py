@@ -145,14 +145,23 @@ def _reduce_function(saver: Saving, function: FunctionType) -> Reduced:
     if found is None:
         return lost(saver, function, "its source is not known")
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-    state = (function.__defaults__, function.__kwdefaults__, function.__dict__ or None)
+    state = (function.__defaults__, function.__kwdefaults__, function.__dict__ or None, *_said(function))
     return made_again, (*found, cells), state, None, None, _fill_function
 
 
-def _fill_function(function: FunctionType, state: tuple[Any, Any, Any]) -> None:
-    function.__defaults__, function.__kwdefaults__, attributes = state
+def _fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
+    function.__defaults__, function.__kwdefaults__, attributes, *said = state
     if attributes:
         function.__dict__.update(attributes)
+    for name, value in said:
+        setattr(function, name, value)
+
+
+def _said(function: FunctionType) -> list[tuple[str, Any]]:
+    """What *function* says of itself besides what its code does: what `functools.wraps` has made of that, annotations."""
+    bare = FunctionType(function.__code__, function.__globals__, None, None, function.__closure__)
+    names = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__")
+    return [(name, said) for name in names if (said := getattr(function, name)) != getattr(bare, name)]
 
 
 def _reduce_cell(saver: Saving, cell: CellType) -> Reduced:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import CodeType
 
 from playbooks_worker.engine import syntax as s
+from playbooks_worker.engine.asking import Asking
+from playbooks_worker.engine.binding import maybe_unbound, note_unbound
 from playbooks_worker.engine.build import HeaderDraft, SiteDraft, virtual_of
 from playbooks_worker.engine.liveness import live_temporaries
 from playbooks_worker.engine.names import SCOPES, Mangler, Names, evaluated_outside, names_of
@@ -43,6 +45,7 @@ HELPERS = (
     ".whole",
     ".remade",
     s.OPENING,
+    s.SEEN,
     s.AGAIN,
     s.UNBOUND,
 )
@@ -117,7 +120,9 @@ def rewrite(definition: Definition) -> Rewritten:
     if "__class__" in definition.shared and "super" not in {*names.plain, *names.cells, *names.globals_}:
         _explicit_super(node)
     _Undeclared().take_out(node)
+    note_unbound(node, names.parameters)
     Openings().noted(node.body)
+    Asking((*names.plain, *names.cells)).noted(node.body)
     for statement in node.body:
         s.mark_sites(statement)
     b = Statements(definition, names)
@@ -208,7 +213,8 @@ def _template(text: str) -> ast.stmt:
 
 
 class _Spots(ast.NodeTransformer):
-    """Fills in the places where locals are put back, now that all names are known."""
+    """Fills in the places where locals are put back, now that all names are known; and where a variable that is shared
+    with nested functions may not be bound, lets the frame say so: to Python it is a variable of some other function."""
 
     def __init__(self, names: Names, restored: tuple[str, ...]) -> None:
         self._names = names
@@ -217,6 +223,31 @@ class _Spots(ast.NodeTransformer):
     def visit_If(self, node: ast.If) -> ast.AST | None:
         """Nothing to make again at this site."""
         return self.generic_visit(node) if node.body else None
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return self._asked(node) if isinstance(node.ctx, ast.Load) and self._is_shared(node) else node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.AST]:
+        self.generic_visit(node)
+        return [s.at(ast.Expr(self._asked(node.target)), node), node] if self._is_shared(node.target) else node
+
+    def visit_Delete(self, node: ast.Delete) -> ast.AST | list[ast.AST]:
+        self.generic_visit(node)
+        targets = [part for target in node.targets for part in _flat(target)]
+        if not any(map(self._is_shared, targets)):
+            return node
+        statements: list[ast.AST] = []
+        for target in targets:
+            statements += [s.at(ast.Expr(self._asked(target)), node)] if self._is_shared(target) else []
+            statements.append(s.at(ast.Delete([target]), node))
+        return statements
+
+    def _is_shared(self, node: ast.AST) -> bool:
+        return isinstance(node, ast.Name) and maybe_unbound(node) and node.id in self._names.cells
+
+    def _asked(self, node: ast.AST) -> ast.expr:
+        assert isinstance(node, ast.Name)
+        return s.at(s.call(s.attribute(s.FRAME, "own"), s.const(node.id)), node)
 
     def visit_Pass(self, node: ast.Pass) -> ast.AST:
         spot = getattr(node, "restore_spot", None)
@@ -228,6 +259,12 @@ class _Spots(ast.NodeTransformer):
         statements.extend(s.unbound_again(name) for name in names)
         here = ast.Compare(s.attribute(s.FRAME, "spot"), [ast.Eq()], [s.const(spot)])
         return s.at(ast.If(ast.BoolOp(ast.And(), [s.load(s.PC), here]), statements, []), node)
+
+
+def _flat(target: ast.expr) -> list[ast.expr]:
+    if isinstance(target, ast.Tuple | ast.List):
+        return [part for element in target.elts for part in _flat(element)]
+    return [target]
 
 
 _BLOCKS = ("body", "orelse", "finalbody")

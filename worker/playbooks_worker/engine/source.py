@@ -104,16 +104,17 @@ def fingerprint(node: ast.AsyncFunctionDef) -> str:
 _BLOCKS = frozenset({"body", "orelse", "finalbody", "handlers", "cases"})
 
 
-def shape_of_statement(node: ast.stmt) -> str:
+def shape_of_statement(node: ast.stmt | ast.ExceptHandler) -> str:
     """What one statement means by itself, in the same terms: of a compound one, its header alone."""
     fields = (name for name in node._fields if name not in _BLOCKS and name not in _SILENT)
     return "".join([type(node).__name__, *(part for name in fields for part in _shape(getattr(node, name, None)))])
 
 
-def way_to(node: ast.AST, within: tuple[int, int]) -> list[ast.stmt]:
-    """The statements around the one that begins at *within* (line, column), outermost first, and that one last."""
+def way_to(node: ast.AST, within: tuple[int, int]) -> list[ast.stmt | ast.ExceptHandler]:
+    """The statements around the one that begins at *within* (line, column), outermost first, and that one last: or the
+    `except` whose expression it is."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt) and (child.lineno, child.col_offset) == within:
+        if isinstance(child, ast.stmt | ast.ExceptHandler) and (child.lineno, child.col_offset) == within:
             return [child]
         inner = way_to(child, within)
         if inner:

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 
 from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.async_loops import lower_async_for
+from playbooks_worker.engine.binding import read_of
 from playbooks_worker.engine.choosing import lower_match
 from playbooks_worker.engine.contexts import lower_with
-from playbooks_worker.engine.expressions import Expressions, lower_defaults
+from playbooks_worker.engine.expressions import Expressions, with_defaults
 from playbooks_worker.engine.loops import lower_for, lower_if, lower_while
+from playbooks_worker.engine.names import annotated
 from playbooks_worker.engine.targets import assign_to, place_of
 from playbooks_worker.engine.trying import lower_try
 from playbooks_worker.engine.trying_groups import lower_try_star
@@ -63,9 +65,21 @@ def _assign(b: Statements, node: ast.Assign) -> None:
 
 
 def _annassign(b: Statements, node: ast.AnnAssign) -> None:
-    if node.value is None:
-        raise b.definition.refuse(node, "await in a declaration without a value", "take the await out of it")
-    _assign_value(b, [node.target], node.value)
+    if node.value is not None:
+        _assign_value(b, [node.target], node.value)
+        return
+    target = node.target  # only declared: its parts are evaluated all the same
+    parts = [target.value] if isinstance(target, ast.Attribute | ast.Subscript) else []
+    if isinstance(target, ast.Subscript):
+        parts += _bounds(target.slice)
+    for part in b.sequence(parts):
+        b.plain(ast.Expr(part))
+
+
+def _bounds(index: ast.expr) -> list[ast.expr]:
+    if not isinstance(index, ast.Slice):
+        return [index]
+    return [bound for bound in (index.lower, index.upper, index.step) if bound is not None]
 
 
 def _assign_value(b: Statements, targets: list[ast.expr], value: ast.expr) -> None:
@@ -85,7 +99,7 @@ def _augassign(b: Statements, node: ast.AugAssign) -> None:
     target = node.target
     into: ast.expr
     if isinstance(target, ast.Name):
-        old = b.keep(s.load(target.id), load=False)
+        old = b.keep(read_of(target), load=False)
         into = s.store(target.id)
     else:
         if isinstance(target, ast.Attribute):
@@ -135,13 +149,20 @@ def _raise(b: Statements, node: ast.Raise) -> None:
 
 
 def _function(b: Statements, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-    decorated = [b.hold(decorator) for decorator in b.sequence(node.decorator_list)]
-    annotations = [argument.annotation for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
-    if any(s.holds_site(annotation) for annotation in (*annotations, node.returns)):
-        raise b.definition.refuse(node, "await in an annotation", "take the await out of it")
-    args = lower_defaults(b, node.args)
-    fields = {**dict(ast.iter_fields(node)), "decorator_list": decorated, "args": args}
-    b.plain(s.at(type(node)(**fields), node))
+    defaults = [*node.args.defaults, *(default for default in node.args.kw_defaults if default is not None)]
+    parameters = annotated(node)
+    found = [*(parameter.annotation for parameter in parameters), node.returns]
+    if not any(map(s.holds_site, found)):  # left alone: nobody knows here whether they are evaluated
+        parameters, found = [], []
+    annotations = [annotation for annotation in found if annotation is not None]
+    lowered = iter(b.sequence([*node.decorator_list, *defaults, *annotations]))
+    decorators = [next(lowered) for _ in node.decorator_list]
+    args = with_defaults(node.args, [next(lowered) for _ in defaults])
+    for parameter in parameters:
+        parameter.annotation = next(lowered)
+    fields = {**dict(ast.iter_fields(node)), "decorator_list": decorators, "args": args}
+    made = type(node)(**{**fields, "returns": next(lowered, node.returns)})
+    b.plain(s.at(made, node))
 
 
 def _class(b: Statements, node: ast.ClassDef) -> None:

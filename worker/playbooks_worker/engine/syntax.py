@@ -12,6 +12,7 @@ PC = ".pc"  # the site to re-enter, 0 when running on
 FRAME = ".f"  # the activation's record (frames.Frame)
 AGAIN = ".R"  # a temporary that was not saved and must be evaluated again
 OPENING = ".opening"  # makes a manager for an exit stack (stacks.py)
+SEEN = ".seen"  # what a playbook asks for its own variables with (seen.py)
 UNBOUND = ".U"  # a local that was not bound
 
 _Node = TypeVar("_Node", bound=ast.AST)
@@ -23,7 +24,8 @@ def mark_sites(node: ast.AST) -> bool:
     if isinstance(node, _FUNCTIONS):
         found = _any(node.args)
         if not isinstance(node, ast.Lambda):
-            found = any([mark_sites(decorator) for decorator in node.decorator_list]) or found
+            outside = [*node.decorator_list, *([node.returns] if node.returns is not None else [])]
+            found = any([mark_sites(child) for child in outside]) or found
     elif isinstance(node, ast.ClassDef):
         found = any([mark_sites(child) for child in (*node.decorator_list, *node.bases, *node.keywords)])
     else:

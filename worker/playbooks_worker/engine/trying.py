@@ -19,13 +19,12 @@ def lower_try(b: Statements, node: ast.Try) -> None:
     if any(s.holds_site(statement) for statement in node.finalbody):
         lower_finally(b, node)
         return
+    handlers_of = _evaluated_in_turn(b, node.handlers)
     start = len(b.sites)
     body, body_last = b.block(node.body)
     handlers: list[tuple[ast.ExceptHandler, str, list[ast.stmt], int, int]] = []
-    for handler in node.handlers:
+    for handler in handlers_of:
         first = len(b.sites)
-        if handler.type is not None and s.holds_site(handler.type):
-            raise b.definition.refuse(handler, "await in an `except` expression", "evaluate it before the try")
         caught = b.handler_name()
         place, b.place = b.place, handler
         b.path.append(caught)
@@ -62,6 +61,25 @@ def lower_try(b: Statements, node: ast.Try) -> None:
         clauses.append(s.at(ast.ExceptHandler(match, handler.name, statements), handler))
     final = [unless_dead(node.finalbody)] if node.finalbody else []
     b.sited([ast.Try(body, clauses, orelse, final)])
+
+
+def _evaluated_in_turn(b: Statements, handlers: list[ast.ExceptHandler]) -> list[ast.ExceptHandler]:
+    """An `except` whose expression awaits, and those after it, as a handler of everything that evaluates the expression and
+    then raises what it has caught once more, among them."""
+    awaiting = next((n for n, h in enumerate(handlers) if h.type is not None and s.holds_site(h.type)), None)
+    if awaiting is None:
+        return handlers
+    handler, rest = handlers[awaiting], handlers[awaiting + 1 :]
+    expression = handler.type
+    assert expression is not None
+    match = b.unique("m")
+    matched = s.at(ast.Assign([s.at(s.store(match), expression)], expression), handler)
+    matched.end_lineno, matched.end_col_offset = expression.end_lineno, expression.end_col_offset
+    named = s.at(ast.ExceptHandler(s.at(s.load(match), expression), handler.name, handler.body), handler)
+    trying = s.at(ast.Try([s.at(ast.Raise(None, None), handler)], [named, *rest], [], []), handler)
+    everything = s.at(ast.ExceptHandler(None, None, [matched, trying]), handler)
+    s.mark_sites(everything)
+    return [*handlers[:awaiting], everything]
 
 
 def lower_finally(b: Statements, node: ast.Try | ast.TryStar) -> None:

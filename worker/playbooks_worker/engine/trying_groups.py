@@ -36,6 +36,8 @@ def lower_try_star(b: Statements, node: ast.TryStar) -> None:
 
 
 def _handler(b: Statements, handler: ast.ExceptHandler) -> ast.ExceptHandler:
+    if s.holds_site(handler.type):
+        raise b.definition.refuse(handler, "await in an `except*` expression", "evaluate it before the `try`")
     body = handler.body
     if any(s.holds_site(statement) for statement in body):
         place, b.place = b.place, handler
