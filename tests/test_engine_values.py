@@ -507,7 +507,6 @@ UNSAVABLE = {
     "coroutine": (lambda: asyncio.sleep(0), "coroutine"),
     "future": (lambda: asyncio.get_running_loop().create_future(), "Future"),
     "deep": (lambda: node(100_000), "Tree"),
-    "local class": (lambda: type("Local", (), {})(), "Local"),
     "iterator of a generator": (lambda: zip(generator(), [1], strict=False), "zip"),
     "error with a client": (lambda: make_error(), "Required"),
 }

@@ -37,12 +37,14 @@ class Moment:
     error: BaseException | None = None
     traceback: str = ""
     took_s: float = 0.0
+    dill: str | None = None
 
 
 class Counter:
     """An engine of the same seam, whose agents count to their argument: one effect and one checkpoint each."""
 
     effect: Callable[[int], Awaitable[None]]
+    bound: Mapping[int, str] = {}  # by number: the Python version that a checkpoint is bound to
 
     def __init__(
         self, agent_id: str, *, persist: Any, next_seq: int = 1, strict: bool = False, max_bytes: int | None = None
@@ -73,7 +75,8 @@ class Counter:
             while done < total:
                 await Counter.effect(done)
                 done += 1
-                await self.persist(Moment(self.next()), f"{done}/{total}".encode())
+                moment = Moment(self.next(), dill=self.bound.get(done))
+                await self.persist(moment, f"{done}/{total}".encode())
                 if self.leave:
                     return engine.Stopped(self.leave)
         except engine.AgentLost:
@@ -197,6 +200,15 @@ def test_a_fresh_agent_starts_from_its_record_and_its_end_is_a_signed_checkpoint
         first = world.headers[0]
         assert (first.program, first.fence, first.nonce, first.time_ms) == ("p", lock.fence, "n1", 5)
         assert (first.kind, first.attempts, first.stack[0][0]) == ("step", 1, "p:main")
+
+    run(test)
+
+
+def test_a_checkpoint_that_is_bound_to_a_python_says_so_and_no_other_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(world: World) -> None:
+        monkeypatch.setattr(Counter, "bound", {2: "3.11"})
+        await world.life(await world.own()).live()
+        assert [header.dill for header in world.headers] == [None, "3.11", None, None]
 
     run(test)
 

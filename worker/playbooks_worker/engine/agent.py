@@ -29,7 +29,7 @@ from playbooks_worker.engine.attempts import inside_a_step
 from playbooks_worker.engine.errors import AgentLost, AgentStopped, CodeChanged, DetachedTask, ResumeMismatch
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import ENDED, wake
-from playbooks_worker.engine.outcomes import Blocked, Completed, Failed, Moment, Outcome, Persist, Stopped
+from playbooks_worker.engine.outcomes import Blocked, Completed, Failed, Moment, Outcome, Persist, Snapshot, Stopped
 from playbooks_worker.engine.place import OWN, Below, Path, Region, here
 from playbooks_worker.engine.playbooks import Playbook, playbook_of
 from playbooks_worker.engine.resources import Key
@@ -301,7 +301,7 @@ class Agent(Arriving):
             return not branch.alive
         return call.owner.frame is None or call.owner is not call.owner.frame.below
 
-    def _capture(self) -> tuple[str, str, bytes] | None:
+    def _capture(self) -> Snapshot | None:
         return None if holding.held_back(self) else capture.capture(self)
 
     def what_holds(self) -> str:

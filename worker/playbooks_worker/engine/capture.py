@@ -20,6 +20,8 @@ from playbooks_worker.engine.diagnosis import Examination, Written, contents
 from playbooks_worker.engine.frames import MADE_AGAIN, NOT_BOUND, Call, Frame
 from playbooks_worker.engine.iterators import HIDDEN
 from playbooks_worker.engine.markers import About, Marker
+from playbooks_worker.engine.needs import PYTHON, needs_of
+from playbooks_worker.engine.outcomes import Snapshot
 from playbooks_worker.engine.reducers import Target
 from playbooks_worker.engine.resources import Resource
 from playbooks_worker.engine.rewrite import LOWERING, Temporaries
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def capture(agent: Agent) -> tuple[str, str, bytes]:
-    """(stack as JSON, steps as JSON, payload). Raises `CannotSave`, naming variable, type, playbook and line."""
+def capture(agent: Agent) -> Snapshot:
+    """Raises `CannotSave`, naming variable, type, playbook and line."""
     while True:
         attempt = _Attempt(agent)
         try:
@@ -54,7 +56,7 @@ def capture(agent: Agent) -> tuple[str, str, bytes]:
             raise sizes.too_large(
                 agent.id, len(payload), limit, agent.checkpoints_taken, attempt.written, attempt.fresh_saver()
             )
-        return stack_json(agent), steps_json(agent), payload
+        return Snapshot(stack_json(agent), steps_json(agent), payload, PYTHON if attempt.saver.codes else None)
 
 
 def can_save(agent: Agent, value: Any) -> bool:
@@ -162,18 +164,10 @@ class _Attempt:
             self.others,
             self.rows,
             [tuple(about) for about in markers],
-            self._needs(),
+            needs_of({**self.saver.resources, **self.agent.resources}, self.saver.codes),
         )
         head = save_index(index)
         return b"".join((len(head).to_bytes(4, "big"), head, self.saver.buffer.getbuffer()))
-
-    def _needs(self) -> dict[str, Any]:
-        """What there must be where the agent goes on (needs.py)."""
-        saver, used = self.saver, self.agent.resources
-        needs: dict[str, Any] = {}
-        if saver.resources or used:
-            needs["resources"] = [(*key, made) for key, made in {**saver.resources, **used}.items()]
-        return needs
 
     # --- frames ----------------------------------------------------------------------------------------------------
     def _frame(self, call: Call, frame: Frame) -> None:

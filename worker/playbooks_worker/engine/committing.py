@@ -14,7 +14,7 @@ from typing import Any
 
 from playbooks_worker.engine.errors import AgentLost, AgentStopped
 from playbooks_worker.engine.mortal import Awaitable, Mortal, wake
-from playbooks_worker.engine.outcomes import Moment, Persist
+from playbooks_worker.engine.outcomes import Moment, Persist, Snapshot
 from playbooks_worker.engine.place import here, in_region
 from playbooks_worker.engine.rewrite import LOWERING
 
@@ -46,8 +46,8 @@ class Committing(Mortal):
         self._idle: asyncio.Future[None] | None = None
 
     @abc.abstractmethod
-    def _capture(self) -> tuple[str, str, bytes] | None:
-        """(stack as JSON, steps as JSON, payload) now; None while something holds checkpoints back."""
+    def _capture(self) -> Snapshot | None:
+        """The agent now; None while something holds checkpoints back."""
 
     @abc.abstractmethod
     def what_holds(self) -> str:
@@ -134,15 +134,14 @@ class Committing(Mortal):
         if self._held is not None:
             self._held.cancel()
             self._held = None
-        stack_json, steps_json, payload = captured
+        stack_json, steps_json, payload, dill = captured
         waiters, self._waiters = self._waiters, []
         self.owed = False
         if self.careful:
             self.careful = {attempts for attempts in self.careful if attempts.intended}
         self._gate()
-        moment = Moment(
-            self._take_seq(), "step", stack_json, LOWERING, steps_json=steps_json, took_s=time.perf_counter() - began
-        )
+        took_s = time.perf_counter() - began
+        moment = Moment(self._take_seq(), "step", stack_json, LOWERING, steps_json=steps_json, took_s=took_s, dill=dill)
         self._writing = True
         try:
             written = self._persist(moment, payload)

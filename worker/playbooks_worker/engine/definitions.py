@@ -21,17 +21,26 @@ _Index: TypeAlias = dict[str, list[CodeType]]
 _indexes: dict[int, tuple[CodeType, _Index]] = {}
 
 
+def home_of(function: FunctionType) -> str | None:
+    """The module whose globals are the function's. (`__module__` may name that of a function which it wraps.)"""
+    name = function.__globals__.get("__name__")
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    return name if module is not None and vars(module) is function.__globals__ else None
+
+
 def definition_path(function: FunctionType) -> tuple[str, str, int] | None:
     """(module, qualified name, number) of *function*; None when its source is not known."""
     code = function.__code__
+    home = home_of(function)
+    if home is None or code.co_filename == "<string>":  # made by `exec`
+        return None
     name = _common(code.co_qualname)
-    module = function.__globals__.get("__name__", function.__module__)  # `functools.wraps` says another one
-    root = _root(module, name, function)
+    root = _root(home, name, function)
     if root is None:
         return None
     for number, known in enumerate(_index(root).get(name, ())):
         if _position(known) == _position(code):
-            return module, name, number
+            return home, name, number
     return None
 
 

@@ -16,10 +16,8 @@ import sys
 import threading
 import types
 import weakref
-from types import FunctionType
 from typing import Any, Protocol, TypeAlias
 
-from playbooks_worker.engine.definitions import definition_path
 from playbooks_worker.engine.errors import NotRestoredError
 from playbooks_worker.engine.markers import About, Marker, marker
 
@@ -103,21 +101,12 @@ def reduce_as_it_wants(saver: Losing, value: Any) -> Reduced:
         if maker is _NEW or maker is _NEW_WITH_NAMES:
             if arguments and arguments[0] is value.__class__:
                 return reduced
-        elif _reachable(maker):
+        elif callable(maker):
             return reduced
         return lost(saver, value, f"it is made by {getattr(maker, '__qualname__', maker)}, which cannot be saved")
     if type(reduced) is str and _global(value, reduced):
         return reduced
     return lost(saver, value, f"its __reduce__ answers {type(reduced).__name__}, which pickle does not take")
-
-
-def _reachable(maker: Any) -> bool:
-    """Whether another process will find what makes the object again."""
-    if isinstance(maker, type):
-        return named(maker)
-    if type(maker) is FunctionType:
-        return named(maker) or definition_path(maker) is not None
-    return callable(maker)
 
 
 def named(thing: Any) -> bool:

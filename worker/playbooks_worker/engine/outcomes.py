@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.changes import Change
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Moment:
     """What the engine knows about one checkpoint. ``seq`` numbers the checkpoints of the agent's whole life;
     ``stack_json`` is a JSON list of ``[playbook, line, statement, depth]``, ``steps_json`` one of the steps that are being
-    tried again: ``[step, attempt, how many at most or null, the last error]``; ``took_s`` is how long the snapshot took."""
+    tried again: ``[step, attempt, how many at most or null, the last error]``; ``took_s`` is how long the snapshot took;
+    ``dill`` the one Python version that can resume it, when it holds code without source."""
 
     seq: int
     kind: str
@@ -25,6 +26,16 @@ class Moment:
     traceback: str = ""
     steps_json: str = "[]"
     took_s: float = 0.0
+    dill: str | None = None
+
+
+class Snapshot(NamedTuple):
+    """One checkpoint as it was captured; fields as those of `Moment`."""
+
+    stack_json: str
+    steps_json: str
+    payload: bytes
+    dill: str | None
 
 
 Persist: TypeAlias = Callable[[Moment, bytes], Awaitable[None] | None]

@@ -19,14 +19,23 @@ import threading
 import types
 import uuid
 from collections.abc import Callable, Sequence
-from types import CellType, FunctionType, MethodType, ModuleType
+from types import ModuleType
 from typing import Any, Protocol
 
-from playbooks_worker.engine import exceptions, gathering, groups, losses, managers, resources, synchronisers
+from playbooks_worker.engine import (
+    callables,
+    classes,
+    exceptions,
+    gathering,
+    groups,
+    losses,
+    managers,
+    resources,
+    synchronisers,
+)
 from playbooks_worker.engine.branches import Branch, branch_of
-from playbooks_worker.engine.definitions import definition_path, made_again
 from playbooks_worker.engine.frames import Call
-from playbooks_worker.engine.losses import Losing, Reduced, lost
+from playbooks_worker.engine.losses import Reduced, lost
 from playbooks_worker.engine.markers import Marker
 
 
@@ -44,13 +53,9 @@ class Target:
         return "<made anew by its `with`>"
 
 
-_LOCAL = "its class is not to be found by name in another process"
-
-
-class Saving(Losing, Protocol):
+class Saving(callables.Binding, Protocol):
     """What reducers know of the `Saver` that asks."""
 
-    cells: dict[int, tuple[int, str]]
     running: Sequence[Call]
     found: dict[int, Call]
     branches: dict[int, Branch]
@@ -70,10 +75,6 @@ def _target(call: int, header: int, index: int) -> Any:
 
 def _task(identity: int) -> Any:
     raise TypeError(f"task {identity} can only be loaded into its agent")
-
-
-def _frame_cell(call: int, name: str) -> Any:
-    raise TypeError(f"cell {name} of call {call} can only be loaded into its agent")
 
 
 # --- reducers ----------------------------------------------------------------------------------------------------------
@@ -127,88 +128,11 @@ def _resource_object(name: str, home: str) -> Any:
     return resources.object_or_handle(name, home)
 
 
-def _reduce_function(saver: Saving, function: FunctionType) -> Reduced:
-    holder: Any = sys.modules.get(function.__module__)
-    *path, name = function.__qualname__.split(".")
-    for part in path:
-        holder = getattr(holder, part, None)
-    if holder is not None:
-        if getattr(holder, name, None) is function:
-            return NotImplemented  # by name
-        if isinstance(holder, type):
-            mangled = f"_{holder.__name__.lstrip('_')}{name}"
-            if vars(holder).get(mangled) is function:
-                return getattr, (holder, mangled)
-    if (made := getattr(function, "__step__", None)) is not None:  # a step under another name than its function's
-        return getattr, (made, "start")
-    found = definition_path(function)
-    if found is None:
-        return lost(saver, function, "its source is not known")
-    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-    state = (function.__defaults__, function.__kwdefaults__, function.__dict__ or None, *_said(function))
-    return made_again, (*found, cells), state, None, None, _fill_function
-
-
-def _fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
-    function.__defaults__, function.__kwdefaults__, attributes, *said = state
-    if attributes:
-        function.__dict__.update(attributes)
-    for name, value in said:
-        setattr(function, name, value)
-
-
-def _said(function: FunctionType) -> list[tuple[str, Any]]:
-    """What *function* says of itself besides what its code does: what `functools.wraps` has made of that, annotations."""
-    bare = FunctionType(function.__code__, function.__globals__, None, None, function.__closure__)
-    names = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__")
-    return [(name, said) for name in names if (said := getattr(function, name)) != getattr(bare, name)]
-
-
-def _reduce_cell(saver: Saving, cell: CellType) -> Reduced:
-    own = saver.cells.get(id(cell))
-    if own is not None:
-        return _frame_cell, own
-    try:
-        state: tuple[Any, ...] = (cell.cell_contents,)
-    except ValueError:
-        state = ()
-    return _cell, (), state, None, None, _fill_cell
-
-
-def _cell() -> CellType:
-    return CellType()
-
-
-def _fill_cell(cell: CellType, state: tuple[Any, ...]) -> None:
-    if state:
-        cell.cell_contents = state[0]
-
-
-def _reduce_method(saver: Saving, method: MethodType) -> Reduced:
-    return _method, (method.__func__, method.__self__)
-
-
-def _method(function: Callable[..., Any], holder: Any) -> MethodType:
-    return MethodType(function, holder)
-
-
-def _reduce_builtin(saver: Saving, function: Any) -> Reduced:
-    """A function of a C module by its name, a method of a built-in object with that object."""
-    holder = function.__self__
-    if holder is None or type(holder) is ModuleType:
-        return losses.reduce_as_it_wants(saver, function)
-    return _builtin_method, (holder, function.__name__)
-
-
-def _builtin_method(holder: Any, name: str) -> Any:
-    return holder if type(holder) is Marker else getattr(holder, name)
-
-
 def _reduce_class(saver: Saving, kind: type) -> Reduced:
     if losses.named(kind) or kind in _UNNAMED:
         return NotImplemented
     name = _TYPES.get(kind)
-    return lost(saver, kind, _LOCAL) if name is None else (getattr, (types, name))
+    return classes.reduced(kind) if name is None else (getattr, (types, name))
 
 
 def _reduce_module(saver: Saving, module: ModuleType) -> Reduced:
@@ -246,7 +170,7 @@ def _view(mapping: dict[Any, Any], kind: str) -> Any:
 
 
 def _reduce_exception(saver: Saving, error: BaseException) -> Reduced:
-    return exceptions.reduced(error) if losses.named(type(error)) else losses.lost(saver, error, _LOCAL)
+    return exceptions.reduced(error)
 
 
 def _reduce_instance(saver: Saving, value: Any) -> Reduced:
@@ -353,10 +277,8 @@ REDUCERS: dict[type, Callable[[Saving, Any], Reduced] | None] = {
     Target: reduce_target,
     Marker: losses.reduce_marker,
     resources.Resource: _reduce_resource,
-    FunctionType: _reduce_function,
-    MethodType: _reduce_method,
-    types.BuiltinFunctionType: _reduce_builtin,
-    CellType: _reduce_cell,
+    **callables.REDUCERS,
+    **classes.REDUCERS,
     ModuleType: _reduce_module,
     asyncio.Timeout: _reduce_timeout,
     type: _reduce_class,
@@ -374,7 +296,9 @@ def reducer_of(kind: type) -> Callable[[Saving, Any], Reduced] | None:
     try:
         return REDUCERS[kind]
     except KeyError:
-        reducer = REDUCERS[kind] = _reducer_for(kind)
+        reducer = _reducer_for(kind)
+        if losses.named(kind):  # others come and go
+            REDUCERS[kind] = reducer
         return reducer
 
 

@@ -7,10 +7,12 @@ verified before anything comes here.
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import pickletools
 from collections.abc import Callable, Sequence
+from types import CodeType
 from typing import Any, ClassVar
 
 from playbooks_worker.engine import losses, reducers, resources
@@ -27,9 +29,10 @@ class Saver(pickle.Pickler):
     """Saves objects of one checkpoint, one dump after another, under one memo.
 
     ``targets`` maps ids of objects that open headers hold to `Target`s, ``cells`` those of the frames' own cells to
-    (call, name); the modules of the *running* calls' playbooks are searched for singletons; ``found`` and ``branches``
-    collect the calls and branches that were met, ``resources`` the resources (True: they must have been made where the agent
-    goes on), ``lost`` what could not be saved and has a marker in its place, with the reason."""
+    (call, name); the modules of the *running* calls' playbooks are searched for singletons. Collected are the calls
+    ``found`` and the ``branches`` that were met; ``codes``, the names of code that only this Python can run; ``resources``
+    (True: it must have been made where the agent goes on); ``lost``, what could not be saved and has a marker in its place,
+    with the reason."""
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Saver(pickle.Pickler):
         self.found: dict[int, Call] = {}
         self.branches: dict[int, Branch] = {}
         self.resources: dict[resources.Key, bool] = {}
+        self.codes: dict[str, None] = {}
         self.lost: list[tuple[Any, str]] = []
 
     def reducer_override(self, value: Any) -> Reduced:
@@ -64,6 +68,25 @@ class Saver(pickle.Pickler):
         except KeyError:
             reducer = reducers.reducer_of(kind)
         return NotImplemented if reducer is None else reducer(self, value)
+
+    def bytecode(self, code: CodeType) -> Reduced:
+        """What no definition brings back, as dill saves it: for this Python version alone (needs.py)."""
+        self.codes[code.co_qualname] = None
+        return _code, (_bytecode(code),)
+
+
+@functools.lru_cache(maxsize=256)
+def _bytecode(code: CodeType) -> bytes:
+    import dill
+
+    stored: bytes = dill.dumps(code, PROTOCOL)
+    return stored
+
+
+def _code(stored: bytes) -> Any:
+    import dill
+
+    return dill.loads(stored)
 
 
 _REDUCERS = reducers.REDUCERS

@@ -225,6 +225,8 @@ class Life:
             return self._persist_patiently(moment, payload)
         around, lock, history = self._around, self.lock, self._history
         packed = None
+        if moment.dill is not None:
+            return self._persist_patiently(moment, payload)
         if len(payload) < history.plain_below:
             stamp = self._stamp
             if stamp is None:
@@ -338,6 +340,7 @@ class Life:
             size=len(packed.payload),
             codec=packed.codec,
             base=packed.base,
+            dill=moment.dill,
         )
 
     async def _learn_kept(self) -> None:
