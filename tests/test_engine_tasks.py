@@ -648,3 +648,104 @@ GROUPS = [
 @pytest.mark.parametrize("case", GROUPS, ids=lambda p: p.__name__)
 def test_a_task_group_gets_its_tasks_back(case):
     assert isinstance(same_everywhere(case), Completed)
+
+
+# --- cancelled, and not told when the checkpoint is taken ---
+
+
+async def last_wish(name):
+    """An effect that cancels its own task and completes: the next await is told."""
+    STARTED.append(name)
+    await asyncio.sleep(0)
+    asyncio.current_task().cancel()
+    return name
+
+
+@playbook
+async def goes_on(log):
+    try:
+        log.append(await last_wish("wish"))
+        log.append(await effect("never"))
+    except asyncio.CancelledError:
+        asyncio.current_task().uncancel()
+        log.append("told")
+    return log, await effect("after")
+
+
+@playbook
+async def returns_at_once(log):
+    log.append(await last_wish("wish"))
+    return "never seen"
+
+
+async def around(playbook_, log):
+    await effect("around")
+    return await playbook_(log)
+
+
+@playbook
+async def told_in_a_gather(inner):
+    log = []
+    return log, await asyncio.gather(effect("beside", turns=3), inner(log), return_exceptions=True)
+
+
+@playbook
+async def told_in_a_helper_of_a_gather(inner):
+    log = []
+    return log, await asyncio.gather(effect("beside", turns=3), around(inner, log), return_exceptions=True)
+
+
+@playbook
+async def told_in_a_task(inner):
+    log = []
+    task = asyncio.create_task(inner(log))
+    found = await effect("beside", turns=3)
+    return log, found, await asyncio.gather(task, return_exceptions=True)
+
+
+@playbook
+async def told_in_a_helper_of_a_task(inner):
+    log = []
+    task = asyncio.create_task(around(inner, log))
+    found = await effect("beside", turns=3)
+    return log, found, await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("inner", [goes_on, returns_at_once])
+@pytest.mark.parametrize(
+    "case", [told_in_a_gather, told_in_a_helper_of_a_gather, told_in_a_task, told_in_a_helper_of_a_task]
+)
+def test_who_was_cancelled_and_not_told_is_told_after_a_resume(case, inner):
+    plain = asyncio.run(case(inner))
+    expected, resumed = kill_everywhere(case, inner)
+    assert repr(expected.value) == repr(plain)
+    assert [repr(outcome.value) for _, outcome in resumed] == [repr(plain)] * len(resumed)
+
+
+# --- plain code whose tasks asyncio makes in no order ---
+
+RUNS: list[None] = []
+
+
+async def shown(x):
+    return x, await leaf(x)
+
+
+async def as_they_end(*values):
+    """Coroutines at other addresses in each run, so that a set has them in another order."""
+    RUNS.append(None)
+    made = {value: shown(value) for value in (values if len(RUNS) % 2 else reversed(values))}
+    found = []
+    for ended in asyncio.as_completed([made[value] for value in values]):
+        found.append(await ended)
+    return sorted(found)
+
+
+@playbook
+async def ends_of_plain_code():
+    return await as_they_end(1, 2, 3), await asyncio.gather(as_they_end(4, 5, 6, 7), as_they_end(8))
+
+
+def test_tasks_of_as_completed_in_plain_code_are_found_again():
+    for _ in range(3):
+        assert isinstance(same_everywhere(ends_of_plain_code), Completed)

@@ -547,6 +547,33 @@ async def case_helpers():
     return one, two, three
 
 
+async def limited(name, value):
+    return await asyncio.wait_for(helper(name, 1, value), 60)
+
+
+async def as_they_end(*values):
+    found = []
+    for ended in asyncio.as_completed([limited(("ended", value), 1) for value in values]):
+        found.append(await ended)
+    return sorted(found, key=repr)
+
+
+async def tasks_and_limits(value):
+    beside = asyncio.create_task(helper("beside", 2, value))
+    async with asyncio.timeout(60):
+        first = await asyncio.wait_for(leaf(value), 60)
+    second = await asyncio.wait_for(limited("inside", value), 60)
+    another = asyncio.create_task(helper("another", 1, value))
+    return first, second, await another, await beside
+
+
+@playbook
+async def case_limits():
+    one = await asyncio.wait_for(limited("one", 1), 60)
+    two = await asyncio.gather(tasks_and_limits(2), limited("two", 3))
+    return one, two, await as_they_end(1, 2, 3), await asyncio.gather(as_they_end(4, 5), as_they_end(6))
+
+
 @playbook
 async def failing_branch(n):
     await effect(("before", n))

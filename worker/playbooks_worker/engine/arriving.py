@@ -19,6 +19,7 @@ from playbooks_worker.engine.place import Below, here
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
+    from playbooks_worker.engine.branches import Branch
 
 _IDLE_TURNS = 10
 _ENTERING_POLL_S = 0.005
@@ -90,6 +91,20 @@ class Arriving(Committing):
         if self.dead:
             raise AgentStopped(self.why)
 
+    def goes_on(self) -> Generator[Any, Any, None]:
+        """The running task goes on with a saved outcome, behind the barrier. If it is to be told of a cancellation, its next
+        await tells it, as before."""
+        if self.restoring:
+            yield from self.barrier()
+        if self._loader is None:
+            return
+        task = asyncio.current_task()
+        branch = getattr(task, "branch", None)
+        if branch is not None and branch.cancelled:
+            self._cancel_again(branch)
+        elif task is self._root and self.loader().root_cancelled:
+            self._cancel_root_again()
+
     async def passed_barrier(self) -> None:
         if self.restoring:
             await Awaitable(self.barrier())
@@ -123,16 +138,27 @@ class Arriving(Committing):
             wake(self._barrier_waiters)
             wake(self._header_waiters)
             assert self._loop is not None
-            context = self.context.copy()
-            context.run(here.set, Below(cast("Agent", self), None))  # not from outside: the program did
-            self._loop.call_soon(self._cancel_again, context=context)
+            self._loop.call_soon(self._cancel_waiting, context=self.context)
             self.left_region()
 
-    def _cancel_again(self) -> None:
-        """Those that had been cancelled and not told are told now that they stand where they stood."""
+    # --- cancelled, and not told before the checkpoint was taken ---------------------------------------------------
+    def _cancel_waiting(self) -> None:
+        """Those that wait for an effect are told, now that they stand where they stood."""
         for branch in list(self.branches.values()):
             if branch.cancelled and branch.task is not None:
-                branch.cancelled = False
-                branch.task.cancel()
-        if self.loader().root_cancelled and self._root is not None:
-            self._root.cancel()
+                self._cancel_again(branch)
+        if self.loader().root_cancelled:
+            self._cancel_root_again()
+
+    def _cancel_again(self, branch: Branch) -> None:
+        branch.cancelled = False
+        self._cancelled(branch.task)
+
+    def _cancel_root_again(self) -> None:
+        self.loader().root_cancelled = False
+        self._cancelled(self._root)
+
+    def _cancelled(self, task: Any) -> None:
+        context = self.context.copy()
+        context.run(here.set, Below(cast("Agent", self), None))  # not from outside: the program did
+        context.run(task.cancel)

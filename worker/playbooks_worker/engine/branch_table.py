@@ -49,6 +49,7 @@ class OperandRow(NamedTuple):
     creator: int
     number: int
     ended: bool
+    cancelled: bool
     calls: list[CallRow]
 
 
@@ -118,12 +119,17 @@ class Writing:
             assert frame is not None
             creator = frame.call_.id
             numbers.setdefault(creator, []).append(branch.number)
+            cancelled = self._untold(branch)
             if branch.call is not None:
+                if cancelled or (branch.task is not None and branch.task.cancelled()):  # as its call ended, perhaps
+                    self.rows.operands.append(OperandRow(branch.id, creator, branch.number, False, True, []))
+                    contents.append((branch.id, None, None))
                 continue
             outcome = self._outcome(branch)
             calls = calls_of(branch.below, self._calls) if outcome is None else []
-            if calls or outcome is not None:
-                self.rows.operands.append(OperandRow(branch.id, creator, branch.number, outcome is not None, calls))
+            if calls or cancelled or outcome is not None:
+                row = OperandRow(branch.id, creator, branch.number, outcome is not None, cancelled, calls)
+                self.rows.operands.append(row)
                 contents.append((branch.id, None, outcome))
         self._operands = {}
         for creator, found in numbers.items():
@@ -156,11 +162,14 @@ class Writing:
                 group,
                 outcome is not None,
                 not branch.alive and group is None,
-                branch.cancelled if branch.task is None else on_the_way(self._agent, branch.task),
+                self._untold(branch),
                 calls,
             )
         )
         return branch.id, branch.making if outcome is None and call is None else None, outcome
+
+    def _untold(self, branch: Branch) -> bool:
+        return branch.cancelled or (branch.task is not None and on_the_way(self._agent, branch.task))
 
     def _outcome(self, branch: Branch) -> Outcome | None:
         outcome = branch.settled()
@@ -227,7 +236,7 @@ def read(loader: Loader, rows: Any) -> None:
     for fields in operands:
         operand = OperandRow(*fields)
         branch = _branch(loader, operand.id, operand.creator, operand.number, operand.calls)
-        branch.ended = operand.ended
+        branch.ended, branch.cancelled = operand.ended, operand.cancelled
         assert branch.below.frame is not None
         branch.below.frame.below.claims[branch.number] = branch
     for number, known in numbers.items():

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from playbooks_worker.engine.effects import branch_key
 from playbooks_worker.engine.frames import Call, Frame
+from playbooks_worker.engine.mortal import Awaitable
 from playbooks_worker.engine.place import Below, Outcome, here
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def begin(frame: Frame, coroutine: Any) -> tuple[Branch, Any]:
     below = frame.below
     number = below.next_number()
     branch = None
-    if below.claims and not isinstance(coroutine, Call):
+    if below.claims:
         branch = below.claims.pop(number, None)
     if branch is None:
         branch = Branch(frame.agent, frame, number, frame.agent.next_id())
@@ -195,7 +196,7 @@ async def _run(branch: Branch, coroutine: Any) -> Any:
 
 
 async def _replayed(branch: Branch) -> Any:
-    await branch.agent.passed_barrier()
+    await Awaitable(branch.agent.goes_on())
     return _outcome_of(branch)
 
 
@@ -252,10 +253,7 @@ async def _again(branch: Branch) -> Any:
             raise asyncio.CancelledError
         return await branch.call
     if branch.ended:
-        await agent.passed_barrier()
-        if branch.cancelled:
-            raise asyncio.CancelledError
-        return _outcome_of(branch)
+        return await _replayed(branch)
     if not branch.below.expected:
         await agent.passed_barrier()
     await agent.loaded()

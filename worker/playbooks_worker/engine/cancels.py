@@ -13,29 +13,34 @@ import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from playbooks_worker.engine.frames import Frame
+from playbooks_worker.engine.place import Below
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
 
 
 class Cancel(NamedTuple):
-    """Site number *turn* of *frame* is to be told; no frame: a branch of plain code is."""
+    """Site number *turn* of *frame* is to be told; no frame: a branch of plain code is. *by*: the plain code that decided it,
+    which decides it again as long as it runs again itself."""
 
     frame: Frame | None
     turn: int
+    by: Below | None
 
 
 def note(agent: Agent, task: asyncio.Task[Any], place: Any) -> None:
     """Code at *place* cancels *task*."""
     frames = [call.frame for call in agent.running.values() if call.frame is not None and call.frame.task is task]
-    if isinstance(place, Frame) or not place.below.runs_again or task in _grouped(agent):
-        frame = max(frames, key=lambda frame: frame.depth, default=None)
-        turn = 0 if frame is None else frame.turn + (not frame.in_flight)
-        agent.cancels[task] = Cancel(frame, turn)
-        return
-    for frame in frames:
-        if frame.call_.owner is place.below:
-            frame.call_.told = True
+    by: Below | None = None if isinstance(place, Frame) or task in _grouped(agent) else place.below
+    if by is not None and by.runs_again:
+        if on_the_way(agent, task):
+            return
+        for frame in frames:
+            if frame.call_.owner is by:
+                frame.call_.told = True
+    deepest = max(frames, key=lambda frame: frame.depth, default=None)
+    turn = 0 if deepest is None else deepest.turn + (not deepest.in_flight)
+    agent.cancels[task] = Cancel(deepest, turn, by)
 
 
 def _grouped(agent: Agent) -> set[Any]:
@@ -44,10 +49,14 @@ def _grouped(agent: Agent) -> set[Any]:
     return {task for manager in managers if type(manager) is asyncio.TaskGroup for task in manager._tasks}
 
 
+def _decided_again(cancel: Cancel) -> bool:
+    return cancel.by is not None and cancel.by.runs_again
+
+
 def leaving_told(agent: Agent, frame: Frame, number: int) -> bool:
     """Whether *frame*, whose exit of header *number* is in flight, has been cancelled there."""
     cancel = agent.cancels.get(frame.task) if frame.task is not None else None
-    if cancel != (frame, frame.turn) or not frame.in_flight:
+    if cancel is None or cancel[:2] != (frame, frame.turn) or _decided_again(cancel) or not frame.in_flight:
         return False
     site = frame.playbook.rewritten.sites[frame.site - 1]
     exiting = not site.value and site.entering is None
@@ -57,12 +66,13 @@ def leaving_told(agent: Agent, frame: Frame, number: int) -> bool:
 def on_the_way(agent: Agent, task: Any) -> bool:
     """Whether *task* must be cancelled again after a resume from what is saved now."""
     cancel = agent.cancels.get(task)
-    if cancel is None or task.done():
+    if cancel is None or task.done() or _decided_again(cancel):
         return False
-    frame, turn = cancel
+    frame, turn, _ = cancel
     if getattr(getattr(frame, "value", None), "_cancel_requested", False):
         return False  # a gather: its branches are told, and it knows (branch_table.py)
-    if task in agent.held or task._must_cancel or frame is None:
+    waiter = task._fut_waiter
+    if task in agent.held or task._must_cancel or (waiter is not None and waiter.cancelled()) or frame is None:
         return True
     if (
         frame.headers

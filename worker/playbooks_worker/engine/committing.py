@@ -84,7 +84,7 @@ class Committing(Mortal):
             if task is not None:
                 self.held.discard(task)
                 task.uncancel()
-                task.cancel(*held.args)
+                asyncio.Task.cancel(task, *held.args)  # who decided it has been noted
 
     async def committed(self) -> None:
         if self.regions and in_region(here.get()):

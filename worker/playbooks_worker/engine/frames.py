@@ -324,8 +324,7 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
         if place is not None:  # the end of the entry playbook is the end of the agent, which `Agent` writes
             yield from agent.commit()
     else:
-        if agent.restoring:
-            yield from agent.barrier()
+        yield from agent.goes_on()
         if call.outcome[0] is None and call.again:
             yield from agent.never()  # the same
     assert call.outcome is not None
@@ -352,8 +351,7 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
         frame.pc = 0
         agent.reached(frame, value)
         if frame.outcome is not None:
-            if agent.restoring:
-                yield from agent.barrier()
+            yield from agent.goes_on()
             done, result = frame.outcome
             frame.outcome = None
             if done:

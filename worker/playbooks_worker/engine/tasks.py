@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from playbooks_worker.engine import branches, cancels
 from playbooks_worker.engine.frames import Call, Frame
+from playbooks_worker.engine.paths import path_of
 from playbooks_worker.engine.place import Below, Plain, here
 
 # What the loop closes an asynchronous generator with that nobody needs any more, whenever a collector finds that: its code
@@ -87,8 +88,7 @@ def _inside(loop: asyncio.AbstractEventLoop, coroutine: Any, options: dict[str, 
         task.branch = branch  # type: ignore[attr-defined]  # what `branch_of` reads
         agent.adopt(task, branch)
         return task
-    path = below.next_path(place.path)
-    context.run(here.set, Plain(below, path))
+    context.run(here.set, Plain(below, path_of(coroutine, place)))
     task = make(agent, loop, coroutine, **options)
     if isinstance(coroutine, Call):  # other tasks belong to plain code, or to a library that outlives us
         agent.adopt(task)
