@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class Cancel(NamedTuple):
-    """Site number *turn* of *frame* is to be told; no frame: a branch of plain code is. *by*: the plain code that decided it,
-    which decides it again as long as it runs again itself."""
+    """Site number *turn* of *frame* is to be told; no frame: a branch of plain code is. *by*: the plain code that decided
+    it, which decides it again as long as it runs again itself."""
 
     frame: Frame | None
     turn: int
