@@ -18,7 +18,10 @@ from harness import same_everywhere  # noqa: E402
 from pythons import others  # noqa: E402
 
 # loops that were killed are collected with what they held, which Python remarks on
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("error::DeprecationWarning"),
+]
 
 
 @pytest.mark.parametrize("name", [name for name in crossing.CASES if not name.startswith("local_code.")])

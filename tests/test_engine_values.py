@@ -29,7 +29,7 @@ from harness import Store, resume, run, same_everywhere, start  # noqa: E402
 # loops that were killed are collected with their generators and coroutines, which Python remarks on
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:Pickle, copy, and deepcopy support will be removed from itertools"),
+    pytest.mark.filterwarnings("error::DeprecationWarning"),
 ]
 
 
@@ -602,6 +602,22 @@ def test_what_cannot_be_saved_is_named_by_a_strict_agent_wherever_it_is(case, sa
     assert isinstance(outcome, Failed), outcome
     assert said in str(outcome.error) and "Client" in str(outcome.error), str(outcome.error)
     assert "test_engine_values.py" in str(outcome.error), str(outcome.error)
+
+
+@playbook
+async def loops_over_batches():
+    found = []
+    for pair in itertools.batched("abcd", 2):
+        found.append(await effect("pair", pair))
+    return found
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="itertools.batched came with Python 3.12")
+def test_the_one_iterator_of_itertools_that_tells_nothing_is_refused_with_advice():
+    outcome = start(loops_over_batches)
+    assert isinstance(outcome, Failed), outcome
+    for part in ("`for` loop", "itertools.batched", "test_engine_values.py:", "list(…)"):
+        assert part in str(outcome.error), outcome.error
 
 
 # --- temporaries that cannot be saved are evaluated again ---

@@ -10,6 +10,8 @@ import decimal
 import enum
 import fractions
 import functools
+import itertools
+import operator
 import re
 import uuid
 import zoneinfo
@@ -298,4 +300,53 @@ async def callables():
     )
 
 
-CASES = {one.__name__: one for one in (times, numbers, paths, enums, records, containers, errors, callables)}
+@playbook
+async def itertools_everywhere():
+    source = iter("abcdefgh")
+    first, second = itertools.tee([1, 2, 3, 4, 5])
+    made = {
+        "accumulate": itertools.accumulate([1, 2, 3, 4, 5], operator.mul, initial=2),
+        "chain": itertools.chain("ab", [1, 2], "cd"),
+        "from_iterable": itertools.chain.from_iterable([[1, 2], [3], [4, 5]]),
+        "combinations": itertools.combinations("abcd", 2),
+        "with_replacement": itertools.combinations_with_replacement("abc", 2),
+        "compress": itertools.compress("abcdef", [1, 1, 0, 1, 1]),
+        "count": itertools.count(5, 3),
+        "cycle": itertools.cycle("abc"),
+        "dropwhile": itertools.dropwhile(lambda n: n < 2, [1, 2, 3, 1, 5]),
+        "filterfalse": itertools.filterfalse(lambda n: n % 2, range(10)),
+        "islice": itertools.islice(range(100), 3, 50, 7),
+        "pairwise": itertools.pairwise("abcdef"),
+        "shared pairwise": itertools.pairwise(source),
+        "permutations": itertools.permutations("abc", 2),
+        "product": itertools.product("ab", [1, 2]),
+        "repeat": itertools.repeat("x", 5),
+        "starmap": itertools.starmap(pow, [(2, 1), (2, 2), (2, 3), (2, 4)]),
+        "takewhile": itertools.takewhile(lambda n: n < 9, [1, 2, 3, 4, 9, 1]),
+        "tee": first,
+        "other tee": second,
+        "zip_longest": itertools.zip_longest("ab", [1, 2, 3, 4], fillvalue="-"),
+    }
+    next(first)
+    seen = []
+    for name in ("one", "two", "three"):
+        seen.append({key: next(iterator) for key, iterator in made.items()})
+        await effect(name)
+    seen.append(next(source))
+    groups = []
+    for key, group in itertools.groupby("aabbc"):
+        groups.append((await effect("group", key), list(group)))
+    for low, high in itertools.pairwise(range(4)):
+        groups.append(await effect("pair", low * high))
+    made["cycle"] = itertools.islice(made["cycle"], 4)
+    made["count"] = itertools.islice(made["count"], 2)
+    ended = itertools.pairwise("a")
+    list(ended)
+    await effect("rest")
+    return seen, groups, {key: list(iterator) for key, iterator in made.items()}, list(ended)
+
+
+CASES = {
+    one.__name__: one
+    for one in (times, numbers, paths, enums, records, containers, errors, callables, itertools_everywhere)
+}
