@@ -20,7 +20,19 @@ import pytest
 from redis import asyncio as driver
 
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
-from playbooks_providers.model import FINAL, Created, Entry, Lock, Lost, Minted, SessionInfo, Status, Taken, Ticket
+from playbooks_providers.model import (
+    FINAL,
+    Choice,
+    Created,
+    Entry,
+    Lock,
+    Lost,
+    Minted,
+    SessionInfo,
+    Status,
+    Taken,
+    Ticket,
+)
 from playbooks_providers.redis import RedisHome, connect
 from playbooks_providers.redis import writer as writer_module
 from playbooks_providers.redis.link import pack
@@ -70,6 +82,7 @@ class Record:
     finishes: dict[AgentId, int] = field(default_factory=dict)
     refused: int = 0
     deaths: int = 0
+    retried: int = 0
 
 
 def check(record: Record) -> None:
@@ -157,6 +170,27 @@ class Worker:
             await self.home.coordination.enqueue(answer.ticket)
         await self.home.coordination.acknowledge(self.session, ticket)
 
+    async def set_aside(self, agent: AgentId) -> None:
+        """Its code has changed, say: nobody holds it until a person has it tried again."""
+        ticket, lock, _ = self.held.pop(agent)
+        await self.home.coordination.stop(lock, Status.BLOCKED, "changed")
+        await self.home.coordination.acknowledge(self.session, ticket)
+
+    async def have_tried_again(self) -> None:
+        """A person looks at what was set aside and says `retry`: twice, perhaps, and again when the command has died."""
+        coordination, errands = self.home.coordination, self.world.errands
+        for agent in AGENTS:
+            view = await coordination.describe(agent)
+            if view is not None and view.status is Status.BLOCKED:
+                errands[agent] = view.fence
+            choice = self.world.random.choice([Choice.RESUME, Choice.ACCEPT_CHANGED])
+            for _ in range(self.world.random.choice([1, 2]) if agent in errands else 0):
+                answer = await coordination.retry(agent, errands[agent], choice)
+                if isinstance(answer, Minted):
+                    self.world.record.retried += 1
+                    await coordination.enqueue(answer.ticket)
+            errands.pop(agent, None)
+
     async def die(self) -> None:
         """The process is gone; its session is over, whoever notices first."""
         dead, self.held, self.unopened = self.session, {}, []
@@ -175,6 +209,9 @@ class World:
         self.client = client
         self.record = Record()
         self.dead: list[SessionId] = []
+        self.errands: dict[
+            AgentId, int
+        ] = {}  # what a person wants tried again, by the fence that it was set aside under
         self.workers = [Worker(self, home) for home in homes]
 
     async def story(self, agent: AgentId) -> list[dict[str, Any]]:
@@ -225,10 +262,14 @@ class World:
                 await coordination.recover(session)
         elif chance < 0.16:
             await coordination.fire_due(limit=10)
+        elif chance < 0.20:
+            await worker.have_tried_again()
         elif held is None or (chance < 0.30 and len(worker.held) < 2):
             await (worker.take() if worker.unopened else worker.read())
         elif chance < 0.36 and not calm:
             await worker.release(held, self.random.choice([0.0, 0.0, 0.005]))
+        elif chance < 0.40 and not calm:
+            await worker.set_aside(held)
         else:
             await worker.step(held)
         return None
@@ -302,15 +343,15 @@ def test_agents_live_one_sane_life_whoever_dies_when(redis_url: str) -> None:
     async def main() -> None:
         deadline = time.monotonic() + BUDGET_S
         seed = int(os.environ.get("PLAYBOOKS_TEST_SEED", random.SystemRandom().randrange(10**9)))
-        rounds = refused = deaths = 0
+        rounds = refused = deaths = retried = 0
         while rounds == 0 or time.monotonic() < deadline:
             print(f"seed {seed} (PLAYBOOKS_TEST_SEED={seed} repeats it)")
             record = await run(redis_url, seed)
             assert set(record.finishes.values()) == {1}
             seed, rounds = seed + 1, rounds + 1
-            refused, deaths = refused + record.refused, deaths + record.deaths
-        print(f"{rounds} worlds, {deaths} deaths, {refused} writes of zombies refused")
-        assert rounds < 3 or (refused and deaths), "a world in which nothing happens shows nothing"
+            refused, deaths, retried = refused + record.refused, deaths + record.deaths, retried + record.retried
+        print(f"{rounds} worlds, {deaths} deaths, {refused} writes of zombies refused, {retried} times retried")
+        assert rounds < 3 or (refused and deaths and retried), "a world in which nothing happens shows nothing"
 
     asyncio.run(main())
 
