@@ -421,6 +421,25 @@ def test_sigterm_hands_the_agents_over_at_their_next_checkpoint_and_exits_0(tmp_
     on_redis(test, tmp_path, redis_url)
 
 
+def test_show_locals_of_an_agent_that_lives_elsewhere_reads_its_newest_checkpoint(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        await serving(cluster.worker("one"))
+        agent = await cluster.submit("a", 50, pause=0.3)
+        await cluster.begun("a", 4)
+        words = ("show", agent, "--locals", "--program", "count.py", "--json", "--redis-url", cluster.url)
+        command = (sys.executable, "-m", "playbooks_worker.cli", *words)
+        env = {**os.environ, **TIMINGS}
+        done = await asyncio.to_thread(subprocess.run, command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        (frame,) = json.loads(done.stdout)["frames"]
+        assert int(frame["locals"]["number"]) >= 2 and frame["locals"]["n"] == "50"
+        assert len({pid for _, pid in cluster.effects("a")}) == 1, "looking at an agent runs nothing of it"
+
+    on_redis(test, tmp_path, redis_url)
+
+
 def test_a_drained_worker_closes_its_resources_after_its_agents_have_left(tmp_path: Path, redis_url: str) -> None:
     async def test(cluster: Cluster) -> None:
         log = tmp_path / "closed"
