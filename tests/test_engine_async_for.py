@@ -465,3 +465,45 @@ def test_loops_and_regions_in_blocks_whose_exits_await(same):
                 seen.append(await effect(("left", n), n))
         return seen
     """)
+
+
+def test_a_generator_that_a_break_leaves_to_the_collector_is_closed_and_is_no_task_of_the_playbook(tmp_path):
+    """Given an `async for` left by `break`, Then the loop closes its generator, which no checkpoint has to bring back."""
+    module = snippets.load(
+        """
+        async def rows():
+            try:
+                for n in range(3):
+                    yield n
+            finally:
+                await asyncio.sleep(0)
+                log("closed")
+
+        @playbook
+        async def first():
+            async for row in rows():
+                break
+            return row
+
+        @playbook
+        async def case():
+            one = await first()
+            async for row in rows():
+                break
+            await effect("after")
+            await effect("later")
+            return one, row
+        """,
+        tmp_path,
+        whole=True,
+    )
+    fuzzing.LOG.clear()
+    said = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+        return await Agent("a", persist=lambda moment, payload: None).start(module.case)
+
+    assert asyncio.run(main()) == Completed((0, 0))
+    assert not said
+    assert [event[0] for event in fuzzing.LOG].count("closed") == 2

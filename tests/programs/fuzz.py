@@ -102,7 +102,7 @@ def plainly(seen: object) -> str:
     return repr(tuple(map(dict, seen)) if isinstance(seen, tuple) else seen)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seed", type=int)
     parser.add_argument("count", type=int, nargs="?", default=1)
@@ -110,8 +110,9 @@ def main() -> int:
     parser.add_argument("--in", dest="folder", type=Path, help="where programs are written")
     parser.add_argument("--keep", action="store_true", help="keep the checkpoints beside the programs")
     parser.add_argument("--resume", action="store_true", help="resume the kept checkpoints, of another Python")
+    parser.add_argument("--first", action="store_true", help="end at the first program that differs")
     parser.add_argument("--shrink", action="store_true", help="drop statements of the program while it still differs")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     given.folder = given.folder or Path(tempfile.mkdtemp(prefix="fuzz"))
     warnings.simplefilter("ignore")  # generated code compares literals with `is`
     loop = asyncio.new_event_loop()
@@ -122,6 +123,8 @@ def main() -> int:
     tally = Tally()
     for seed in range(given.seed, given.seed + given.count):
         one(seed, given, tally, loop)
+        if given.first and tally.failed:
+            break
     print(tally.line())
     return 1 if tally.failed or not tally.ran else 0
 

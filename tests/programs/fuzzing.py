@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 
+from witness import WITNESS
+
 from playbooks_worker import playbook
 
 LOG: list[object] = []
 
 
 def log(kind, *event):
+    if kind not in ("open", "close", "effect", "done"):  # headers are entered again, and closed at any time
+        WITNESS.runs("", kind)
     LOG.append((kind, str([tag(part) for part in event])))
 
 
@@ -45,7 +49,8 @@ def chain(error):
     rows = []
     while error is not None and len(rows) < 6:
         cause = error.__cause__
-        rows.append((tag(error), tag(cause), error.__suppress_context__, getattr(error, "__notes__", None)))
+        said = error.__suppress_context__, getattr(error, "__notes__", None)
+        rows.append((tag(error), tag(cause), tag(error.__context__), *said))
         error = cause or error.__context__
     return rows
 
@@ -227,8 +232,10 @@ def total(values):
 
 
 async def effect(name, value=None):
+    WITNESS.begins("", str(name))
     log("effect", name, tag(value))
     await asyncio.sleep(0)
+    WITNESS.ends("", str(name))
     log("done", name)
     return O(_mixed("effect", name, tag(value))) if value is None else value
 
@@ -236,6 +243,7 @@ async def effect(name, value=None):
 async def broken(name):
     log("broken", name)
     await asyncio.sleep(0)
+    WITNESS.ends("", str(name))
     try:
         raise Other(name, 2)
     except Other as error:

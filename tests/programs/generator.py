@@ -259,6 +259,7 @@ class Program:
             self.match,
             lambda: [f"{self.pick('a', 'x')} = {self.expr(1)}; {self.pick('b', 'y')} = {self.expr(1)}"],
             self.rare,
+            self.handlers,
         ]
         if depth > 0:
             choices += [
@@ -345,6 +346,25 @@ class Program:
         if self.chance(0.5):
             lines += ["else:", *self.inner(depth)]
         return lines
+
+    def handlers(self) -> list[str]:
+        """Exceptions raised while others are handled, and awaits where they are."""
+        cause = self.pick("", "", " from None", " from first")
+        return [
+            "try:",
+            f"    {self.pick(f'fail({self.k()})', f'await broken({self.k()})')}",
+            "except (Err, Other) as first:",
+            *([f"    {self.expr(1)}"] if self.chance(0.3) else []),
+            "    try:",
+            "        try:",
+            f"            raise Other({self.k()}, {self.expr(1)})",
+            "        except Other:",
+            *([f"            {self.awaited(0)}"] if self.chance(0.5) else []),
+            f"            {self.pick(f'raise Err({self.k()}){cause}', 'raise', f'raise Err({self.k()}) from None')}",
+            "    except (Err, Other) as second:",
+            f"        {self.awaited(1)}",
+            "        log('handlers', chain(second))",
+        ]
 
     def for_(self, depth: int) -> list[str]:
         head = self.pick(

@@ -19,6 +19,7 @@ class Ordered:
     """The events of a run, in order. Those of headers that a resume enters again are left out."""
 
     plain_runs = 1
+    branches = False
 
     def __init__(self, text: str = "") -> None:
         self.text = text
@@ -56,6 +57,7 @@ class Counted:
     """The effects of a run, however its branches interleave. Those of plain coroutines may begin again."""
 
     plain_runs = 4
+    branches = True
     nothing: tuple[Counter[Any], Counter[Any]] = (Counter(), Counter())
 
     def __init__(self, text: str = "") -> None:

@@ -10,17 +10,16 @@ import asyncio
 import random
 
 from fuzzing import Err, Other, _mixed, chain, tag
+from witness import WITNESS
 
 from playbooks_worker import playbook
 
-BEGUN: list[tuple] = []
 DONE: list[tuple] = []  # effects that a checkpoint taken from now on covers
 LOOSE: list[tuple] = []  # those of plain coroutines, which start again
 RAN: list[tuple] = []  # statements, in this process
 
 
 def reset():
-    BEGUN.clear()
     DONE.clear()
     LOOSE.clear()
     RAN.clear()
@@ -48,8 +47,10 @@ class State:
         self.queues = {}
         self.self = self
 
-    def at(self, me, k, *values):
+    def at(self, me, k, *values, owes=False):
+        """A statement has run. *owes*: in a handler of what a resume could not repeat."""
         RAN.append((me, k))
+        WITNESS.runs(me, (me, k), owes=owes)
         self.trace.setdefault(me, []).append((k, *map(tag, values)))
         assert self.self is self
 
@@ -82,19 +83,28 @@ class State:
         return mixed(got)
 
 
-async def effect(me, k, value=0, *, cancel="", error=None, loose=False, waits=False):
-    """Some turns of the loop, at least one if it *waits*.
+async def effect(me, k, value=0, *, cancel="", error=None, loose=False, waits=False, by=None):
+    """Some turns of the loop, at least one if it *waits*. *by*: the branch, where several go by one name.
 
     *cancel* cancels its own task: before it waits, just before it has completed, or just after,
     which in an agent is while its outcome is being written."""
     name = (str(me), str(tag(k)))
-    BEGUN.append(name)
-    if cancel == "start":
-        asyncio.current_task().cancel()
-        await asyncio.sleep(0)
-    for _ in range(1 if cancel or waits else random.choice((0, 1, 1, 1, 2, 5))):
-        await asyncio.sleep(0)
-    (LOOSE if loose else DONE).append(name)
+    if not loose:
+        WITNESS.begins(by or me, name)
+    try:
+        if cancel == "start":
+            asyncio.current_task().cancel()
+            await asyncio.sleep(0)
+        for _ in range(1 if cancel or waits else random.choice((0, 1, 1, 1, 2, 5))):
+            await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        WITNESS.cancelled(name)
+        raise
+    if loose:
+        LOOSE.append(name)
+    else:
+        DONE.append(name)
+        WITNESS.ends(by or me, name)
     if cancel == "end":
         asyncio.current_task().cancel()
     if cancel == "soon":
@@ -105,8 +115,12 @@ async def effect(me, k, value=0, *, cancel="", error=None, loose=False, waits=Fa
 
 
 async def forever(me, k):
-    BEGUN.append((str(me), str(tag(k))))
-    await asyncio.get_running_loop().create_future()
+    name = (str(me), str(tag(k)))
+    WITNESS.begins(me, name)
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        WITNESS.cancelled(name)
 
 
 async def after_waiting(made, s, me, k, *arguments):
@@ -121,6 +135,30 @@ async def twice(made, s, me, k, value):
     one = await made(s, me, value)
     two = await effect(me, ("twice", k), one, loose=True)
     return await made(s, me, two)
+
+
+async def numbers(number):
+    """Cannot be saved: a loop over it is an atomic region."""
+    for n in range(number):
+        await asyncio.sleep(0)
+        yield n
+
+
+class Counting:
+    """An asynchronous iterator that can be saved."""
+
+    def __init__(self, number):
+        self.left = number
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        await asyncio.sleep(0)
+        if not self.left:
+            raise StopAsyncIteration
+        self.left -= 1
+        return self.left
 
 
 async def when(condition):
@@ -207,12 +245,12 @@ async def consumes(s, me, name, number):
 
 
 @playbook
-async def takes(s, me, shared):
+async def takes(s, me, who, shared):
     total = 0
     for item in shared:
         total += mixed(item)
         s.seen.add((str(me), str(item)))
-        await effect(me, ("takes", str(item)))
+        await effect(me, ("takes", str(item)), by=(me, who))
     return total
 
 
@@ -225,7 +263,7 @@ async def parks(s, me, k, group, tidy):
     try:
         await forever(me, k)
     except asyncio.CancelledError as error:
-        s.at(me, (k, "cancelled"), chain(error))
+        s.at(me, (k, "cancelled"), chain(error), owes=True)
         if tidy:
             v = await effect(me, (k, "tidies"), v)
             s.at(me, (k, "tidied"), v)
@@ -243,7 +281,7 @@ async def rests(s, me, k):
     try:
         await forever(me, k)
     finally:
-        s.at(me, (k, "finally"))
+        s.at(me, (k, "finally"), owes=True)
 
 
 @playbook

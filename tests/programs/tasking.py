@@ -125,7 +125,7 @@ class Tasking:
         source = self.pick("iter([1, 2, 3, 4])", "iter(range(4))", "enumerate([4, 5, 6])", "iter({1: 2, 3: 4}.items())")
         return [
             f"shared = {source}",
-            f"v = mixed(sum(await asyncio.gather(*[takes(s, (me, {k}), shared) for _ in 'ab'])))",
+            f"v = mixed(sum(await asyncio.gather(*[takes(s, (me, {k}), who, shared) for who in 'ab'])))",
         ]
 
     # --- tasks --------------------------------------------------------------------------------------------------------
@@ -173,7 +173,9 @@ class Tasking:
         never = self.pick(f"rests(s, (me, {k}), {k})", f"forever(me, {k})", f"asyncio.gather(rests(s, (me, {k}), {k}))")
         head = self.pick(f"await asyncio.wait_for({never}, {_AT_ONCE_S})", "")
         body = [head] if head else [f"async with asyncio.timeout({_AT_ONCE_S}):", f"    await {never}"]
-        return ["try:", *["    " + line for line in body], "except TimeoutError:", f"    s.at(me, {k}, 'late')"]
+        # the outcome of an await is recorded before its handler runs; that a block was left is not
+        said = f"    s.at(me, {k}, 'late', owes={not head})"
+        return ["try:", *["    " + line for line in body], "except TimeoutError:", said]
 
     def in_time(self, depth: int) -> list[str]:
         return [f"async with asyncio.timeout({_NEVER_S}):", *self.inner(depth)]
@@ -250,6 +252,6 @@ class Tasking:
             f"    s.at(me, ({k}, 'never'))",
             "except asyncio.CancelledError as error:",
             "    asyncio.current_task().uncancel()",
-            f"    s.at(me, {k}, chain(error))",
+            f"    s.at(me, {k}, chain(error), owes=True)",
             *([f"    v = await effect(me, ({k}, 'handler'), v)"] if self.chance(0.6) else []),
         ]

@@ -15,6 +15,7 @@ from typing import Any
 
 import fuzzing
 from observing import Counted, Ordered
+from witness import WITNESS
 
 from playbooks_worker.engine import Agent, Completed, Failed
 
@@ -43,11 +44,13 @@ def load(name: str, text: str, folder: Path) -> Any:
 
 
 class Kept:
-    """A checkpoint, and what had been seen of the program when it was taken, in this process and those before."""
+    """A checkpoint, and what had been seen of the program when it was taken, in this process and those before.
+    ``in_flight``: what the witness expects to begin again."""
 
-    def __init__(self, payload: bytes, before: Any) -> None:
+    def __init__(self, payload: bytes, before: Any, in_flight: Any = ()) -> None:
         self.payload = payload
         self.before = before
+        self.in_flight = in_flight
 
 
 class Store:
@@ -68,21 +71,26 @@ class Store:
         if moment.kind != "step":
             return None
         self.writes += 1
-        kept = Kept(payload, self.observed.total(self.before))
+        taken, in_flight = WITNESS.taken()
+        kept = Kept(payload, self.observed.total(self.before), in_flight)
         if self.writes == self.ends:
             if self.durable:
-                self.kept.append(kept)
+                self._keep(kept, taken)
             self.end()
             return asyncio.get_running_loop().create_future()
         if self.slow and (turns := random.choice((0, 1, 2, 6))):
-            return self._written(turns, kept)
-        self.kept.append(kept)
+            return self._written(turns, kept, taken)
+        self._keep(kept, taken)
         return None
 
-    async def _written(self, turns: int, kept: Kept) -> None:
+    async def _written(self, turns: int, kept: Kept, taken: int) -> None:
         for _ in range(turns):
             await asyncio.sleep(0)
+        self._keep(kept, taken)
+
+    def _keep(self, kept: Kept, taken: int) -> None:
         self.kept.append(kept)
+        WITNESS.durable(taken)
 
 
 def ended(outcome: Any) -> tuple[str, str]:
@@ -127,12 +135,14 @@ class Trial:
 
     def start(self, store: Store) -> tuple[str, str]:
         self.observed.reset()
+        WITNESS.hears(())
         agent = Agent("a", persist=store.persist)
         return ended(self.loop.run_until_complete(self._bounded(agent.start(self.module.case))))
 
     def resume(self, kept: Kept, store: Store) -> tuple[str, str]:
         self.resumed += 1
         self.observed.reset()
+        WITNESS.hears(kept.in_flight if self.observed.branches else ())
         agent = Agent("a", persist=store.persist)
         return ended(self.loop.run_until_complete(self._bounded(agent.resume(kept.payload))))
 
@@ -140,6 +150,8 @@ class Trial:
         return await asyncio.wait_for(operation, self.longest_s)
 
     def same(self, got: tuple[str, str], before: Any, where: str) -> None:
+        if WITNESS.found is not None:
+            raise Differs(f"{where}: {WITNESS.found}")
         wrong = self.observed.wrong(before)
         if got != self.expected or wrong is not None:
             first, second = apart(self.expected[1], got[1])
@@ -235,9 +247,12 @@ class Trial:
         store = Store(self.observed, self.observed.nothing, slow=True)
         store.ends, store.durable = random.randint(1, writes), random.random() < 0.5
         self.observed.reset()
+        WITNESS.hears(())
         return store
 
     def _after_death(self, store: Store, ran: list[int], fine: bool, where: str) -> None:
+        if WITNESS.found is not None:
+            raise Differs(f"{where}: {WITNESS.found}")
         if not ran:
             return  # it had fewer checkpoints this time
         if not fine or self.observed.ran() != ran[0]:

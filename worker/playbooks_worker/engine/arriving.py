@@ -15,7 +15,7 @@ from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import Awaitable, wake
 from playbooks_worker.engine.outcomes import Persist
-from playbooks_worker.engine.place import Below, here
+from playbooks_worker.engine.place import Below, here, in_region
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
@@ -109,9 +109,13 @@ class Arriving(Committing):
         if self.restoring:
             await Awaitable(self.barrier())
 
-    def headers_first(self, call: Call) -> Generator[Any, Any, None]:
-        """Before a branch has its locals back, the headers of the others are entered: it may hold what they opened."""
-        if self.restoring and call.id != self.root_id and self.loader().waits_for_headers(call):
+    def others_first(self, call: Call) -> Generator[Any, Any, None]:
+        """A call that has not begun waits for all frames: it may want a lock that one of them holds. Before a branch has
+        its locals back, the headers of the others are entered: it may hold what they opened."""
+        if call.frame is None:
+            if call.outcome is None and not (self.regions and in_region(here.get())):  # a header may need it
+                yield from self.barrier()
+        elif call.id != self.root_id and self.loader().waits_for_headers(call):
             yield from self.waits(self._header_waiters)
 
     def _watch_barrier(self, progress: int, idle: int) -> None:

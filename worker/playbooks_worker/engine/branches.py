@@ -178,6 +178,8 @@ async def _run(branch: Branch, coroutine: Any) -> Any:
         coroutine.close()
         return await _replayed(branch)
     try:
+        if agent.gated:
+            await agent.start_allowed()
         branch.outcome = (True, await coroutine)
     except asyncio.CancelledError:
         agent.owed = agent.gated = True
@@ -188,6 +190,7 @@ async def _run(branch: Branch, coroutine: Any) -> Any:
         branch.outcome = (False, error)
     finally:
         branch.making = None
+        coroutine.close()  # it may not have started
     agent.all_made(branch.below)
     agent.raise_if_dead()
     agent.left_region()

@@ -28,6 +28,7 @@ class Committing(Mortal):
     def __init__(self, agent_id: str, persist: Persist, next_seq: int) -> None:
         super().__init__(agent_id)
         self.owed = False  # something since the last checkpoint could not be repeated by a resume
+        self._settling = False  # the checkpoint that is being written says what was owed
         self.restoring = False
         self.tries_again = False  # a step has been tried again in this process
         self.careful: set[Any] = set()  # attempts.py: steps in flight whose outcome must not get lost
@@ -136,7 +137,7 @@ class Committing(Mortal):
             self._held = None
         stack_json, steps_json, payload, dill = captured
         waiters, self._waiters = self._waiters, []
-        self.owed = False
+        self.owed, self._settling = False, self.owed
         if self.careful:
             self.careful = {attempts for attempts in self.careful if attempts.intended}
         self._gate()
@@ -178,6 +179,9 @@ class Committing(Mortal):
 
     def _durable(self, waiters: list[asyncio.Future[None]]) -> None:
         self._writing = False
+        if self._settling:
+            self._settling = False
+            self._gate()
         if self._handover is not None and not self.dead and not self.careful:
             self.die(self._handover)
             self._abort()
@@ -225,7 +229,7 @@ class Committing(Mortal):
         return seq
 
     def _gate(self) -> None:
-        self.gated = self.dead or self._frozen or self.owed or self.restoring
+        self.gated = self.dead or self._frozen or self.owed or self._settling or self.restoring
 
     def may_start(self) -> Generator[Any, Any, None]:
         """Wait until an effect may start: not while frozen, and not before what a resume could not repeat is saved."""
@@ -234,7 +238,9 @@ class Committing(Mortal):
                 raise AgentStopped(self.why)
             if self._frozen:
                 yield from self.waits(self._thaw_waiters)
-            elif self.owed and not self.restoring and not (self.regions and in_region(here.get())):
+            elif self.restoring or (self.regions and in_region(here.get())):
+                return
+            elif self.owed or self._settling:  # what is being written may not become durable
                 yield from self.commit()
             else:
                 return

@@ -296,8 +296,8 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
     place = here.get()
     if agent.restoring_calls:
         agent.complete(call)
-        if call.frame is not None and agent.restoring:
-            yield from agent.headers_first(call)
+        if agent.restoring:
+            yield from agent.others_first(call)
     if call.outcome is None:
         below = getattr(place, "below", None)
         coroutine = call.begin(below, 0 if below is None else below.depth, agent.adopt_current())
@@ -369,6 +369,8 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
         if kind is Call:
             if agent.restoring_calls:
                 agent.complete(value)
+                if agent.restoring and value.frame is None:
+                    yield from agent.others_first(value)
             if value.outcome is not None:
                 done, result = value.outcome
                 if not done:
