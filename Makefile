@@ -52,8 +52,11 @@ format: $(VENV)/.installed-dev  ## put the code into the one format
 bench: $(VENV)/.installed-dev  ## measure, each figure beside its target
 	$(BIN)/python -m benchmarks
 
-fuzz: $(VENV)/.installed-dev  ## 2,000 random programs, killed, stopped and resumed (SEED=1 for the same again)
-	$(BIN)/python tests/programs/fuzz.py $(or $(SEED),$$RANDOM) 2000
+fuzz: $(VENV)/.installed-dev  ## 2,000 random programs, killed, stopped and resumed, and 200 in processes (SEED=1 for the same again)
+	@seed=$(or $(SEED),$$RANDOM); echo "SEED=$$seed"; \
+	$(BIN)/python tests/programs/fuzz.py $$seed 2000 --jobs $$(nproc) && \
+	$(BIN)/python tests/programs/processes.py $$seed 200 && \
+	$(BIN)/python tests/programs/processes.py $$seed 24 --redis
 
 clean:  ## remove the environment and the caches of the tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

@@ -1,6 +1,6 @@
 """Generated programs on trial (trials.py): exit code 1 when one does not do what it does in plain Python.
 
-    python tests/programs/fuzz.py SEED [COUNT]      the programs of COUNT seeds; `make fuzz` runs 2,000
+    python tests/programs/fuzz.py SEED [COUNT]      the programs of COUNT seeds; `make fuzz` runs 2,000 with --jobs
     python tests/programs/fuzz.py SEED --shrink     the smallest program that still differs, from the one of SEED
 
 Called by tests/test_engine_fuzz.py in a process of its own. A seed repeats its program, its order of branches, its kills.
@@ -15,10 +15,12 @@ import gc
 import json
 import random
 import re
+import subprocess
 import sys
 import tempfile
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,8 +32,7 @@ from trials import Differs, Kept, Store, Trial, Undecided, load
 from playbooks_worker.engine.errors import PlaybookRefused
 
 FUEL = 14
-# Python 3.11 runs what `wait_for` is given in a task of its own, later ones do not: a helper there stays on its Python
-_ONE_VERSION = re.compile(r"wait_for\((twice|after_waiting)")
+_PART = 50  # seeds of one process
 
 
 class Tally:
@@ -50,7 +51,7 @@ class Tally:
 def one(seed: int, given: argparse.Namespace, tally: Tally, loop: asyncio.AbstractEventLoop) -> None:
     watched = observed(seed, given.fuel)
     name, keep = f"generated{seed}", given.folder / f"kept{seed}.json"
-    if given.resume and not keep.exists() or given.keep and _ONE_VERSION.search(watched.text):
+    if given.resume and not keep.exists() or given.keep and watched.one_version:
         return
     try:
         module = load(name, watched.text, given.folder)
@@ -102,6 +103,42 @@ def plainly(seen: object) -> str:
     return repr(tuple(map(dict, seen)) if isinstance(seen, tuple) else seen)
 
 
+def share(given: argparse.Namespace) -> int:
+    """Run the seeds in so many processes; what they print comes through, and how far they are."""
+    started, wrong, done, resumed = time.monotonic(), 0, 0, 0
+
+    def run(first: int) -> subprocess.CompletedProcess[str]:
+        count = min(_PART, given.seed + given.count - first)
+        command = [
+            sys.executable,
+            __file__,
+            str(first),
+            str(count),
+            "--fuel",
+            str(given.fuel),
+            "--in",
+            str(given.folder),
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for ended in pool.map(run, range(given.seed, given.seed + given.count, _PART)):
+            *said, last = ended.stdout.splitlines() or [""]
+            print(*said, sep="\n", end="\n" if said else "")
+            numbers = re.match(r"(\d+) programs, (\d+) resumed, (\d+) wrong", last)
+            if numbers is None or "Traceback" in ended.stderr:
+                print(ended.stderr)
+            if numbers is None:
+                return 1
+            ran, more, failed = map(int, numbers.groups())
+            done, resumed, wrong = done + ran + failed, resumed + more, wrong + failed
+            rate = done / (time.monotonic() - started)
+            print(
+                f"{done} of {given.count} programs, {resumed} resumed, {wrong} wrong, {rate:.1f} a second", flush=True
+            )
+    return 1 if wrong else 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seed", type=int)
@@ -110,6 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--in", dest="folder", type=Path, help="where programs are written")
     parser.add_argument("--keep", action="store_true", help="keep the checkpoints beside the programs")
     parser.add_argument("--resume", action="store_true", help="resume the kept checkpoints, of another Python")
+    parser.add_argument("--jobs", type=int, default=1, help="processes to share the seeds among")
     parser.add_argument("--first", action="store_true", help="end at the first program that differs")
     parser.add_argument("--shrink", action="store_true", help="drop statements of the program while it still differs")
     given = parser.parse_args(arguments)
@@ -119,6 +157,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given.shrink:
         print(shrinking.shrunk(loop, observed(given.seed, given.fuel), given.seed, given.folder))
         return 1
+    if given.jobs > 1:
+        return share(given)
     gc.freeze()  # each kill collects what it left, and nothing that is here already
     tally = Tally()
     for seed in range(given.seed, given.seed + given.count):

@@ -110,7 +110,7 @@ class Trial:
         self.loop = loop
         self.longest_s = longest_s
         self.observed = observed
-        self.module = module
+        self.case = module.case
         self.seed = seed
         self.resumed = 0
         self.expected: tuple[str, str] = ("", "")
@@ -123,7 +123,7 @@ class Trial:
             random.seed(self.seed + number)
             self.observed.reset()
             try:
-                result = "completed", repr(self.loop.run_until_complete(self._bounded(self.module.case())))
+                result = "completed", repr(self.loop.run_until_complete(self._bounded(self.case())))
             except TimeoutError:
                 raise Undecided("it does not end") from None
             except (Exception, asyncio.CancelledError) as error:
@@ -137,7 +137,7 @@ class Trial:
         self.observed.reset()
         WITNESS.hears(())
         agent = Agent("a", persist=store.persist)
-        return ended(self.loop.run_until_complete(self._bounded(agent.start(self.module.case))))
+        return ended(self.loop.run_until_complete(self._bounded(agent.start(self.case))))
 
     def resume(self, kept: Kept, store: Store) -> tuple[str, str]:
         self.resumed += 1
@@ -211,7 +211,7 @@ class Trial:
             await agent.stop("drained")
 
         store.end = lambda: self.loop.create_task(stop())
-        got = ended(self.loop.run_until_complete(self._bounded(agent.start(self.module.case))))
+        got = ended(self.loop.run_until_complete(self._bounded(agent.start(self.case))))
         self._after_death(store, ran, got == ("Stopped", "drained"), f"stopped in write {store.ends}: {got}")
 
     def killed(self, writes: int) -> None:
@@ -226,7 +226,7 @@ class Trial:
             loop.stop()
 
         store.end = end
-        task = loop.create_task(Agent("a", persist=store.persist).start(self.module.case))
+        task = loop.create_task(Agent("a", persist=store.persist).start(self.case))
         task.add_done_callback(lambda _: loop.stop())
         loop.call_later(self.longest_s, loop.stop)
         loop.run_forever()

@@ -9,13 +9,18 @@ found out only by a crash in the one wrong turn; the witness sees it in every ru
 3. After a resume no statement runs until every effect that playbooks awaited directly when the checkpoint was taken has
    begun again: each saved frame stands at its site.
 
-Programs tell it what they do (fuzzing.py, sharing.py), stores tell it what is durable (trials.py). Outside an agent it is
-deaf.
+Programs tell it what they do (fuzzing.py, sharing.py), stores tell it what is durable (trials.py). Outside an agent it
+counts effects and is deaf to all else. In processes that are killed a `journal.Journal` is in its place.
 """
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from pathlib import Path
 from typing import Any
+
+from journal import FOLDER, Journal
 
 from playbooks_worker.engine.frames import Frame
 from playbooks_worker.engine.place import Below, here, in_region
@@ -25,6 +30,7 @@ class Witness:
     """One process of one agent. ``found`` is the first thing that was wrong."""
 
     def __init__(self) -> None:
+        self.plain: Counter[str] = Counter()  # effects that have completed outside an agent
         self.hears(())
 
     def hears(self, expected: Any) -> None:
@@ -59,6 +65,7 @@ class Witness:
         """An effect has completed. What was cancelled has not."""
         place = here.get()
         if place is None:
+            self.plain[str(name)] += 1
             return
         self._now += 1
         self._in_flight.pop(name, None)
@@ -112,4 +119,4 @@ def _reached_at_once(frame: Frame | None) -> bool:
     return True
 
 
-WITNESS = Witness()
+WITNESS = Journal(Path(os.environ[FOLDER])) if FOLDER in os.environ else Witness()
