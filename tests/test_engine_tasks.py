@@ -749,3 +749,65 @@ async def ends_of_plain_code():
 def test_tasks_of_as_completed_in_plain_code_are_found_again():
     for _ in range(3):
         assert isinstance(same_everywhere(ends_of_plain_code), Completed)
+
+
+# --- what plain code cancels while it cleans up ---
+
+
+@playbook
+async def cleans_up(log):
+    try:
+        await effect("working")
+        await asyncio.Event().wait()
+    finally:
+        log.append(await effect("cleaning"))
+        log.append(await effect("cleaned"))
+
+
+@playbook
+async def in_wait_for():
+    log = []
+    try:
+        await asyncio.wait_for(cleans_up(log), 0.02)
+    except TimeoutError:
+        log.append(await effect("too late"))
+    return log
+
+
+async def plain_timeout(log):
+    try:
+        async with asyncio.timeout(0.02):
+            await cleans_up(log)
+    except TimeoutError:
+        return await effect("too late")
+
+
+@playbook
+async def in_a_helpers_timeout():
+    log = []
+    return await plain_timeout(log), log
+
+
+async def plain_canceller(log):
+    task = asyncio.ensure_future(cleans_up(log))
+    for _ in range(9):
+        await asyncio.sleep(0)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return "cancelled"
+
+
+@playbook
+async def by_a_helper():
+    log = []
+    return await plain_canceller(log), log
+
+
+CLEANS_UP = [in_wait_for, in_a_helpers_timeout, by_a_helper]
+
+
+@pytest.mark.parametrize("case", CLEANS_UP, ids=lambda p: p.__name__)
+def test_who_was_cancelled_by_plain_code_cleans_up_once(case):
+    assert isinstance(same_everywhere(case), Completed)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from playbooks_worker.engine.branches import Branch, Making
-from playbooks_worker.engine.cancels import on_the_way
+from playbooks_worker.engine.cancels import on_the_way, told
 from playbooks_worker.engine.errors import DetachedTask
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.groups import groups_of
@@ -56,7 +56,7 @@ class OperandRow(NamedTuple):
 class Rows(NamedTuple):
     """What the index says of branches. ``numbers``: by call, those that its operand makes again, where not 0, 1, 2, …
     ``gathers``: calls that wait for a gather which has been cancelled, whatever its branches make of that. ``told``: calls
-    that the plain code which made them has cancelled."""
+    that plain code has cancelled which will run again."""
 
     own: list[OwnRow]
     operands: list[OperandRow]
@@ -98,8 +98,13 @@ class Writing:
         for frame in frames:
             if frame.in_flight and getattr(frame.value, "_cancel_requested", False):
                 self.rows.gathers.append(frame.call_.id)
-            if frame.call_.told:
-                self.rows.told.append(frame.call_.id)
+        self._running = [frame.call_ for frame in frames]
+
+    def plain(self) -> Any:
+        """What the index has of it, when all else has been written."""
+        calls = {call.id: call for call in (*self._running, *self._calls.values())}
+        self.rows.told[:] = [number for number, call in calls.items() if told(call)]
+        return self.rows.plain()
 
     def fresh(self) -> list[Contents]:
         """What is to be written of branches of their own that were not written yet."""
@@ -222,9 +227,9 @@ def _not_describable(agent: Agent, branch: Branch) -> str:
 def read(loader: Loader, rows: Any) -> None:
     """Make the branches that *rows* tell of; what they hold is loaded later."""
     agent = loader.agent
-    own, operands, numbers, loader.gathers, told = rows
-    for number in told:
-        loader.calls[number].told = True
+    own, operands, numbers, loader.gathers, was_told = rows
+    for number in was_told:
+        loader.calls[number].told = loader.calls[number].again = agent.tells = True
     for fields in own:
         row = OwnRow(*fields)
         branch = _branch(loader, row.id, row.creator, row.number, row.calls)

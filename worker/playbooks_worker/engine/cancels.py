@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from playbooks_worker.engine.frames import Frame
+from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.place import Below
 
 if TYPE_CHECKING:
@@ -37,10 +37,15 @@ def note(agent: Agent, task: asyncio.Task[Any], place: Any) -> None:
             return
         for frame in frames:
             if frame.call_.owner is by:
-                frame.call_.told = True
+                frame.call_.told = agent.tells = True
     deepest = max(frames, key=lambda frame: frame.depth, default=None)
     turn = 0 if deepest is None else deepest.turn + (not deepest.in_flight)
     agent.cancels[task] = Cancel(deepest, turn, by)
+
+
+def told(call: Call) -> bool:
+    """Whether plain code that runs again after a resume has cancelled *call*."""
+    return call.told and (call.owner is None or call.owner.runs_again)
 
 
 def _grouped(agent: Agent) -> set[Any]:

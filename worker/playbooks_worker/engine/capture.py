@@ -295,7 +295,13 @@ class _Attempt:
         known = {call.id for call in self.running}
         rows: list[tuple[int, str]] = []
         writing = None
-        if self.agent.branches or self.saver.branches or any(f.below.branches or f.below.claims for f in frames):
+        agent = self.agent
+        if (
+            agent.branches
+            or agent.tells
+            or self.saver.branches
+            or any(f.below.branches or f.below.claims for f in frames)
+        ):
             writing = self.branches = Writing(self.agent, frames, self.saver.branches, self.saver.found)
         while True:
             fresh = [call for number, call in self.saver.found.items() if number not in known]
@@ -313,7 +319,7 @@ class _Attempt:
             if not more:
                 break
             self._dump("branches", 0, 0, more)
-        return tuple(rows), None if writing is None else writing.rows.plain()
+        return tuple(rows), None if writing is None else writing.plain()
 
     def _flush(self) -> None:
         if self.entries:

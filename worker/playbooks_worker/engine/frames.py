@@ -238,8 +238,8 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         self.driver: Any = None
         self.owner: Below | None = None
         self.given: bytes | None = None
-        self.again = False  # a plain coroutine that runs again has made it again
-        self.told = False  # the plain code that made it has cancelled it: a timeout, a sibling
+        self.again = False  # loaded: the plain code that made it, or has cancelled it, runs again
+        self.told = False  # the plain code that awaits it has cancelled it: a timeout, a sibling
 
     def __repr__(self) -> str:
         state = "finished" if self.outcome is not None else "running" if self.frame is not None else "new"
@@ -311,7 +311,7 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
                 task = asyncio.current_task()
                 if call.told and call.again and not (task is not None and task.cancelling()):
                     call.end((None, error))
-                    yield from agent.never()  # what cancelled it runs again too, and cancels it again
+                    yield from cancelled_again(call)
                 call.end((None if task is not None and task.cancelling() else False, error))
                 agent.owed = agent.gated = True
                 raise
@@ -326,12 +326,22 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
     else:
         yield from agent.goes_on()
         if call.outcome[0] is None and call.again:
-            yield from agent.never()  # the same
+            call.owner = getattr(place, "below", None)
+            yield from cancelled_again(call)
     assert call.outcome is not None
     done, value = call.outcome
     if done:
         return value
     raise_as_it_was(value)
+
+
+def cancelled_again(call: Call) -> Generator[Any, Any, None]:
+    """Wait for what cancelled *call* before the crash: it runs again, too."""
+    try:
+        yield from call.agent.never()
+    finally:
+        if not call.agent.dead:
+            call.told = call.again = False
 
 
 def raise_as_it_was(error: BaseException) -> NoReturn:

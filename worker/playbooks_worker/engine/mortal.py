@@ -36,6 +36,7 @@ class Mortal(abc.ABC):
         self.running: dict[int, Call] = {}
         self.branches: dict[int, Branch] = {}  # those that have not ended
         self.cancels: dict[asyncio.Task[Any], Cancel] = {}
+        self.tells = False  # plain code has cancelled a call (`Call.told`)
         self.held: set[asyncio.Task[Any]] = set()  # cancelled while an outcome is being written, and not told yet
         self._blocked: str | None = None
         self._again: asyncio.TimerHandle | None = None
