@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.figures import Figure
-from playbooks_worker.engine.playbooks import playbook_of
+from playbooks_worker.engine.playbooks import playbook_of, playbooks_in
 from playbooks_worker.host.programs import load
 
 AWAITS = 500
+_EXAMPLE = Path(__file__).parents[1] / "examples" / "audit.py"
 _HEAD = """\
 from playbooks_worker import playbook
 
@@ -52,8 +53,7 @@ def measure(*, rounds: int) -> list[Figure]:
             assert made is not None and made.code is not None
             plain.append(compiled - began)
             times.append(time.process_time() - compiled - plain[-1])  # loading compiles the module, too
-            emitted = ast.unparse(made.rewritten.tree)
-            ratio = len(emitted) / len(source)
+            ratio = len(ast.unparse(made.emitted())) / len(source)
     return [
         Figure(
             f"a playbook of {AWAITS} awaits rewritten and compiled",
@@ -65,4 +65,20 @@ def measure(*, rounds: int) -> list[Figure]:
         Figure(
             f"what is emitted for {AWAITS} awaits, to the source", "×", 6, [ratio], reference=f"{len(source):,} bytes"
         ),
+        _of_the_example(),
     ]
+
+
+def _of_the_example() -> Figure:
+    """A program as people write them."""
+    program = load(str(_EXAMPLE))
+    known = [playbook_of(made) for made in playbooks_in(program.module).values()]
+    written = sum(len("\n".join(made.definition.own_lines())) for made in known if made is not None)
+    emitted = sum(len(ast.unparse(made.emitted())) for made in known if made is not None)
+    return Figure(
+        f"what is emitted for examples/{_EXAMPLE.name}, to the source",
+        "×",
+        6,
+        [emitted / written],
+        reference=f"{len(known)} playbooks, {written:,} bytes",
+    )

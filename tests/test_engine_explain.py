@@ -94,9 +94,9 @@ def test_the_rewritten_source_is_legal_python_with_readable_names():
 
 
 def test_explaining_changes_nothing_of_the_playbook():
-    before = ast.dump(leaf.__playbook__.rewritten.tree)
-    explained(leaf.__playbook__)
-    assert ast.dump(leaf.__playbook__.rewritten.tree) == before
+    code = leaf.__playbook__.code
+    assert explained(leaf.__playbook__) == explained(leaf.__playbook__)
+    assert leaf.__playbook__.code is code
 
 
 def payloads():

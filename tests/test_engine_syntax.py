@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib
 import sys
 import textwrap
 import time
@@ -14,10 +15,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 
+import constructs  # noqa: E402
 import snippets  # noqa: E402
 import trials  # noqa: E402 - found beside the programs it runs
 
-from playbooks_worker.engine import Agent, Completed, definitions, playbook_of  # noqa: E402
+from playbooks_worker.engine import Agent, Completed, definitions, playbook_of, playbooks_in  # noqa: E402
 
 _HEAD = """\
 from __future__ import annotations
@@ -442,10 +444,28 @@ def test_five_hundred_awaits_are_rewritten_and_compiled_in_half_a_second(module)
     made = playbook_of(module(text).big)
     assert made.code is not None
     took = time.process_time() - started
-    emitted = len(ast.unparse(made.rewritten.tree))
+    emitted = len(ast.unparse(made.emitted()))
     print(f"500 awaits: {took:.2f} s, {emitted / len(text):.1f} times the source")
     assert took < 0.5 * _slowness()
     assert emitted < 6 * len(text)
+
+
+def size_of(made):
+    """(what is written, what is emitted) of one playbook, in characters; ours without the factory around it."""
+    return len("\n".join(made.definition.own_lines())), len(ast.unparse(made.emitted().body[0].body))
+
+
+def test_the_playbooks_of_the_examples_are_emitted_in_less_than_five_times_their_source(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    for name in ("hello", "demo_agent", "audit"):
+        sizes = [size_of(playbook_of(made)) for made in playbooks_in(importlib.import_module(name)).values()]
+        assert sum(emitted for _, emitted in sizes) < 5 * sum(written for written, _ in sizes), name
+
+
+def test_dense_playbooks_are_emitted_in_less_than_eight_times_their_source():
+    """Every second word of these is an await: nothing that people write is as dense."""
+    sizes = [size_of(playbook_of(case)) for case in constructs.CASES.values()]
+    assert sum(emitted for _, emitted in sizes) < 8 * sum(written for written, _ in sizes)
 
 
 def _slowness() -> float:

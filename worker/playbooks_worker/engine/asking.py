@@ -12,14 +12,14 @@ from typing import Any
 from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.names import SCOPES
 
-_ASKING = ("locals", "vars", "dir", "eval", "exec")
+WORDS = ("locals", "vars", "dir", "eval", "exec")
 
 
 class Asking(ast.NodeTransformer):
     """Lets the calls go through `seen.as_seen`. *own* are names that the playbook gives another meaning."""
 
     def __init__(self, own: Collection[str]) -> None:
-        self._names = frozenset(_ASKING) - frozenset(own)
+        self._names = frozenset(WORDS) - frozenset(own)
 
     def noted(self, body: list[ast.stmt]) -> None:
         for statement in body:

@@ -11,16 +11,16 @@ import ast
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from playbooks_worker.engine.names import LAZY, SCOPES, evaluated_outside
+from playbooks_worker.engine import syntax as s
+from playbooks_worker.engine.names import LAZY, SCOPES, Names, evaluated_outside
 
 _Bound: TypeAlias = "frozenset[str] | None"  # None: nothing comes here
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-def note_unbound(node: ast.AsyncFunctionDef, parameters: Iterable[str]) -> None:
+def note_unbound(node: ast.AsyncFunctionDef, names: Names) -> None:
     """Put ``maybe_unbound`` on every name of the function's own scope that may be read, or deleted, before it is bound."""
-    reader = _Reader(_unbound_somewhere(node))
-    reader.block(node.body, frozenset(parameters) - reader.unbound)
+    _Reader(names.unbound).block(node.body, names.always_bound)
 
 
 def maybe_unbound(node: ast.AST) -> bool:
@@ -34,18 +34,9 @@ def read_of(target: ast.Name) -> ast.Name:
     return read
 
 
-def _unbound_somewhere(node: ast.AST) -> frozenset[str]:
-    """Names that something unbinds, here or in a nested function. All others stay bound once they are."""
-    return frozenset(
-        name
-        for child in ast.walk(node)
-        if (isinstance(child, ast.Name) and isinstance(child.ctx, ast.Del) and (name := child.id))
-        or (isinstance(child, ast.ExceptHandler) and (name := child.name or ""))
-    )
-
-
 class _Reader:
-    """Follows the statements in order; each step takes what is bound before it and answers what is bound after it."""
+    """Follows the statements in order; each step takes what is bound before it and answers what is bound after it. What
+    nothing unbinds stays bound once it is."""
 
     def __init__(self, unbound: frozenset[str]) -> None:
         self.unbound = unbound
@@ -154,7 +145,7 @@ class _Reader:
             if not isinstance(node, ast.GeneratorExp):  # that is a function of its own
                 self._comprehension(node, bound)
         else:
-            for child in evaluated_outside(node) if isinstance(node, SCOPES) else ast.iter_child_nodes(node):
+            for child in evaluated_outside(node) if isinstance(node, SCOPES) else s.children(node):
                 self._read(child, bound)
 
     def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp, bound: _Bound) -> None:

@@ -46,9 +46,15 @@ class HeaderDraft:
 
 
 @dataclass(slots=True)
-class _Item:
+class Item:
+    """A part of a block, made for *statement*. ``last_site``: of those that it holds, if any. ``skips``: entered with a
+    later site, it does nothing by itself. ``kept``: it only fills this temporary, which can be evaluated again."""
+
     statements: list[ast.stmt]
     last_site: int | None
+    statement: ast.AST
+    skips: bool = False
+    kept: str = ""
 
 
 class Builder:
@@ -72,11 +78,12 @@ class Builder:
         self.statement: ast.AST = definition.node
         # temporaries of the current statement that can be evaluated again: (name, virtual, expression, is a load)
         self.revivable: list[tuple[str, int, ast.expr, bool]] = []
-        self.walrus: frozenset[str] = frozenset()
+        self.has_walrus = any(":=" in line for line in definition.own_lines())
+        self.walrus: frozenset[str] = frozenset()  # names that the current statement may rebind on its way
         self.in_header = False  # temporaries of a `with` header live as long as its block
         self._level = 0
         self._virtual = 0
-        self._items: list[_Item] = []
+        self._items: list[Item] = []
         self._unique = 0
 
     # --- temporaries --------------------------------------------------------------------------------------------
@@ -114,8 +121,8 @@ class Builder:
         """Another read of the same temporary."""
         return self._name(temp.id, virtual_of(temp), ast.Load())
 
-    def into(self, temp: ast.Name, value: ast.expr) -> None:
-        self.plain(ast.Assign([self.store(temp)], value))
+    def into(self, temp: ast.Name, value: ast.expr) -> Item:
+        return self.plain(ast.Assign([self.store(temp)], value))
 
     def unique(self, kind: str) -> str:
         """A name that lives across statements: an iterator, a handled exception, a header's temporary."""
@@ -123,13 +130,42 @@ class Builder:
         return f".{kind}{self._unique}"
 
     # --- items --------------------------------------------------------------------------------------------------
-    def plain(self, statement: ast.stmt) -> None:
+    def plain(self, statement: ast.stmt) -> Item:
         noted = self.completions.noted(s.at(statement, self.place))
-        self._items.append(_Item(noted, None))
+        self._items.append(Item(noted, None, self.statement))
+        return self._items[-1]
 
-    def sited(self, statements: Iterable[ast.stmt]) -> None:
+    def sited(self, statements: Iterable[ast.stmt], *, skips: bool = False) -> None:
         """Statements that hold the sites numbered last so far."""
-        self._items.append(_Item([s.at(statement, self.place) for statement in statements], len(self.sites)))
+        self._items.append(
+            Item([s.at(statement, self.place) for statement in statements], len(self.sites), self.statement, skips)
+        )
+
+    def kept_last(self) -> list[ast.stmt]:
+        """Takes what the current statement has done since its last site, from the first temporary on that can be evaluated
+        again: at the site that follows it is done now, or, a temporary that was not saved, again."""
+        items = self._items
+        start = len(items)
+        for index in range(len(items) - 1, -1, -1):
+            if items[index].last_site is not None or items[index].statement is not self.statement:
+                break
+            start = index if items[index].kept else start
+        taken: list[ast.stmt] = []
+        others: ast.If | None = None
+        for item in items[start:]:
+            if item.kept:
+                others = None
+                test = ast.BoolOp(ast.Or(), [s.running_on(), s.not_saved(item.kept)])
+                made = ast.If(test, item.statements, [])
+                made.kept = item.kept  # type: ignore[attr-defined]  # read by emitting.py
+                taken.append(s.at(made, item.statements[0]))
+            elif others is not None:
+                others.body += item.statements
+            else:
+                others = s.at(ast.If(s.running_on(), item.statements, []), item.statements[0])
+                taken.append(others)
+        del items[start:]
+        return taken
 
     def written(self, write: Callable[[], None]) -> tuple[list[ast.stmt], int]:
         """The guarded statements that *write* makes, and the number of the last site up to their end."""
@@ -140,7 +176,7 @@ class Builder:
         finally:
             self._items = outer
 
-    def _guarded(self, items: list[_Item]) -> list[ast.stmt]:
+    def _guarded(self, items: list[Item]) -> list[ast.stmt]:
         sited = [index for index, item in enumerate(items) if item.last_site is not None]
         last = sited[-1] if sited else -1
         output: list[ast.stmt] = []
@@ -156,7 +192,7 @@ class Builder:
                 (skipped if index < last else output).extend(item.statements)
                 continue
             flush()
-            if index == last:
+            if index == last or item.skips:
                 output.extend(item.statements)
             else:
                 guard = ast.If(s.pc_at_most(item.last_site), item.statements, [])
@@ -171,11 +207,10 @@ class Builder:
         outer = (self.place, self.statement, self.revivable, self.walrus, self._level)
         self.place = self.statement = statement
         self.revivable = []
-        self.walrus = frozenset(
-            child.target.id
-            for child in ast.walk(statement)
-            if isinstance(child, ast.NamedExpr) and isinstance(child.target, ast.Name)
-        )
+        if self.has_walrus:
+            self.walrus = frozenset(
+                child.target.id for child in ast.walk(statement) if isinstance(child, ast.NamedExpr)
+            )
         return outer
 
     def end(

@@ -6,7 +6,6 @@ For people (`playbooksctl explain`). Reads what rewriting has left, and runs not
 from __future__ import annotations
 
 import ast
-import copy
 from dataclasses import dataclass
 
 from playbooks_worker.engine.playbooks import Playbook, deep_trees
@@ -104,7 +103,7 @@ def _saved(temporaries: Temporaries) -> list[str]:
 
 def _legal(made: Playbook) -> tuple[ast.AST, _Legal]:
     """The emitted function, without the factory around it, under the playbook's own name."""
-    tree = copy.deepcopy(made.rewritten.tree)
+    tree = made.emitted()
     factory = tree.body[0]
     assert isinstance(factory, ast.FunctionDef)
     function = factory.body[-1]

@@ -46,7 +46,9 @@ class Expressions(Operands):
 
     def site_on(self, node: ast.AST, operand: ast.expr, before: int, deliver: Callable[[ast.expr], ast.stmt]) -> None:
         """Write the site that awaits *operand*, whose parts are the revivable temporaries from *before* on."""
-        parts = list(self.revivable)
+        made = self.kept_last()
+        names = {getattr(part, "kept", "") for part in made}
+        parts = [part for part in self.revivable if part[0] not in names]
         value = self.temp()
         self.revivable.append((value.id, virtual_of(value), operand, False))
         site = self.new_site(node, value.id)
@@ -58,7 +60,7 @@ class Expressions(Operands):
         site.resumed = ast.If(s.load(s.PC), self.revive(parts), [])
         now = ast.BoolOp(ast.Or(), [s.running_on(), s.not_saved(value.id)])
         evaluated = ast.If(now, [ast.Assign([self.store(value)], operand)], [])
-        self.sited([site.resumed, evaluated, s.assign(s.PC, s.const(0)), taken])
+        self.sited([site.resumed, *made, evaluated, s.assign(s.PC, s.const(0)), taken])
 
     def operand(self, node: ast.expr) -> ast.expr:
         """The operand of an await, flattened: also where other awaits decide which one it is."""
@@ -99,7 +101,10 @@ class Expressions(Operands):
 
     # --- branches and loops -----------------------------------------------------------------------------------------
     def choose(self, temp: ast.Name, node: ast.expr) -> Callable[[], None]:
-        return lambda: self.into(temp, self.lower(node))
+        def chosen() -> None:
+            self.into(temp, self.lower(node))
+
+        return chosen
 
     def loop(
         self, iterable: ast.expr, take: Callable[[str], None], body: Callable[[], None], orelse: Callable[[], None]
@@ -126,7 +131,8 @@ class Expressions(Operands):
             [
                 ast.If(s.running_on(), [started], [ast.If(s.pc_at_most(last), [found], [])]),
                 ast.For(s.store(item), source, inside, after, lineno=getattr(self.place, "lineno", 1)),
-            ]
+            ],
+            skips=not after,
         )
 
 

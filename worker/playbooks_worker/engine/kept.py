@@ -67,7 +67,7 @@ def version_then(wanted: str, text: str | None) -> Version | None:
                 return None
             lines = (*[""] * (line - 1), *source.split("\n"))
             definition = Definition(node, f"<{kept['playbook']}>", lines, kept["class"], tuple(kept["shared"]))
-            return Version(definition, rewrite(definition))
+            return Version(definition, rewrite(definition)[0])
     except (ValueError, LookupError, TypeError, SyntaxError, PlaybookRefused):
         return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from bisect import bisect_left, bisect_right
 
+from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.build import virtual_of
 
 
@@ -68,7 +69,7 @@ class _Walker:
         loop = isinstance(node, ast.For | ast.While)
         if loop:
             self.loops.append(_Loop(self.position))
-        for child in ast.iter_child_nodes(node):
+        for child in s.children(node):
             self.walk(child)
         self.position += 1
         if loop:

@@ -25,7 +25,7 @@ def lower_while(b: Statements, node: ast.While) -> None:
             body, last = b.block(node.body)
         orelse, _ = b.block(node.orelse)
         test = ast.IfExp(s.load(s.PC), s.pc_at_most(last), node.test)
-        b.sited([ast.While(test, body, orelse)])
+        b.sited([ast.While(test, body, orelse)], skips=not orelse)
         return
     # The awaits of the test belong to each turn; `else` runs after the loop when the test said so.
     exhausted = b.temp()
@@ -42,7 +42,7 @@ def lower_while(b: Statements, node: ast.While) -> None:
     with b.completions.loop():
         body, last = b.written(turn)
     entered = ast.IfExp(s.load(s.PC), s.pc_at_most(last), s.const(True))
-    b.sited([ast.While(entered, body, [])])
+    b.sited([ast.While(entered, body, [])], skips=True)
     if node.orelse:
         b.branch(b.again(exhausted), lambda: b.statements(node.orelse), lambda: None)
 

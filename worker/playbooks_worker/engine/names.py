@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
+from playbooks_worker.engine import syntax as s
+
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 LAZY: tuple[type[ast.AST], ...] = tuple(filter(None, [getattr(ast, "TypeAlias", None)]))
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -17,12 +19,14 @@ _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 @dataclass(frozen=True, slots=True)
 class Names:
     """``plain`` and ``cells`` are the function's own names, in order of appearance; ``globals_`` were declared global;
-    ``always_bound`` are parameters that nothing unbinds."""
+    ``unbound`` are those that something unbinds, here or in a nested function; ``always_bound`` parameters that nothing
+    does."""
 
     parameters: tuple[str, ...]
     plain: tuple[str, ...]
     cells: tuple[str, ...]
     globals_: tuple[str, ...]
+    unbound: frozenset[str]
     always_bound: frozenset[str]
 
 
@@ -48,13 +52,13 @@ def names_of(node: ast.AsyncFunctionDef) -> Names:
         bound.pop(name, None)
     cells = tuple(name for name in bound if name in mentioned)
     plain = tuple(name for name in bound if name not in mentioned)
-    unbound = {
+    unbound = frozenset(
         name
         for child in ast.walk(node)
         if (isinstance(child, ast.Name) and isinstance(child.ctx, ast.Del) and (name := child.id))
         or (isinstance(child, ast.ExceptHandler) and (name := child.name or ""))
-    }
-    return Names(parameters, plain, cells, tuple(global_), frozenset(parameters) - unbound)
+    )
+    return Names(parameters, plain, cells, tuple(global_), unbound, frozenset(parameters) - unbound)
 
 
 def _collect(
@@ -90,10 +94,10 @@ def _collect(
     elif isinstance(node, _COMPREHENSIONS):
         if isinstance(node, ast.GeneratorExp):
             mentioned.update(_mentions(node))
-        for child in ast.iter_child_nodes(node):
+        for child in s.children(node):
             _collect(child, bound, global_, mentioned, in_comprehension=True)
         return
-    for child in ast.iter_child_nodes(node):
+    for child in s.children(node):
         _collect(child, bound, global_, mentioned, in_comprehension=in_comprehension)
 
 

@@ -10,7 +10,7 @@ import ast
 from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.names import SCOPES
 
-_ENTERING = ("enter_context", "enter_async_context")
+WORDS = ("enter_context", "enter_async_context")
 
 
 class Openings(ast.NodeTransformer):
@@ -24,7 +24,7 @@ class Openings(ast.NodeTransformer):
         if isinstance(node, SCOPES):
             return node
         self.generic_visit(node)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ENTERING:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WORDS:
             if len(node.args) == 1 and isinstance(made := node.args[0], ast.Call) and not node.keywords:
                 noted = ast.Call(s.at(s.load(s.OPENING), made.func), [made.func, *made.args], made.keywords)
                 node.args = [s.at(noted, made)]

@@ -64,7 +64,9 @@ class Operands(Builder):
         """Put *node* into a temporary. A *load* may be made again whenever its value cannot be saved; anything else
         only when its value is an awaitable."""
         temp = self.temp()
-        self.into(temp, node)
+        item = self.into(temp, node)
+        if not self.in_header:
+            item.kept = temp.id
         self.revivable.append((temp.id, virtual_of(temp), node, load))
         return temp
 
@@ -205,7 +207,7 @@ class Operands(Builder):
             self.plain(ast.If(test, body or [ast.Pass()], orelse))
         else:
             test = ast.IfExp(s.load(s.PC), s.pc_at_most(middle), test)
-            self.sited([ast.If(test, body or [ast.Pass()], orelse)])
+            self.sited([ast.If(test, body or [ast.Pass()], orelse)], skips=not orelse)
 
     # --- questions -------------------------------------------------------------------------------------------------
     def _is_steady(self, node: ast.expr) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import gc
 import inspect
 import sys
 import types
@@ -17,9 +18,10 @@ from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from playbooks_worker.engine import refusals
+from playbooks_worker.engine.emitting import compile_code
 from playbooks_worker.engine.errors import CodeChanged, PlaybookRefused
 from playbooks_worker.engine.place import here
-from playbooks_worker.engine.rewrite import LOWERING, Rewritten, compile_code, rewrite
+from playbooks_worker.engine.rewrite import LOWERING, Rewritten, rewrite
 from playbooks_worker.engine.source import definition_of, fingerprint
 
 _P = ParamSpec("_P")
@@ -42,7 +44,9 @@ class Playbook:
         self.lowering = LOWERING
         with deep_trees():
             self.fingerprint = fingerprint(definition.node)
-            self.rewritten: Rewritten = rewrite(definition)
+            rewritten, tree = rewrite(definition)
+        self.rewritten: Rewritten = rewritten
+        self._tree: ast.Module | None = tree  # until it is compiled: it is big
         self.signature = inspect.signature(function)
         # (site or minus header, temporary) pairs whose values turned out not to be savable in this process
         self.unsavable: set[tuple[int, str]] = set()
@@ -57,8 +61,14 @@ class Playbook:
         """The emitted code, compiled at the first call."""
         if self._code is None:
             with deep_trees():
-                self._code = compile_code(self.rewritten, self.function.__code__, self.function.__qualname__)
+                tree, self._tree = self._tree or self.emitted(), None
+                self._code = compile_code(tree, self.function.__code__, self.function.__qualname__)
         return self._code
+
+    def emitted(self) -> ast.Module:
+        """What is compiled, made anew."""
+        with deep_trees():
+            return rewrite(self.definition)[1]
 
     def position(self, instruction: int) -> tuple[int, int]:
         """(line, column) in the user's source of an instruction of the emitted code."""
@@ -88,13 +98,17 @@ class Playbook:
 
 @contextlib.contextmanager
 def deep_trees() -> Iterator[None]:
-    """Room for walks over deep trees (a hundred `elif`s, long sums), which Python's own compiler takes without a word."""
-    limit = sys.getrecursionlimit()
+    """Room for walks over deep trees (a hundred `elif`s, long sums), which Python's own compiler takes without a word; and
+    no collector: it would look again and again at a growing tree that is all in use (a third of the time)."""
+    limit, collects = sys.getrecursionlimit(), gc.isenabled()
     sys.setrecursionlimit(max(limit, 10_000))
+    gc.disable()
     try:
         yield
     finally:
         sys.setrecursionlimit(limit)
+        if collects:
+            gc.enable()
 
 
 def playbook(function: Callable[_P, Coroutine[Any, Any, _R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:

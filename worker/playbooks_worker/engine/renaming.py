@@ -8,7 +8,6 @@ has another one. Knows nothing of sites, but that a lambda whose defaults await 
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
@@ -36,7 +35,7 @@ def shared_names(node: Comprehension, names: Iterable[str]) -> tuple[str, ...]:
 
 def renamed(node: Comprehension, hidden: Mapping[str, str], shared: Collection[str]) -> Comprehension:
     """A copy of *node* under the *hidden* names; its first iterable belongs to the scope around it and stays."""
-    copied = copy.deepcopy(node)
+    copied = s.copied(node)
     first = copied.generators[0].iter
     renamer = _Rename(hidden, {hidden[name] for name in shared})
     for field, value in ast.iter_fields(copied):

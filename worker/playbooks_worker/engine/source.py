@@ -33,6 +33,9 @@ class Definition:
     cls: str | None
     shared: tuple[str, ...] = ()
 
+    def own_lines(self) -> tuple[str, ...]:
+        return self.lines[self.node.lineno - 1 : self.node.end_lineno]
+
     def refuse(self, node: ast.AST, construct: str, advice: str) -> PlaybookRefused:
         return PlaybookRefused(self.filename, getattr(node, "lineno", self.node.lineno), construct, advice)
 

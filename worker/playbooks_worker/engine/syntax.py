@@ -37,7 +37,36 @@ def mark_sites(node: ast.AST) -> bool:
 
 
 def _any(node: ast.AST) -> bool:
-    return any([mark_sites(child) for child in ast.iter_child_nodes(node)])
+    found = False
+    for child in children(node):
+        found |= mark_sites(child)
+    return found
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    """`ast.iter_child_nodes`, at a third of its cost."""
+    known = node.__dict__
+    found: list[ast.AST] = []
+    for name in node._fields:
+        value = known.get(name)
+        if isinstance(value, list):
+            found += [child for child in value if isinstance(child, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
+
+
+def copied(node: _Node) -> _Node:
+    """A copy of *node* with all that is below it, notes included."""
+    made = type(node).__new__(type(node))
+    known = made.__dict__
+    for name, value in node.__dict__.items():
+        if isinstance(value, ast.AST):
+            value = copied(value)
+        elif isinstance(value, list):
+            value = [copied(child) if isinstance(child, ast.AST) else child for child in value]
+        known[name] = value
+    return made
 
 
 def holds_site(node: ast.AST | None) -> bool:
