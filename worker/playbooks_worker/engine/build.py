@@ -48,13 +48,15 @@ class HeaderDraft:
 @dataclass(slots=True)
 class Item:
     """A part of a block, made for *statement*. ``last_site``: of those that it holds, if any. ``skips``: entered with a
-    later site, it does nothing by itself. ``kept``: it only fills this temporary, which can be evaluated again."""
+    later site, it does nothing by itself. ``kept``: it only fills this temporary, which can be evaluated again; ``apart``:
+    in another way."""
 
     statements: list[ast.stmt]
     last_site: int | None
     statement: ast.AST
     skips: bool = False
     kept: str = ""
+    apart: bool = False
 
 
 class Builder:
@@ -147,9 +149,10 @@ class Builder:
         items = self._items
         start = len(items)
         for index in range(len(items) - 1, -1, -1):
-            if items[index].last_site is not None or items[index].statement is not self.statement:
+            item = items[index]
+            if item.last_site is not None or item.apart or item.statement is not self.statement:
                 break
-            start = index if items[index].kept else start
+            start = index if item.kept else start
         taken: list[ast.stmt] = []
         others: ast.If | None = None
         for item in items[start:]:

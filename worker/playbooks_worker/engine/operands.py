@@ -119,11 +119,11 @@ class Operands(Builder):
     def _noted(self, node: ast.ListComp, made: ast.Call) -> ast.expr:
         """A comprehension of calls (remaking.py). Where the notes cannot be saved, all of it is evaluated again."""
         rows = self.notes()
-        self.into(rows, ast.List([], ast.Load()))
+        self.into(rows, ast.List([], ast.Load())).apart = True
         self.revivable.append((rows.id, virtual_of(rows), ast.List([s.const(None)], ast.Load()), True))
         noted = ast.Call(s.load(".made"), [self.again(rows), made.func, *made.args], made.keywords)
         result = self.temp()
-        self.into(result, s.at(ast.ListComp(noted, node.generators), node))
+        self.into(result, s.at(ast.ListComp(noted, node.generators), node)).apart = True
         remade = s.call(".remade", self.again(rows))
         again = ast.IfExp(s.call(".whole", self.again(rows)), remade, node)
         self.revivable.append((result.id, virtual_of(result), again, False))
