@@ -93,6 +93,44 @@ def test_show_locals_prints_each_frame_with_its_variables_and_runs_nothing(desk)
     assert "frames" not in json.loads(desk.run("show", "a1", "--storage-path", ".checkpoints", "--json").stdout)
 
 
+TASKS = """
+import asyncio, os, socket
+from playbooks_worker import playbook
+
+async def effect(name, turns=1):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if name == "dies":
+        os.kill(os.getpid(), 9)
+    return name
+
+@playbook
+async def pick(n):
+    return await effect(n, 10**9)
+
+@playbook
+async def main():
+    mine = [socket.socket()]
+    done = asyncio.create_task(effect("done"), name="first")
+    waits = asyncio.create_task(pick(3), name="second")
+    plain = asyncio.create_task(effect("long", 10**9), name="third")
+    also = {"mine": mine}
+    await effect("one", 30)
+    await effect("dies", 30)
+"""
+
+
+def test_show_locals_says_of_tasks_what_they_run_and_came_to_and_of_what_was_lost_where_it_stood(desk):
+    (desk.path / "tasks.py").write_text(TASKS)
+    assert desk.run("run", "tasks.py", "--agent-id", "a1").returncode == -9
+    done = desk.run("show", "a1", "--locals", "--storage-path", ".checkpoints", "--json")
+    variables = json.loads(done.stdout)["frames"][0]["locals"]
+    assert variables["done"] == "<task first, returned 'done'>"
+    assert variables["waits"] == "<task second of tasks:pick, under way>"
+    assert variables["plain"] == "<task third of effect, under way>"
+    assert variables["mine"] == "[<not restored: mine[0] (socket.socket) of tasks:main>]"
+
+
 def test_show_locals_needs_the_program_and_the_key_and_says_so(desk, tmp_path_factory):
     assert desk.run("run", "tea.py", "--agent-id", "a1").returncode == -9
     store = str(desk.path / ".checkpoints")

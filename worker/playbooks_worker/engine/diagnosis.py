@@ -157,16 +157,17 @@ class Examination:
     def _where(self, written: Sequence[Written], saver: Saver, wanted: set[int]) -> dict[int, tuple[str, str, str]]:
         """(path, playbook, file:line) by the id of what was lost."""
         found: dict[int, tuple[str, str, str]] = {}
+        closed = (Call, asyncio.Future)  # inside are our own records of what runs
         for frame, _, kept, _, _ in written:
             below = [("a branch", part) for branch in frame.below.branches for part in (branch.outcome, branch.making)]
             awaited = [] if frame.outcome is None else [("the awaited value", frame.outcome[1])]
             roots = [*parts_of(kept), *contents(frame).items(), *awaited, *below]
-            for number, path in paths(roots, wanted - found.keys(), Call).items():
+            for number, path in paths(roots, wanted - found.keys(), closed).items():
                 found[number] = path, frame.playbook.id, _place(frame)
         for call in saver.found.values():
             names = call.playbook.rewritten.names.parameters
             roots = [*zip(names, call.arguments, strict=False), *(("the result", part) for part in call.outcome or ())]
-            for number, path in paths(roots, wanted - found.keys(), Call).items():
+            for number, path in paths(roots, wanted - found.keys(), closed).items():
                 found[number] = path, call.playbook.id, call.playbook.filename
         return found
 

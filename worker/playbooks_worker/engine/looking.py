@@ -12,6 +12,7 @@ from typing import Any
 from playbooks_worker.engine import restore
 from playbooks_worker.engine.agent import Agent
 from playbooks_worker.engine.attempts import attempts_of
+from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.errors import AgentStopped, CodeChanged
 from playbooks_worker.engine.frames import NOT_BOUND, Frame
 from playbooks_worker.engine.outcomes import Moment
@@ -30,6 +31,30 @@ class HeldByHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenTask:
+    """In the place of a task."""
+
+    branch: Branch
+
+    def __repr__(self) -> str:
+        branch = self.branch
+        runs = branch.call.playbook.id if branch.call is not None else "a coroutine"
+        if branch.making is not None:
+            runs = branch.making[0].__qualname__
+        outcome = branch.outcome or (branch.call.outcome if branch.call is not None else None)
+        if outcome is None:
+            return f"<task {branch.name} of {runs}, under way>"
+        done, value = outcome
+        ended = "was cancelled" if done is None else f"returned {value!r}" if done else f"raised {value!r}"
+        return f"<task {branch.name}, {ended}>"
+
+
+class _Loader(restore.Loader):
+    def task(self, identity: int) -> SeenTask:
+        return SeenTask(self.branches[identity])
+
+
+@dataclass(frozen=True, slots=True)
 class SeenFrame:
     """One frame. ``outcome``: (whether it returned, value or exception) of its await, when that had completed."""
 
@@ -44,7 +69,7 @@ class SeenFrame:
 def look(agent_id: str, payload: bytes) -> list[SeenFrame]:
     """The frames, outermost first. Raises `CodeChanged` or `ResumeMismatch` where a resume would be refused."""
     agent = Agent(agent_id, persist=_writes_nothing)
-    loader = restore.open_payload(agent, payload)
+    loader = restore.open_payload(agent, payload, loader=_Loader)
     try:
         loader.rest()
     except AgentStopped as stopped:  # how a resume is told that something cannot be loaded

@@ -30,10 +30,16 @@ if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
 
 
-def open_payload(agent: Agent, payload: bytes, accepted: Mapping[str, str | None] | None = None) -> Loader:
+def open_payload(
+    agent: Agent,
+    payload: bytes,
+    accepted: Mapping[str, str | None] | None = None,
+    loader: type[Loader] | None = None,
+) -> Loader:
     """Read the index and make the frames. Raises `CodeChanged` or `ResumeMismatch`, one actionable line each.
 
-    *accepted*: a person has said that edited playbooks may go on; their kept sources, by the fingerprints of then."""
+    *accepted*: a person has said that edited playbooks may go on; their kept sources, by the fingerprints of then.
+    *loader*: how, where it is not to be run."""
     index, body = _read_index(payload)
     changes = changes_in(_frames(index))
     if changes and accepted is None:
@@ -42,7 +48,7 @@ def open_payload(agent: Agent, payload: bytes, accepted: Mapping[str, str | None
         if why := refusal(change, (accepted or {}).get(change.frame.fingerprint)):
             raise CodeChanged(f"the change cannot be accepted: {why}", changes)
     check_needs(index[11])
-    return Loader(agent, index, body)
+    return (loader or Loader)(agent, index, body)
 
 
 def changes_of(payload: bytes) -> tuple[Change, ...]:
@@ -94,7 +100,7 @@ class Loader:
         self._pending: dict[tuple[int, int, int], Target] = {}
         self._segments: list[tuple[str, int, int]] = list(reversed(segments))
         self._markers = [marker(About(*row)) for row in markers]
-        self._reader = Reader(body, self._call, self._target, self._cell, self._task, self._lost)
+        self._reader = Reader(body, self._call, self._target, self._cell, self.task, self._lost)
         self._described: set[int] = set()
         for meta in metas:
             self._frame(meta, again)
@@ -259,7 +265,7 @@ class Loader:
         self.referenced.add(number)
         return self.calls[number]
 
-    def _task(self, identity: int) -> Any:
+    def task(self, identity: int) -> Any:
         branch = self.branches[identity]
         if branch.task is None:
             branches.finished(branch, self.agent.loop)

@@ -16,20 +16,20 @@ _LOOKED_AT = 200_000  # values; a message may say less rather than hold an agent
 _ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None), type, ModuleType)
 
 
-def paths(roots: Iterable[tuple[str, Any]], wanted: set[int], closed: type | tuple[()] = ()) -> dict[int, str]:
+def paths(roots: Iterable[tuple[str, Any]], wanted: set[int], closed: tuple[type, ...] = ()) -> dict[int, str]:
     """The shortest path to each value whose id is *wanted*, as far as it is found; none leads through a *closed* kind."""
     found: dict[int, str] = {}
     waiting = collections.deque(roots)
     seen: set[int] = set()
     while waiting and len(found) < len(wanted) and len(seen) < _LOOKED_AT:
         path, value = waiting.popleft()
-        if id(value) in seen or isinstance(value, closed) or (isinstance(value, _ATOMS) and id(value) not in wanted):
+        if id(value) in seen:
             continue
         seen.add(id(value))
         if id(value) in wanted:
             found[id(value)] = path
-            continue
-        waiting.extend((path + step, part) for step, part in _parts(value))
+        elif not isinstance(value, (*closed, *_ATOMS)):
+            waiting.extend((path + step, part) for step, part in _parts(value))
     return found
 
 
