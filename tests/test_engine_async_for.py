@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "programs"))
 import fuzzing  # noqa: E402 - found beside the programs it runs
 import snippets  # noqa: E402
 
-from playbooks_worker.engine import Agent, Completed  # noqa: E402
+from playbooks_worker.engine import Agent, Completed, Stopped  # noqa: E402
 
 HEAD = (
     snippets.HEAD
@@ -364,7 +364,72 @@ def test_a_branch_that_completes_waits_for_the_region_of_its_sibling(tmp_path, m
     with caplog.at_level(logging.WARNING, "playbooks_worker.engine"):
         asyncio.run(main())
     assert len(said) == 1
-    assert f"{module.__file__}:" in said[0] and "looping" in said[0] and "atomic region" in said[0]
+    waits, region = said[0].split(" waits for the end of the atomic region that began at ")
+    assert "1 completed awaits have waited" in waits and 'return await effect("sibling", 2)' in waits
+    began, stands = region.split(", which stands at ")
+    assert f"{module.__file__}:" in began and "`async for x in generator(1, 2, 3):`" in began and ":looping" in began
+    assert ":looping" in stands and "loop over a list" in stands
+
+
+DEADLOCK = (
+    HEAD
+    + """
+@playbook
+async def looping(arrived):
+    seen = []
+    LOOP:
+        seen.append((x, await arrived.get()))
+    return seen
+
+@playbook
+async def sibling(arrived):
+    for n in range(2):
+        arrived.put_nowait(await effect(("sibling", n), n))
+
+@playbook
+async def case():
+    arrived = asyncio.Queue()
+    return await asyncio.gather(looping(arrived), sibling(arrived))
+"""
+)
+
+
+def test_a_region_that_waits_for_the_next_step_of_its_sibling_stands_still_and_one_line_says_what_to_write(
+    tmp_path, monkeypatch, caplog
+):
+    """Given a region that awaits what its sibling does after its next await, Then both wait, and the log names both."""
+    module = snippets.load("", tmp_path, whole=True, head=DEADLOCK.replace("LOOP", "async for x in generator(1, 2)"))
+    monkeypatch.setattr("playbooks_worker.engine.committing._HELD_LONG_S", 0)
+
+    async def main():
+        agent = Agent("a", persist=lambda moment, payload: None)
+        running = asyncio.ensure_future(agent.start(module.case))
+        await until(lambda: caplog.messages)
+        await agent.stop("a test")
+        assert isinstance(await running, Stopped)
+
+    with caplog.at_level(logging.WARNING, "playbooks_worker.engine"):
+        asyncio.run(main())
+    (said,) = caplog.messages
+    assert 'arrived.put_nowait(await effect(("sibling", n), n))` of' in said and "await arrived.get()" in said
+    assert "neither goes on" in said and "docs/language.md, Atomic regions" in said
+
+
+@pytest.mark.parametrize("loop", ["async for x in Rows(1, 2)", "for x in [x async for x in generator(1, 2)]"])
+def test_over_what_can_be_saved_or_over_a_list_the_same_loop_goes_on(loop, tmp_path):
+    module = snippets.load("", tmp_path, whole=True, head=DEADLOCK.replace("LOOP", loop))
+
+    async def main():
+        kept = []
+        agent = Agent("a", persist=lambda moment, payload: kept.append((moment.kind, payload)))
+        assert await agent.start(module.case) == Completed([[(1, 0), (2, 1)], None])
+        for kind, payload in kept:
+            if kind == "step":
+                resumed = await Agent("a", persist=lambda *_: None).resume(payload)
+                assert resumed == Completed([[(1, 0), (2, 1)], None])
+        assert len(kept) > 3
+
+    asyncio.run(asyncio.wait_for(main(), 20))
 
 
 def test_a_cancellation_in_a_region_ends_the_region(same):

@@ -270,8 +270,9 @@ class Agent(Arriving):
     # --- what holds checkpoints back --------------------------------------------------------------------------------
     def enter_region(self, frame: Frame) -> Below:
         """From here to `leave_region` the code of *frame*'s header runs without checkpoints of its own (DESIGN 3.3)."""
-        self.regions += 1
-        below = Below(self, frame, atomic=Region())
+        region = Region(frame)
+        self.regions.append(region)
+        below = Below(self, frame, atomic=region)
         if not self.dead:  # dead: closed by a collector, perhaps, in the context of whatever runs just then
             here.set(below)
         return below
@@ -279,7 +280,7 @@ class Agent(Arriving):
     def leave_region(self, below: Below) -> None:
         assert below.atomic is not None
         below.atomic.depth = 0
-        self.regions -= 1
+        self.regions.remove(below.atomic)
         if not self.dead:
             here.set(below.frame)
         if below.made:  # playbooks ran in it: before the next effect its end is checkpointed

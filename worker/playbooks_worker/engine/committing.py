@@ -15,7 +15,7 @@ from typing import Any
 from playbooks_worker.engine.errors import AgentLost, AgentStopped
 from playbooks_worker.engine.mortal import Awaitable, Mortal, wake
 from playbooks_worker.engine.outcomes import Moment, Persist, Snapshot
-from playbooks_worker.engine.place import here, in_region
+from playbooks_worker.engine.place import Region, here, in_region
 from playbooks_worker.engine.rewrite import LOWERING
 
 _log = logging.getLogger("playbooks_worker.engine")
@@ -32,7 +32,7 @@ class Committing(Mortal):
         self.restoring = False
         self.tries_again = False  # a step has been tried again in this process
         self.careful: set[Any] = set()  # attempts.py: steps in flight whose outcome must not get lost
-        self.regions = 0  # atomic regions open: headers being entered again
+        self.regions: list[Region] = []  # the atomic ones that are open
         self._persist = persist
         self._seq = next_seq
         self._frozen = False
@@ -52,7 +52,7 @@ class Committing(Mortal):
 
     @abc.abstractmethod
     def what_holds(self) -> str:
-        """What holds checkpoints back, for people."""
+        """Who waits for a checkpoint, and what holds it back, for people."""
 
     def commit(self) -> Generator[Any, Any, None]:
         """Wait until what is recorded now is durable. A cancellation meanwhile is held for the task's next await."""
@@ -163,8 +163,9 @@ class Committing(Mortal):
         """Said once for each time that branches wait so long."""
         if not self.dead and self._waiters:
             _log.warning(
-                "agent %s: completed awaits have waited %g s for a checkpoint: %s",
+                "agent %s: %d completed awaits have waited %g s for a checkpoint: %s",
                 self.id,
+                len(self._waiters),
                 _HELD_LONG_S,
                 self.what_holds(),
             )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import linecache
 from typing import TYPE_CHECKING
 
-from playbooks_worker.engine.place import in_region
+from playbooks_worker.engine.place import Region, in_region
+from playbooks_worker.engine.standing import row
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
+    from playbooks_worker.engine.frames import Frame
 
 
 def held_back(agent: Agent) -> bool:
@@ -21,11 +24,28 @@ def held_back(agent: Agent) -> bool:
 
 
 def what_holds(agent: Agent) -> str:
-    """The atomic region that the checkpoint waits for, for people."""
-    for call in agent.running.values():
-        frame = call.frame
-        if frame is not None and frame.atomic is not None:
-            active = None if frame.coroutine is None else frame.coroutine.cr_frame
-            where = f"{frame.playbook.filename}:{active.f_lineno if active is not None else 0}"
-            return f"{where} in {frame.playbook.id} stands in an atomic region, whose end is the next checkpoint"
-    return "an atomic region"
+    """Which await waits for which region, where that stands, and what to write instead; for people."""
+    frames = [call.frame for call in agent.running.values() if call.frame is not None and call.frame.site]
+    waiting = [frame for frame in frames if frame.outcome is not None and not in_region(frame)]
+    first = _await(waiting[0]) if waiting else "the end of a playbook"
+    if not agent.regions:
+        return f"{first} waits for the end of an atomic region"
+    region = agent.regions[0]
+    inside = [frame for frame in frames if frame.outcome is None and in_region(frame)]
+    stands = f", which stands at {_await(max(inside, key=lambda frame: frame.depth))}" if inside else ""
+    return (
+        f"{first} waits for the end of the atomic region that began at {_line(region)}{stands}. If that waits for what "
+        "waits here, neither goes on: a region must await nothing that its sibling branches do later; loop over a list, "
+        "or over an iterator that can be saved (docs/language.md, Atomic regions)"
+    )
+
+
+def _await(frame: Frame) -> str:
+    _, line, statement, _ = row(frame)
+    return f"{frame.playbook.filename}:{line} `{statement}` of {frame.playbook.id}"
+
+
+def _line(region: Region) -> str:
+    made = region.frame.playbook
+    text = linecache.getline(made.filename, region.line).strip()
+    return f"{made.filename}:{region.line} `{text}` of {made.id}"

@@ -29,12 +29,15 @@ here: ContextVar[Any] = ContextVar("playbooks_here", default=None)
 
 
 class Region:
-    """An atomic region: open until it has been left as often as it was entered."""
+    """An atomic region: open until it has been left as often as it was entered. It began at this line of *frame*."""
 
-    __slots__ = ("depth",)
+    __slots__ = ("depth", "frame", "line")
 
-    def __init__(self) -> None:
+    def __init__(self, frame: Frame) -> None:
         self.depth = 1
+        self.frame = frame
+        active = None if frame.coroutine is None else frame.coroutine.cr_frame
+        self.line: int = 0 if active is None else active.f_lineno
 
 
 class Below:

@@ -17,11 +17,11 @@ from playbooks_worker.engine.place import Below, Region
 
 def enter(frame: Frame) -> None:
     """From here to `leave` the sites of *frame*, and the playbooks called in them, are not checkpointed by themselves."""
-    frame.agent.regions += 1
     if frame.atomic is not None:
         frame.atomic.depth += 1
         return
-    frame.atomic = Region()
+    frame.atomic = Region(frame)
+    frame.agent.regions.append(frame.atomic)
     frame.below = Below(frame.agent, frame, atomic=frame.atomic)
 
 
@@ -29,9 +29,9 @@ def leave(frame: Frame) -> None:
     """What was done in the region is checkpointed before the next effect starts."""
     agent, region = frame.agent, frame.atomic
     assert region is not None
-    agent.regions -= 1
     region.depth -= 1
     if not region.depth:
+        agent.regions.remove(region)
         frame.atomic = None
         frame.below = Below(agent, frame)
         agent.owed = agent.gated = True
