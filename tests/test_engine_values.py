@@ -504,7 +504,6 @@ UNSAVABLE = {
     "client": (Client, "Client"),
     "generator": (generator, "generator"),
     "file": (io.StringIO().__class__ and (lambda: open(__file__)), "TextIOWrapper"),
-    "coroutine": (lambda: asyncio.sleep(0), "coroutine"),
     "future": (lambda: asyncio.get_running_loop().create_future(), "Future"),
     "deep": (lambda: node(100_000), "Tree"),
     "iterator of a generator": (lambda: zip(generator(), [1], strict=False), "zip"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import textwrap
 
-from tasking import Tasking
+from keeping import Keeping
 
 _HEAD = """\
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sharing import *
 """
 
 
-class Branching(Tasking):
+class Branching(Keeping):
     """Writes one program: some playbooks that call each other downwards, and `case`, which calls the first."""
 
     def __init__(self, seed: int, fuel: int = 14) -> None:
@@ -110,6 +110,7 @@ class Branching(Tasking):
         if not self.inside:
             choices += [lambda: self.concurrent(depth)] * 7
             choices += [lambda: self.locked(depth)]
+            choices += [lambda: self.holding(depth)] * 3
         if depth > 0:
             choices += [
                 lambda: self.if_(depth),
@@ -152,30 +153,6 @@ class Branching(Tasking):
         if self.chance(0.2):
             return ["if v % 5 == 0:", f"    return await effect(me, {k}, v)"]
         return [f"v = await effect(me, {k}, v)"]
-
-    def asynchronous(self) -> list[str]:
-        """Loops and comprehensions over what comes in time, and `except*`: atomic regions, all but one."""
-        k, source = self.k(), self.pick("numbers(3)", "numbers(2)", "Counting(2)")
-        return self.pick(
-            [f"v = mixed([await effect(me, ({k}, n), n) async for n in {source} if n != 1])"],
-            [f"v = mixed({{n: await s.step(me, ({k}, n), n) async for n in {source}}})"],
-            [
-                f"async for n in {source}:",
-                f"    s.at(me, {k}, n)",
-                *([f"    if n: {self.pick('break', 'continue')}"] if self.chance(0.3) else []),
-                f"    v = await effect(me, ({k}, n), v)",
-                *(["else:", f"    v = await effect(me, ({k}, 'else'), v)"] if self.chance(0.5) else []),
-            ],
-            [
-                "try:",
-                f"    raise ExceptionGroup('g', [Err({k}), Other({k}, v)])",
-                "except* Err as errors:",
-                f"    v = await effect(me, ({k}, 'err'), v)",
-                f"    s.at(me, {k}, *map(chain, errors.exceptions))",
-                "except* Other as errors:",
-                f"    s.at(me, ({k}, 'other'), *map(chain, errors.exceptions))",
-            ],
-        )
 
     def if_(self, depth: int) -> list[str]:
         test = self.pick("v % 2", "v % 3 == 0", f"await effect(me, {self.k()}, v) % 2", "count or v % 2")

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from playbooks_worker.engine.place import here, in_region
 
 FOLDER = "PLAYBOOKS_FUZZ_JOURNAL"
-_BEGINS, _ENDS, _ENDS_IN_REGION, _RUNS, _STORE = "begins", "ends", "ends in region", "runs", "store"
+_BEGINS, _ENDS, _ENDS_IN_REGION, _RUNS = "begins", "ends", "ends in region", "runs"
+_ONCE, _STORE = "once", "store"
 
 
 class _File:
@@ -53,6 +54,9 @@ class Journal:
     def runs(self, branch: Any, what: Any, *, owes: bool = False) -> None:
         self._write(_RUNS, branch, what)
 
+    def once(self, name: Any) -> None:
+        self._write(_ONCE, "", name)
+
     def stores(self, agent: str, what: str) -> None:
         self._of(agent).write(_STORE, "", what)
 
@@ -69,16 +73,19 @@ class Journal:
 
 class Read(NamedTuple):
     """``ended``: how often each effect has completed; ``excused``: how often it may have for nothing, since the process died
-    before anything said that a checkpoint knew of it; ``deaths``: processes that began and did not finish."""
+    before anything said that a checkpoint knew of it; ``once``: how often a step has begun that must not be repeated;
+    ``deaths``: processes that began and did not finish."""
 
     ended: Counter[str]
     excused: Counter[str]
+    once: Counter[str]
     deaths: int
 
 
 def read(file: Path) -> Read:
     ended: Counter[str] = Counter()
     excused: Counter[str] = Counter()
+    once: Counter[str] = Counter()
     last: dict[str, tuple[str, str]] = {}  # of each branch, in this process
     process, deaths = None, 0
     for line in file.read_text().splitlines():
@@ -90,9 +97,12 @@ def read(file: Path) -> Read:
         process = pid
         if kind == _STORE:
             continue
+        if kind == _ONCE:
+            once[name] += 1
+            continue
         if kind == _ENDS_IN_REGION:  # the region runs again as a whole
             excused[name] += 1
         if kind in (_ENDS, _ENDS_IN_REGION):
             ended[name] += 1
         last[branch] = kind, name
-    return Read(ended, excused, deaths)
+    return Read(ended, excused, once, deaths)

@@ -109,6 +109,8 @@ def check(case: Case, folder: Path, status: str, result: Any) -> int:
     missing, repeated = case.once - seen.ended, seen.ended - case.once - seen.excused
     if missing or repeated:
         raise Differs(f"effects missing {missing}, repeated though a checkpoint knew of them {repeated}")
+    if again := [name for name, times in seen.once.items() if times > 1]:
+        raise Differs(f"steps begun again that must not be repeated: {again}")
     return seen.deaths
 
 

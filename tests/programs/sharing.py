@@ -7,22 +7,27 @@ is part of each checkpoint. Effects are counted outside of it, as the world woul
 from __future__ import annotations
 
 import asyncio
+import contextlib  # noqa: F401 - for programs
 import random
+import threading  # noqa: F401 - for programs
+from collections import Counter
 
 from fuzzing import Err, Other, _mixed, chain, tag
 from witness import WITNESS
 
-from playbooks_worker import playbook
+from playbooks_worker import OutcomeUnknown, effect_key, playbook, step  # noqa: F401
 
 DONE: list[tuple] = []  # effects that a checkpoint taken from now on covers
 LOOSE: list[tuple] = []  # those of plain coroutines, which start again
 RAN: list[tuple] = []  # statements, in this process
+TRIED: Counter[tuple] = Counter()  # attempts of steps, in this process
 
 
 def reset():
     DONE.clear()
     LOOSE.clear()
     RAN.clear()
+    TRIED.clear()
 
 
 def mixed(*parts):
@@ -45,6 +50,7 @@ class State:
         self.gate = asyncio.Semaphore(2)
         self.events = {}
         self.queues = {}
+        self.boxes = {}
         self.self = self
 
     def at(self, me, k, *values, owes=False):
@@ -53,6 +59,10 @@ class State:
         WITNESS.runs(me, (me, k), owes=owes)
         self.trace.setdefault(me, []).append((k, *map(tag, values)))
         assert self.self is self
+
+    def note(self, me, k, *values):
+        """A callback of a stack has run: it is no statement, and runs when a stop closes the stack."""
+        self.trace.setdefault(me, []).append((k, *map(tag, values)))
 
     def event(self, name):
         return self.events.setdefault(name, asyncio.Event())
@@ -166,6 +176,39 @@ async def when(condition):
         await asyncio.sleep(0)
 
 
+@step(retries=9, backoff=0)
+async def flaky(me, k, v, failures):
+    """Fails so often, and so often again in each process."""
+    name = (str(me), str(tag(("flaky", k))))
+    TRIED[name] += 1
+    await asyncio.sleep(0)
+    if failures > 8 or TRIED[name] <= failures:
+        raise Err(k, failures)
+    LOOSE.append(name)
+    return mixed(k, v)
+
+
+@step
+def threaded(me, k, v):
+    return mixed("threaded", k, v)
+
+
+@step(on_unknown="raise")
+async def careful(me, k, v):
+    WITNESS.once(effect_key())
+    await asyncio.sleep(0)
+    return mixed(k, v)
+
+
+async def passes_by(s, me, k, odd):
+    return await passes(s, me, k, odd)
+
+
+async def after_sharing(s, me, k, box):
+    await when(lambda: len(box) > 0)
+    return await shares(s, me, k, box)
+
+
 async def settled(s, group):
     """Branches that outlive their gather have ended: only then is anything said about them."""
     while s.live[group]:
@@ -204,6 +247,23 @@ async def cancelling(s, me, k, how):
         await effect(me, (k, "second"), waits=True)
     finally:
         s.at(me, (k, "finally"))
+
+
+@playbook
+async def passes(s, me, k, odd):
+    s.at(me, (k, "passes"))
+    held = [odd]
+    await effect(me, (k, "passes"))
+    return held[0]
+
+
+@playbook
+async def shares(s, me, k, box):
+    box.append(await effect(me, (k, "first"), 1))
+    held = {"box": box}
+    await effect(me, (k, "second"), 2)
+    held["box"].append(str(me))
+    return box
 
 
 @playbook

@@ -45,12 +45,13 @@ def load(name: str, text: str, folder: Path) -> Any:
 
 class Kept:
     """A checkpoint, and what had been seen of the program when it was taken, in this process and those before.
-    ``in_flight``: what the witness expects to begin again."""
+    ``in_flight``: what the witness expects to begin again; ``once``: what it expects not to, up to the next checkpoint."""
 
     def __init__(self, payload: bytes, before: Any, in_flight: Any = ()) -> None:
         self.payload = payload
         self.before = before
         self.in_flight = in_flight
+        self.once: Any = ()
 
 
 class Store:
@@ -89,8 +90,14 @@ class Store:
         self._keep(kept, taken)
 
     def _keep(self, kept: Kept, taken: int) -> None:
+        self.ended()
         self.kept.append(kept)
         WITNESS.durable(taken)
+
+    def ended(self) -> None:
+        """Nothing more follows upon the last checkpoint than has by now."""
+        if self.kept:
+            self.kept[-1].once = WITNESS.begun_once()
 
 
 def ended(outcome: Any) -> tuple[str, str]:
@@ -137,14 +144,18 @@ class Trial:
         self.observed.reset()
         WITNESS.hears(())
         agent = Agent("a", persist=store.persist)
-        return ended(self.loop.run_until_complete(self._bounded(agent.start(self.case))))
+        got = ended(self.loop.run_until_complete(self._bounded(agent.start(self.case))))
+        store.ended()
+        return got
 
     def resume(self, kept: Kept, store: Store) -> tuple[str, str]:
         self.resumed += 1
         self.observed.reset()
-        WITNESS.hears(kept.in_flight if self.observed.branches else ())
+        WITNESS.hears(kept.in_flight if self.observed.branches else (), kept.once)
         agent = Agent("a", persist=store.persist)
-        return ended(self.loop.run_until_complete(self._bounded(agent.resume(kept.payload))))
+        got = ended(self.loop.run_until_complete(self._bounded(agent.resume(kept.payload))))
+        store.ended()
+        return got
 
     async def _bounded(self, operation: Any) -> Any:
         return await asyncio.wait_for(operation, self.longest_s)
@@ -253,6 +264,7 @@ class Trial:
     def _after_death(self, store: Store, ran: list[int], fine: bool, where: str) -> None:
         if WITNESS.found is not None:
             raise Differs(f"{where}: {WITNESS.found}")
+        store.ended()
         if not ran:
             return  # it had fewer checkpoints this time
         if not fine or self.observed.ran() != ran[0]:

@@ -8,6 +8,7 @@ found out only by a crash in the one wrong turn; the witness sees it in every ru
    the end of an atomic region) is in a durable checkpoint.
 3. After a resume no statement runs until every effect that playbooks awaited directly when the checkpoint was taken has
    begun again: each saved frame stands at its site.
+4. A step that must not be repeated begins once, over all processes.
 
 Programs tell it what they do (fuzzing.py, sharing.py), stores tell it what is durable (trials.py). Outside an agent it
 counts effects and is deaf to all else. In processes that are killed a `journal.Journal` is in its place.
@@ -33,8 +34,8 @@ class Witness:
         self.plain: Counter[str] = Counter()  # effects that have completed outside an agent
         self.hears(())
 
-    def hears(self, expected: Any) -> None:
-        """A new process begins. *expected*: effects that were in flight, and frames reached, in its checkpoint."""
+    def hears(self, expected: Any, once: Any = ()) -> None:
+        """A new process begins. *expected*: effects that were in flight in its checkpoint; *once*: steps that have begun."""
         self.found: str | None = None
         self._now = 0
         self._durable = -1  # what happened before this was known to a durable checkpoint
@@ -43,6 +44,7 @@ class Witness:
         self._owed = -1
         self._in_flight: dict[Any, Any] = {}  # effects awaited directly by playbooks
         self._expected = set(expected)
+        self._once = set(once)
 
     # --- told by programs --------------------------------------------------------------------------------------------
     def begins(self, branch: Any, name: Any) -> None:
@@ -89,11 +91,20 @@ class Witness:
         if owes:
             self._owed = self._now
 
+    def once(self, name: Any) -> None:
+        """A step begins that must not be repeated."""
+        if name in self._once and here.get() is not None:
+            self._says(f"step {name} began again")
+        self._once.add(name)
+
     # --- told by stores ----------------------------------------------------------------------------------------------
     def taken(self) -> tuple[int, frozenset[Any]]:
         """A checkpoint is being taken: answers what to give to `durable`, and to `hears` of the next process."""
         self._now += 1
         return self._now, frozenset(self._in_flight)
+
+    def begun_once(self) -> frozenset[Any]:
+        return frozenset(self._once)
 
     def durable(self, taken: int) -> None:
         self._durable = max(self._durable, taken)

@@ -12,8 +12,9 @@ import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from playbooks_worker.engine.branches import Branch, Making
+from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.cancels import on_the_way, told
+from playbooks_worker.engine.coroutines import Making
 from playbooks_worker.engine.errors import DetachedTask
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.groups import groups_of

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
-import inspect
 from collections.abc import Callable
-from types import CoroutineType, FunctionType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+from playbooks_worker.engine.coroutines import Making, made, making_of
 from playbooks_worker.engine.effects import branch_key
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import Awaitable
@@ -24,9 +22,6 @@ from playbooks_worker.engine.place import Below, Outcome, here
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
-
-# How a plain coroutine was made: its function and the values of its parameters, in the order of the code object.
-Making: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]]"
 
 
 class Branch:
@@ -136,39 +131,8 @@ def begin(frame: Frame, coroutine: Any) -> tuple[Branch, Any]:
         branch.call = coroutine
         return branch, coroutine
     if not branch.ended:
-        branch.making = described(coroutine)
+        branch.making = making_of(coroutine)
     return branch, _run(branch, coroutine)
-
-
-def described(coroutine: Any) -> Making | None:
-    """How *coroutine*, which has not started, can be made again; None when only its maker knows."""
-    if type(coroutine) is not CoroutineType or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
-        return None
-    code = coroutine.cr_code
-    function = next((f for f in gc.get_referents(coroutine) if type(f) is FunctionType and f.__code__ is code), None)
-    if function is None:
-        return None
-    assert coroutine.cr_frame is not None  # it has not started
-    values = coroutine.cr_frame.f_locals
-    count = code.co_argcount + code.co_kwonlyargcount
-    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
-    return function, tuple(values[name] for name in code.co_varnames[:count])
-
-
-def _made(making: Making) -> Any:
-    """The coroutine that `described` was asked about, once more."""
-    function, values = making
-    code = function.__code__
-    positional, keyword = code.co_argcount, code.co_kwonlyargcount
-    names = code.co_varnames[positional : positional + keyword]
-    args = list(values[:positional])
-    words = dict(zip(names, values[positional : positional + keyword], strict=True))
-    rest = list(values[positional + keyword :])
-    if code.co_flags & inspect.CO_VARARGS:
-        args += rest.pop(0)
-    if code.co_flags & inspect.CO_VARKEYWORDS:
-        words.update(rest.pop(0))
-    return function(*args, **words)
 
 
 async def _run(branch: Branch, coroutine: Any) -> Any:
@@ -261,4 +225,4 @@ async def _again(branch: Branch) -> Any:
         await agent.passed_barrier()
     await agent.loaded()
     assert branch.making is not None
-    return await _run(branch, _made(branch.making))
+    return await _run(branch, made(branch.making))

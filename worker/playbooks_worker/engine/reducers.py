@@ -25,6 +25,7 @@ from typing import Any, Protocol
 from playbooks_worker.engine import (
     callables,
     classes,
+    coroutines,
     exceptions,
     gathering,
     groups,
@@ -93,6 +94,11 @@ def _reduce_future(saver: Saving, future: asyncio.Future[Any]) -> Reduced:
         return _task, (branch.id,)
     reduced = gathering.reduced(future)
     return losses.reduce_never(saver, future) if reduced is None else reduced
+
+
+def _reduce_coroutine(saver: Saving, coroutine: Any) -> Reduced:
+    reduced = coroutines.reduced(coroutine)
+    return losses.reduce_never(saver, coroutine) if reduced is None else reduced
 
 
 def _reduce_timeout(saver: Saving, timeout: asyncio.Timeout) -> Reduced:
@@ -282,6 +288,7 @@ REDUCERS: dict[type, Callable[[Saving, Any], Reduced] | None] = {
     **classes.REDUCERS,
     **itertool_states.REDUCERS,
     ModuleType: _reduce_module,
+    types.CoroutineType: _reduce_coroutine,
     asyncio.Timeout: _reduce_timeout,
     type: _reduce_class,
     super: _reduce_super,
