@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from playbooks_providers.clock import SystemClock
-from playbooks_providers.envelope import Sealer
+from playbooks_providers.envelope import Sealer, read_header
 from playbooks_providers.ids import CheckpointId, new_agent_id, new_nonce, new_session_id
 from playbooks_providers.memory import MemoryCheckpoints, MemoryCoordination, MemoryStore
 from playbooks_providers.model import Created, Entry, Lock, Lost, Minted, Saved, StartRecord, Taken, Ticket
@@ -46,7 +46,7 @@ class InMemory:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        store = MemoryStore()
+        self._store = store = MemoryStore()
         self.checkpoints = Counted(store)
         self._coordination = MemoryCoordination(store)
         self._around = Surroundings(self.checkpoints, Sealer(KEY), SystemClock().now_ms)
@@ -63,6 +63,11 @@ class InMemory:
         minted = await self._coordination.release(lock, "benchmark")
         assert isinstance(minted, Minted)
         return await self._take(minted.ticket)
+
+    def links(self, lock: Lock) -> int:
+        """How many checkpoints the newest one of the agent needs to be opened."""
+        base = read_header(self._store.agents[lock.agent].newest.header).base
+        return 0 if base is None else len(base.ids)
 
     async def _take(self, ticket: Ticket) -> Lock:
         taken = await self._coordination.take(ticket, new_session_id(), new_nonce())

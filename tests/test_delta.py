@@ -129,3 +129,5 @@ def test_a_frame_that_holds_more_than_the_header_says_is_not_decompressed(
         delta.decompress(frame, 100)
     with pytest.raises(ValueError):
         delta.decode(struct.pack(">HQQQ", 1, 0, 0, 100) + frame, b"", 100)
+    with pytest.raises(ValueError):
+        delta.decode(struct.pack(">H", 0) + frame, b"", 100)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import pickle  # noqa: TID251 - the size of the state, plainly
 import random
+import string
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -310,15 +312,78 @@ def test_a_failed_agent_keeps_what_its_last_state_needs(home: Opener, request: p
     assert shown
 
 
-def test_states_above_the_threshold_become_deltas_and_those_below_stay_plain() -> None:
+@playbook
+async def steady(turns: int) -> int:
+    """Its state stays as large as it is, and comes back to that after each of some excursions."""
+    state = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz", k=1500))
+    for turn in range(turns):
+        part = state[: 300 * (turn % 4)]
+        await reply(turn)
+        del part
+    return len(state)
+
+
+def test_a_small_state_that_grows_becomes_deltas_and_one_that_does_not_stays_plain() -> None:
     async def story(world: World) -> None:
         await (await world.life()).live()
-        for header in world.checkpoints.headers:
-            plain = header.codec == "raw" and header.base is None
-            assert plain or header.size >= 2000
-        assert deltas(world.checkpoints.headers)
+        headers = [header for header in world.checkpoints.headers if header.kind == "step"]
+        if world.function is talk:
+            assert all(header.codec == "raw" for header in headers if header.size < 1024)
+            assert len(deltas(headers)) >= len(headers) // 2
+        else:
+            assert all(header.codec == "raw" for header in headers[8:]), "it has seen how large the state is"
 
-    told(memory, None, story, plain_below=2000)  # type: ignore[arg-type]
+    told(memory, None, story, plain_below=4096)  # type: ignore[arg-type]
+    told(memory, None, story, plain_below=4096, function=steady, turns=40)  # type: ignore[arg-type]
+
+
+@playbook
+async def grows(turns: int, size: int) -> int:
+    history: list[dict[str, str]] = []
+    while len(history) < turns:
+        history.append(await message(len(history), size))
+    return len(history)
+
+
+async def message(number: int, size: int) -> dict[str, str]:
+    return MESSAGES[number, size]
+
+
+LETTERS = string.ascii_letters + string.digits + "+/"
+MESSAGES = {
+    (number, size): {"role": "user", "text": "".join(random.Random(number).choices(LETTERS, k=size))}
+    for size in (100, 1000, 3000)
+    for number in range(300)
+}
+
+
+@pytest.mark.parametrize(
+    ("size", "beside"),
+    [(1000, 0), (3000, 0), (100, 15_000)],
+    ids=["turns of 1 KB", "turns of 3 KB", "turns of 100 B"],
+)
+def test_what_is_kept_of_a_growing_history_is_at_most_twice_its_size_at_every_turn(size: int, beside: int) -> None:
+    """Headers included. Text of which zstd saves a quarter. Ten checkpoints have a header and an index each, which small
+    turns pay *beside*."""
+    turns = 300
+    kept: list[tuple[int, int]] = []
+
+    async def story(world: World) -> None:
+        def count(header: Header) -> None:
+            entries = world.home.checkpoints._store.agents[AGENT].entries.values()  # type: ignore[attr-defined]
+            kept.append((header.seq, sum(len(entry.header) + len(entry.payload) for entry in entries)))
+
+        lock = await world.home.own(AGENT)
+        record = type(lock.start)(AGENT, "p", "main", [turns, size], {}, "q", 0)
+        lock = Lock(**{**{name: getattr(lock, name) for name in Lock.__slots__}, "start": record})
+        around = Surroundings(world.home.checkpoints, SEALER, lambda: 1_700_000_000_000)
+        await Life(lock, grows, around, Gate(lambda: 0.0), progress=count).live()
+
+    told(memory, None, story)  # type: ignore[arg-type]
+    state = 0
+    for number, taken in kept[:turns]:
+        state += len(pickle.dumps(MESSAGES[number - 1, size], 5)) - 20  # keys and framing are there once
+        assert taken <= 2 * state + beside, f"{taken} bytes after {number} turns of {state} together"
 
 
 @pytest.mark.parametrize("home", HOMES)

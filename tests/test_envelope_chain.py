@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from playbooks_providers.envelope import Base, Codec, Header, Sealer, delta
+from playbooks_providers.envelope import Base, Codec, Header, Sealer, base_mac, delta, read_header
 from playbooks_providers.errors import BadCheckpoint
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce
 from playbooks_providers.model import Entry
@@ -43,7 +43,7 @@ def sealed(
 
 
 def on(base: Entry, ids: tuple[CheckpointId, ...] = ()) -> Base:
-    return Base((*ids, base.id), base.header[:32].hex(), len(ids) + 1, 1)
+    return Base((*ids, base.id), base_mac(base.header), len(ids) + 1, 1)
 
 
 def link(seq: int, base: Entry, ids: tuple[CheckpointId, ...] = (), *, size: int | None = None) -> Entry:
@@ -145,7 +145,35 @@ def test_a_size_that_lies_is_refused_even_when_it_is_signed(size: int) -> None:
 
 
 def test_a_header_that_contradicts_itself_is_refused() -> None:
-    for codec, base in (("delta", None), ("raw", on(WHOLE)), ("zstd", on(WHOLE))):
-        entry = sealed(1, b"x", size=1, codec=codec, base=base)  # type: ignore[arg-type]
-        with pytest.raises(BadCheckpoint, match=f"stored as {codec}"):
-            SEALER.open(entry, AGENT, CHAIN)
+    entry = sealed(1, b"x", size=1, codec="delta")
+    with pytest.raises(BadCheckpoint, match="stored as delta"):
+        SEALER.open(entry, AGENT, CHAIN)
+    for codec in (b"raw", b"zstd"):
+        text = ONE.header[32:].replace(b'"base":', b'"codec":"' + codec + b'","base":')
+        with pytest.raises(BadCheckpoint, match=f"stored as {codec.decode()}"):
+            SEALER.open(Entry(ONE.id, SEALER._mac(text, ONE.payload) + text, ONE.payload), AGENT, CHAIN)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_chain_of_ids_is_written_short_and_read_the_same(seed: int) -> None:
+    chance = random.Random(seed)
+    ids = [CheckpointId(7, 3)]
+    while len(ids) < 40:
+        last = ids[-1]
+        fence = last.fence + (chance.random() < 0.1) * chance.randrange(1, 4)
+        ids.append(CheckpointId(fence, last.seq + chance.choice([1, 1, 1, 1, 16])))
+    for base in (tuple(ids), tuple(ids[-3:]), tuple(ids[:1])):
+        entry = sealed(1000, b"x", size=1, codec="delta", base=Base(base, "00", 1, 1))
+        read = read_header(entry.header).base
+        assert read is not None and read.ids == base
+    own = tuple(CheckpointId(9, seq) for seq in range(17, 32))
+    assert (
+        b'"ids":[1,[17,31]],'
+        in sealed(32, b"x", size=1, codec="delta", base=Base((CheckpointId(9, 1), *own), "00", 31, 1)).header
+    )
+
+
+def test_a_header_that_names_too_long_a_run_of_bases_is_refused_before_it_is_made() -> None:
+    text = b'{"v":1,"fence":9,"base":{"ids":[[1,999999999999]],"mac":"","number":1,"bytes":1}}'
+    with pytest.raises(ValueError, match="a run of bases from 1 to 999999999999"):
+        read_header(b"m" * 32 + text)

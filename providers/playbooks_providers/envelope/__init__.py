@@ -6,7 +6,7 @@ and by commands that show agents (`read_header`). It knows neither stores nor pi
 """
 
 from playbooks_providers.envelope.chain import Chain, oldest_needed
-from playbooks_providers.envelope.header import FORMAT, Base, Codec, Header, Kind, Unverified, read_header
+from playbooks_providers.envelope.header import FORMAT, Base, Codec, Header, Kind, Unverified, base_mac, read_header
 from playbooks_providers.envelope.sealer import Opened, Sealer, Stamp
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Sealer",
     "Stamp",
     "Unverified",
+    "base_mac",
     "oldest_needed",
     "read_header",
 ]

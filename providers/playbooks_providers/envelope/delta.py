@@ -4,8 +4,8 @@ Called by `sealer` and by the host. It knows no signature: whoever decodes has v
 
 A stored delta is: a table of *pieces*, then one zstd frame. Each piece says how many bytes to copy from the base, from
 where, and how many bytes of the frame's content follow them. Table: number of pieces (2 bytes), then for each: offset,
-length, literal (8 bytes each); all unsigned, big endian. The frame was made with a raw-content dictionary: the bytes of
-the base that no piece copies, in order (none when there are none).
+length, literal (8 bytes each); all unsigned, big endian. No pieces: all of the payload is in the frame. The frame was made
+with a raw-content dictionary: the bytes of the base that no piece copies, in order (none when there are none).
 
 Why pieces: what two payloads have in common lies mostly at the same place or a little further on, and is found there by
 comparing memory, 2 ms for 10 MB. zstd alone has to hash the whole base for every delta (11 ms for 2 MB, 180 ms for 10 MB),
@@ -16,6 +16,7 @@ wherever it has moved to, zstd finds (DESIGN 3.4; figures in docs/decisions).
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import zstandard
@@ -60,7 +61,7 @@ def encode(payload: bytes, base: bytes) -> bytes:
     """*payload* as a delta against *base*."""
     pieces = _pieces(payload, base)
     table = b"".join(_PIECE.pack(piece.offset, piece.length, piece.literal) for piece in pieces)
-    rest = _literals(payload, pieces)
+    rest = _literals(payload, pieces) if pieces else payload
     return b"".join((_COUNT.pack(len(pieces)), table, _frame(rest, _leftovers(base, pieces) if rest else b"")))
 
 
@@ -71,6 +72,8 @@ def decode(stored: bytes, base: bytes, size: int) -> bytes:
         pieces = [Piece(*_PIECE.unpack_from(stored, _COUNT.size + i * _PIECE.size)) for i in range(count)]
     except struct.error as error:
         raise ValueError("its table of pieces is cut short") from error
+    if not pieces:
+        return _content(stored[_COUNT.size :], size, _leftovers(base, ()))
     literal = sum(piece.literal for piece in pieces)
     if literal + sum(piece.length for piece in pieces) != size:
         raise ValueError(f"its pieces do not make up {size} bytes")
@@ -78,10 +81,11 @@ def decode(stored: bytes, base: bytes, size: int) -> bytes:
         raise ValueError("a piece lies outside its base")
     frame = stored[_COUNT.size + count * _PIECE.size :]
     rest = _content(frame, literal, _leftovers(base, pieces) if literal else b"")
-    out: list[bytes] = []
+    whole = memoryview(base)
+    out: list[bytes | memoryview] = []
     at = 0
     for piece in pieces:
-        out.append(base[piece.offset : piece.offset + piece.length])
+        out.append(whole[piece.offset : piece.offset + piece.length])
         out.append(rest[at : at + piece.literal])
         at += piece.literal
     return b"".join(out)
@@ -98,9 +102,10 @@ def unpack(stored: bytes, codec: Codec, size: int, base: bytes) -> bytes:
 
 
 def _pieces(new: bytes, base: bytes) -> list[Piece]:
-    """From both ends, and between them again wherever the same bytes go on a little further in either."""
+    """From both ends, and between them again wherever the same bytes go on a little further in either. None in what is
+    small."""
     if len(new) < _SEARCH_FROM:
-        return [Piece(0, 0, len(new))]
+        return []
     shorter = min(len(new), len(base))
     head = _common(new, 0, base, 0, shorter)
     tail = _common_end(new, len(new), base, len(base), shorter - head)
@@ -185,7 +190,7 @@ def _literals(new: bytes, pieces: list[Piece]) -> bytes:
     return b"".join(out)
 
 
-def _leftovers(base: bytes, pieces: list[Piece]) -> bytes:
+def _leftovers(base: bytes, pieces: Sequence[Piece]) -> bytes:
     """What of *base* no piece copies: what is to be found of it has moved. Too much of it is nothing."""
     out: list[bytes] = []
     at = 0
@@ -194,7 +199,7 @@ def _leftovers(base: bytes, pieces: list[Piece]) -> bytes:
             out.append(base[at : piece.offset])
             at = piece.offset + piece.length
     out.append(base[at:])
-    rest = b"".join(out)
+    rest = b"".join(out) if pieces else base
     return rest if len(rest) <= _DICTIONARY_LIMIT else b""
 
 

@@ -15,15 +15,16 @@ kind      "step", or how the agent ended: "completed", "failed", "cancelled"
 stack     the call stack, outermost first: [playbook id, line, statement, depth] each
 steps     only when steps are being tried again: [step id, attempt, how many at most or null, the last error] each
 size      bytes of the payload before compression
-codec     how the stored payload is encoded: "raw", "zstd" (one frame) or "delta" (delta.py)
-base      null: it is whole. Else what it is a delta against: {"ids": its chain, "<fence>-<seq>" each, a whole one first,
-          the one it was made from last, "mac": that one's MAC in hex, "number": its own number since the whole one,
-          "bytes": what all deltas since then take, this one included}
+codec     only of a whole one: how the stored payload is encoded, "raw" or "zstd" (one frame)
+base      only of a delta (delta.py): what it was made from: {"ids": its chain, a whole one first, the one it was made
+          from last: "<fence>-<seq>" each, or a seq alone under the fence of the one before it (at first, its own), or
+          [first, last] for a run of such seqs, "mac": the first half of that one's MAC in hex, "number": its own number
+          since the whole one, "bytes": what all deltas since then take, this one included}
 key       id of the signing key: first 8 hex digits of its SHA-256
 python    minor version of the writer, "3.11"
 lowering  version of the engine's lowering (DESIGN 3.5)
 attempts  how often the agent had been taken since an owner last wrote, this owner included
-dill      minor version that the payload is bound to because dill wrote part of it, or null
+dill      only when dill wrote part of the payload: the minor version that it is therefore bound to
 result    only when completed: what the entry playbook returned, as JSON
 error     only when failed: {"type", "message", "traceback"}
 ========  ============================================================================================================
@@ -33,7 +34,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 from typing import Any, Literal, NewType, get_args
@@ -47,7 +48,10 @@ PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 Kind = Literal["step", "completed", "failed", "cancelled"]
 
 _escape = encode_basestring_ascii  # the C function: a third of the time of json.dumps
+_compact = json.JSONEncoder(separators=(",", ":")).encode  # made once: half of the time of json.dumps
 
+
+_LONGEST_RUN = 1000  # a forged header must not fill the memory
 
 Codec = Literal["raw", "zstd", "delta"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
@@ -126,9 +130,9 @@ def encode(header: Header, size: int, key_id: str) -> bytes:
     start, middle, end = fixed(header, key_id)
     outcome = ""
     if header.kind == "completed":
-        outcome = f',"result":{json.dumps(header.result, separators=(",", ":"))}'
+        outcome = f',"result":{_compact(header.result)}'
     elif header.kind == "failed":
-        outcome = f',"error":{json.dumps(dict(header.error or {}), separators=(",", ":"))}'
+        outcome = f',"error":{_compact(dict(header.error or {}))}'
     return (
         f'{start}{header.seq}{middle}{header.time_ms},"kind":"{header.kind}","stack":{header.stack_json}'
         f'{steps_field(header.steps_json)},"size":{size}{end}{outcome}}}'
@@ -140,8 +144,8 @@ def fixed(header: Header, key_id: str) -> tuple[str, str, str]:
     return (
         f'{{"v":1,"agent":{_escape(header.agent)},"program":{_escape(header.program)},"fence":{header.fence},"seq":',
         f',"nonce":{_escape(header.nonce)},"time_ms":',
-        f',"codec":"{header.codec}","base":{_base(header.base)},"key":"{key_id}","python":"{PYTHON}",'
-        f'"lowering":{header.lowering},"attempts":{header.attempts},"dill":{_text(header.dill)}',
+        f',{_coded(header)},"key":"{key_id}","python":"{PYTHON}","lowering":{header.lowering},"attempts":{header.attempts}'
+        + ("" if header.dill is None else f',"dill":{_escape(header.dill)}'),
     )
 
 
@@ -155,10 +159,12 @@ def parse(text: bytes) -> Header:
         data = json.loads(text)
         if data["v"] != FORMAT:
             raise ValueError(f"header format {data['v']!r} is not known to this version, which reads format {FORMAT}")
-        if data["codec"] not in CODECS:
-            raise ValueError(f"codec {data['codec']!r} is not known to this version, which reads {', '.join(CODECS)}")
-        if (data["codec"] == "delta") != (data["base"] is not None):
-            raise ValueError(f"stored as {data['codec']}, base {data['base']}")
+        base = _parse_base(data.get("base"), data["fence"])
+        codec = "delta" if base is not None else data["codec"]
+        if codec not in CODECS:
+            raise ValueError(f"codec {codec!r} is not known to this version, which reads {', '.join(CODECS)}")
+        if (codec == "delta") != (base is not None) or (base is not None and "codec" in data):
+            raise ValueError(f"stored as {data['codec']}, base {base}")
         return Header(
             agent=data["agent"],
             program=data["program"],
@@ -167,16 +173,16 @@ def parse(text: bytes) -> Header:
             nonce=data["nonce"],
             time_ms=data["time_ms"],
             kind=data["kind"],
-            stack_json=json.dumps(data["stack"], separators=(",", ":")),
-            steps_json=json.dumps(data.get("steps", []), separators=(",", ":")),
+            stack_json=_compact(data["stack"]),
+            steps_json=_compact(data["steps"]) if "steps" in data else "[]",
             lowering=data["lowering"],
             attempts=data["attempts"],
             result=data.get("result"),
             error=data.get("error"),
-            base=_parse_base(data["base"]),
-            dill=data["dill"],
+            base=base,
+            dill=data.get("dill"),
             size=data["size"],
-            codec=data["codec"],
+            codec=codec,
             key=data["key"],
             python=data["python"],
         )
@@ -184,21 +190,54 @@ def parse(text: bytes) -> Header:
         raise ValueError(f"not a checkpoint header: {error!r}") from error
 
 
-def _base(base: Base | None) -> str:
+def base_mac(h: bytes) -> str:
+    """What a delta says of the MAC of its base, whose stored field is *h*. Half of it (RFC 2104, 5) tells two checkpoints
+    apart that were both signed for one place."""
+    return h[: MAC_BYTES // 2].hex()
+
+
+def _coded(header: Header) -> str:
+    base = header.base
     if base is None:
-        return "null"
-    ids = ",".join([f'"{id}"' for id in base.ids])
-    return f'{{"ids":[{ids}],"mac":"{base.mac}","number":{base.number},"bytes":{base.delta_bytes}}}'
+        return f'"codec":"{header.codec}"'
+    ids = _ids(base.ids, header.fence)
+    return f'"base":{{"ids":[{ids}],"mac":"{base.mac}","number":{base.number},"bytes":{base.delta_bytes}}}'
 
 
-def _parse_base(data: Any) -> Base | None:
+def _ids(ids: Sequence[CheckpointId], fence: int) -> str:
+    """Short, since it is written with each of hundreds of small deltas."""
+    told: list[str] = []
+    at = 0
+    while at < len(ids):
+        id = ids[at]
+        end = at + 1
+        while end < len(ids) and ids[end] == CheckpointId(id.fence, id.seq + end - at):
+            end += 1
+        if id.fence != fence:
+            fence, end = id.fence, at + 1
+            told.append(f'"{id}"')
+        elif end - at > 2:
+            told.append(f"[{id.seq},{id.seq + end - at - 1}]")
+        else:
+            end = at + 1
+            told.append(f"{id.seq}")
+        at = end
+    return ",".join(told)
+
+
+def _parse_base(data: Any, fence: int) -> Base | None:
     if data is None:
         return None
-    ids = tuple(map(CheckpointId.parse, data["ids"]))
+    ids: list[CheckpointId] = []
+    for told in data["ids"]:
+        if isinstance(told, str):
+            ids.append(CheckpointId.parse(told))
+            fence = ids[-1].fence
+            continue
+        first, last = (told, told) if isinstance(told, int) else told
+        if not 0 <= last - first < _LONGEST_RUN:
+            raise ValueError(f"a run of bases from {first} to {last}")
+        ids += [CheckpointId(fence, seq) for seq in range(first, last + 1)]
     if not ids:
         raise ValueError("a delta without a base")
-    return Base(ids, data["mac"], data["number"], data["bytes"])
-
-
-def _text(value: str | None) -> str:
-    return "null" if value is None else _escape(value)
+    return Base(tuple(ids), data["mac"], data["number"], data["bytes"])

@@ -14,7 +14,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from playbooks_providers.envelope import delta
-from playbooks_providers.envelope.header import MAC_BYTES, Header, encode, fixed, parse, read_header, steps_field
+from playbooks_providers.envelope.header import (
+    MAC_BYTES,
+    Header,
+    base_mac,
+    encode,
+    fixed,
+    parse,
+    read_header,
+    steps_field,
+)
 from playbooks_providers.errors import BadCheckpoint
 from playbooks_providers.ids import AgentId, CheckpointId
 from playbooks_providers.model import Entry
@@ -26,11 +35,12 @@ _BLOCK = 64  # bytes, of SHA-256
 class Opened:
     """A checkpoint whose signature and place are right: its payload may be unpickled.
 
-    ``chain``: the entries that it took, the whole one first, itself last."""
+    ``chain``: the entries that it took, the whole one first, itself last; ``headers``: theirs, in the same order."""
 
     header: Header
     payload: bytes
     chain: tuple[Entry, ...]
+    headers: tuple[Header, ...]
 
 
 class Sealer:
@@ -84,7 +94,7 @@ class Sealer:
         """
         header = self.verify(entry, agent)
         if header.base is None:
-            return Opened(header, _payload(entry, header, b""), (entry,))
+            return Opened(header, _payload(entry, header, b""), (entry,), (header,))
         there = {base.id: base for base in bases}
         chain, headers = [entry], [header]
         while (base := headers[-1].base) is not None:
@@ -96,7 +106,7 @@ class Sealer:
         payload = b""
         for one, said in zip(reversed(chain), reversed(headers), strict=True):
             payload = _payload(one, said, payload)
-        return Opened(header, payload, tuple(reversed(chain)))
+        return Opened(header, payload, tuple(reversed(chain)), tuple(reversed(headers)))
 
     def _verify_base(
         self, id: CheckpointId, base: Entry, mac: str, ids: tuple[CheckpointId, ...], agent: AgentId
@@ -107,7 +117,7 @@ class Sealer:
         except BadCheckpoint as bad:
             raise BadCheckpoint(agent, str(id), f"its base {base.id} cannot be used: {bad.why}") from bad
         below = () if header.base is None else header.base.ids
-        if base.header[:MAC_BYTES].hex() != mac or below != ids[:-1]:
+        if base_mac(base.header) != mac or below != ids[:-1]:
             raise BadCheckpoint(agent, str(id), f"its base {base.id} is another checkpoint than the one it was made on")
         return header
 

@@ -235,7 +235,7 @@ class CheckpointsKit:
                 lock = await home.own(A)
             id = CheckpointId(lock.fence, number)
             place = chain.base(100) if chain is not None else None
-            if chain is not None and place is not None and chain.fits(3):
+            if chain is not None and place is not None and chain.fits(3, 100):
                 chain = chain.with_delta(id, 3, place)
             else:
                 chain = Chain((id,), 100, 100)

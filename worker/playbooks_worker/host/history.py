@@ -1,10 +1,10 @@
 """What one owner knows of its agent's history: the chain of the newest checkpoint with its bytes, and which ids are kept.
 
 Called by `life` for every checkpoint. The rule is `envelope.Chain`, the bytes are `envelope.delta`; this keeps the bases
-that the next delta may need. Small states never come here: they are stored as they are.
+that the next delta may need. Small states that do not grow are stored as they are and never packed.
 
-Memory, beyond the state itself: the payload of the newest checkpoint, its chain as stored (at most 1.5 times the whole one
-at its end), and payloads of older links as long as they take less than `UNPACKED_LIMIT` together.
+Memory, beyond the state itself: the payload of the newest checkpoint, its chain as stored (at most 1.5 times what it would
+take whole), and payloads of older links as long as they take less than `UNPACKED_LIMIT` together.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from playbooks_providers.envelope import Base, Chain, Codec, Opened, delta, oldest_needed, read_header
+from playbooks_providers.envelope import Base, Chain, Codec, Opened, base_mac, delta, oldest_needed, read_header
 from playbooks_providers.ids import CheckpointId
 from playbooks_providers.model import Entry
 
 PLAIN_BELOW = 4 << 10
-"""Bytes of a payload below which it is stored as it is: packing would cost more than everything else of an await."""
+"""Bytes of a payload below which it is stored as it is, unless it grows: packing costs as much as the rest of an await."""
+
+_PLAIN_ALWAYS = 1 << 10  # bytes below which it is, growing or not
 
 UNPACKED_LIMIT = 4 << 20
 """Bytes of payloads, beside the newest one, that are kept for deltas to come; others are unpacked again when needed."""
 
-_MAC_BYTES = 32
+_A_LITTLE = 16  # the part of its size by which a state may grow and yet be stored as it is
 _NOTHING = CheckpointId(0, 0)
 
 
@@ -49,15 +51,19 @@ class _Link:
 
 
 class History:
-    """See the module. `pack` changes nothing, so that it may run in a thread; the rest belongs to the event loop.
+    """See the module. `pack` may run in a thread, while nothing else is asked; the rest belongs to the event loop.
 
-    ``plain_below``: payloads of fewer bytes are stored as they are. ``known``: whether it has learnt what earlier owners
-    wrote; nothing is trimmed before that."""
+    ``plain_below``: payloads of fewer bytes are stored as they are; it follows the size of a small state that does not
+    grow, up to what was given. ``known``: whether it has learnt what earlier owners wrote; nothing is trimmed before that.
+    """
 
     def __init__(self, keep_last_n: int, *, plain_below: int, known: bool) -> None:
-        self.plain_below = plain_below
+        self.plain_below = min(plain_below, _PLAIN_ALWAYS)
         self.known = known
         self._keep = keep_last_n
+        self._small = plain_below
+        self._largest = 0  # bytes of a payload, so far
+        self._plain: Entry | None = None  # the newest one, when it is stored as it is
         self._chain: Chain | None = None
         self._links: list[_Link] = []
         self._kept: list[CheckpointId] = []
@@ -66,16 +72,20 @@ class History:
     # --- packing ----------------------------------------------------------------------------------------------------
     def pack(self, payload: bytes) -> Packed:
         """As a delta where the rule says so and it fits; else whole, compressed if that saves a tenth."""
+        if self._plain is not None:
+            self._begin_with(self._plain)
         chain = self._chain
         place = chain.base(len(payload)) if chain is not None else None
         if chain is not None and place is not None:
             stored = delta.encode(payload, self._payload(place))
-            if chain.fits(len(stored)):
+            if chain.fits(len(stored), len(payload)):
                 base = Base(
                     chain.ids[: place + 1], self._links[place].mac, chain.number + 1, chain.delta_bytes + len(stored)
                 )
                 return Packed(payload, stored, "delta", base, place)
         refused = place is not None
+        if len(payload) < self._small:
+            return Packed(payload, payload, "raw", refused=refused)
         stored = delta.compress(payload)
         if len(stored) * 10 <= len(payload) * 9:
             return Packed(payload, stored, "zstd", refused=refused)
@@ -106,17 +116,36 @@ class History:
 
     def written(self, entry: Entry, packed: Packed | None) -> None:
         """*entry* is durable; *packed* is what it was made of, unless it is stored as it is."""
+        size = len(entry.payload if packed is None else packed.payload)
+        if size > self._largest:
+            self._largest = size
+        elif size < self._largest < self._small and self.plain_below <= self._largest:
+            self._settled_at(self._largest)  # it grows and shrinks again, as between a call and its return
         if packed is not None:
             self._advance(entry, packed)
-        elif self._chain is not None:  # nothing is made against what was before it
-            self._chain = None
-            self._links.clear()
+        else:
+            self._plain = entry
+            if self._chain is not None:  # nothing is made against what was before it
+                self._chain = None
+                self._links.clear()
         if self.known and len(self._kept) > self._keep:
             for id in self._kept[: -self._keep]:
                 self._wholes.pop(id, None)
             del self._kept[: -self._keep]
 
+    def _settled_at(self, size: int) -> None:
+        self.plain_below = max(self.plain_below, min(self._small, size + size // _A_LITTLE))
+
+    def _begin_with(self, plain: Entry) -> None:
+        """*plain* has become what deltas may be made against."""
+        self._plain = None
+        size = len(plain.payload)
+        self._chain = Chain((plain.id,), size, size)
+        self._links = [_Link(base_mac(plain.header), plain.payload, "raw", size, plain.payload)]
+
     def _advance(self, entry: Entry, packed: Packed) -> None:
+        if packed.base is None:
+            self._settled_at(len(packed.payload))
         chain, stored = self._chain, len(packed.stored)
         if packed.base is not None and chain is not None:
             self._chain = chain.with_delta(entry.id, stored, packed.place)
@@ -126,7 +155,7 @@ class History:
             self._links.clear()
         else:
             self._chain = Chain((entry.id,), len(packed.payload), stored)
-        mac = entry.header[:_MAC_BYTES].hex()
+        mac = base_mac(entry.header)
         self._links.append(_Link(mac, packed.stored, packed.codec, len(packed.payload), packed.payload))
         room = UNPACKED_LIMIT
         for link in reversed(self._links[:-1]):
@@ -137,21 +166,24 @@ class History:
     def resumed(self, opened: Opened) -> None:
         """Go on with the chain of the checkpoint that this owner resumes from."""
         self._kept.append(opened.header.id)
-        self._note(opened.chain[-1])
-        if len(opened.payload) < self.plain_below or opened.header.kind != "step":
+        if opened.header.whole != opened.header.id:
+            self._wholes[opened.header.id] = opened.header.whole
+        if opened.header.kind != "step":
             return
-        headers = [read_header(entry.header) for entry in opened.chain]
+        if opened.header.base is None and len(opened.payload) < self._small:
+            self._plain = opened.chain[-1]
+            return
         base = opened.header.base
         self._chain = Chain(
             tuple(entry.id for entry in opened.chain),
-            headers[0].size,
+            opened.headers[0].size,
             len(opened.chain[0].payload),
             base.number if base is not None else 0,
             base.delta_bytes if base is not None else 0,
         )
         self._links = [
-            _Link(entry.header[:_MAC_BYTES].hex(), entry.payload, header.codec, header.size, None)
-            for entry, header in zip(opened.chain, headers, strict=True)
+            _Link(base_mac(entry.header), entry.payload, header.codec, header.size, None)
+            for entry, header in zip(opened.chain, opened.headers, strict=True)
         ]
         self._links[-1].payload = opened.payload
 

@@ -12,7 +12,28 @@
 -- verified here: whoever opens it does that.
 local function bases(header)
   local read, said = pcall(cjson.decode, string.sub(header, 33))
-  return read and type(said) == 'table' and type(said.base) == 'table' and said.base.ids or {}
+  local ids = {}
+  if not read or type(said) ~= 'table' or type(said.base) ~= 'table' or type(said.base.ids) ~= 'table' then
+    return ids
+  end
+  local fence = string.format('%.0f', tonumber(said.fence) or 0)
+  for _, told in ipairs(said.base.ids) do -- an id, a seq under the fence of the one before, or a run of such seqs
+    local first, last = told, told
+    if type(told) == 'string' then
+      fence, first = string.match(told, '^(%d+)%-(%d+)$')
+      last = first
+    elseif type(told) == 'table' then
+      first, last = told[1], told[2]
+    end
+    first, last = tonumber(first), tonumber(last)
+    if not fence or not first or not last or last - first >= 1000 then
+      return {}
+    end
+    for seq = first, last do
+      ids[#ids + 1] = fence .. '-' .. string.format('%.0f', seq)
+    end
+  end
+  return ids
 end
 
 redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
