@@ -64,6 +64,11 @@ BODIES = {
     "Runner": ("with asyncio.Runner() as runner:\n    pass", "with asyncio.Runner", "asyncio.Runner"),
     "imported inside": ("from asyncio import run as bounded\nbounded(effect())", "bounded(", "asyncio.run"),
     "module imported inside": ("import asyncio as aio\naio.run(effect())", "aio", "asyncio.run"),
+    "blocks too deep": (
+        "\n".join(f"{'    ' * n}async with a:" for n in range(12)) + "\n" + "    " * 12 + "await effect()",
+        "async with a:",
+        "too many blocks inside each other: move the inner ones into a playbook of their own",
+    ),
     "asynchronous generator": ("yield await effect()", "async def refused(a):", "asynchronous generator refused"),
 }
 

@@ -450,6 +450,29 @@ def test_five_hundred_awaits_are_rewritten_and_compiled_in_half_a_second(module)
     assert emitted < 6 * len(text)
 
 
+def test_a_playbook_of_five_hundred_awaits_goes_on_at_any_of_them(module):
+    kinds = (
+        "    total += await effect({n}, {n})\n",
+        "    for x in [await effect({n}, 1), 2]:\n        total += x\n",
+        "    if total % 2 or await effect({n}, {n}):\n        total -= 1\n",
+        "    try:\n        total += await effect({n}, {n}) // (total % 3)\n    except ArithmeticError:\n        total += 1\n",
+        "    with Manager({n}):\n        total += await leaf({n}, 1) is None\n",
+    )
+    lines = "".join(kinds[n % len(kinds)].format(n=n) for n in range(500))
+    program = module(f"@playbook\nasync def case():\n    total = 0\n{lines}    return total\n")
+
+    async def main():
+        kept = []
+        agent = Agent("a", persist=lambda moment, payload: kept.append(payload))
+        expected = await agent.start(program.case)
+        assert expected == Completed(await program.case())
+        assert len(kept) > 500
+        for payload in kept[:-1:23]:
+            assert await Agent("a", persist=lambda *_: None).resume(payload) == expected
+
+    asyncio.run(main())
+
+
 def size_of(made):
     """(what is written, what is emitted) of one playbook, in characters; ours without the factory around it."""
     return len("\n".join(made.definition.own_lines())), len(ast.unparse(made.emitted().body[0].body))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.binding import maybe_unbound
 from playbooks_worker.engine.names import Names
+from playbooks_worker.engine.source import Definition
 
 
 def function_of(node: ast.AsyncFunctionDef, names: Names, body: list[ast.stmt]) -> ast.AsyncFunctionDef:
@@ -39,10 +40,10 @@ def function_of(node: ast.AsyncFunctionDef, names: Names, body: list[ast.stmt]) 
 
 
 def finished(
-    function: ast.AsyncFunctionDef, names: Names, restored: tuple[str, ...], shared: tuple[str, ...]
+    definition: Definition, function: ast.AsyncFunctionDef, names: Names, restored: tuple[str, ...]
 ) -> ast.Module:
-    """The module of the emitted function, to be compiled. *restored* are the names that come back at a resume, in order;
-    *shared* those that the playbook takes from around it."""
+    """The module of the emitted function, to be compiled. *restored* are the names that come back at a resume, in order.
+    Raises `PlaybookRefused` for what Python would not compile."""
     _Finisher(names, restored).visit(function)
     factory = _template("def f(): pass")
     assert isinstance(factory, ast.FunctionDef)
@@ -50,9 +51,21 @@ def finished(
     factory.body = [function]
     ours = _Ours()
     ours.settle(factory, _Where(*(getattr(function, name) for name in _Where._fields)))
-    taken = (*sorted(ours.loaded - ours.stored), *names.cells, *(name for name in shared if name not in names.cells))
+    taken = (
+        *sorted(ours.loaded - ours.stored),
+        *names.cells,
+        *(name for name in definition.shared if name not in names.cells),
+    )
     factory.args.args = [s.at(ast.arg(name), function) for name in taken]
-    return ast.Module([factory], [])
+    module = ast.Module([factory], [])
+    if ours.deepest > _DEEP:
+        try:
+            compile(module, definition.filename, "exec", dont_inherit=True)
+        except SyntaxError as error:  # Python's limit is 20; some of the program's blocks are two of ours
+            place = ast.Pass(lineno=error.lineno or function.lineno)
+            advice = "move the inner ones into a playbook of their own"
+            raise definition.refuse(place, "too many blocks inside each other", advice) from None
+    return module
 
 
 def compile_code(tree: ast.Module, written: CodeType, qualname: str) -> CodeType:
@@ -152,6 +165,10 @@ def _flat(target: ast.expr) -> list[ast.expr]:
     return [target]
 
 
+_BLOCKS = (ast.For, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.ExceptHandler)
+_DEEP = 8
+
+
 class _Where(NamedTuple):
     lineno: int
     col_offset: int
@@ -160,13 +177,15 @@ class _Where(NamedTuple):
 
 
 class _Ours:
-    """Gives every node a place in the user's source, and learns which of our own names are read and which are bound."""
+    """Gives every node a place in the user's source; learns which of our own names are read and which are bound, and how
+    deep blocks stand inside each other."""
 
     def __init__(self) -> None:
         self.loaded: set[str] = set()
         self.stored: set[str] = set()
+        self.deepest = 0
 
-    def settle(self, node: ast.AST, where: _Where) -> None:
+    def settle(self, node: ast.AST, where: _Where, depth: int = 0) -> None:
         known = node.__dict__
         if "lineno" in node._attributes:
             if known.get("end_lineno") is None:
@@ -181,5 +200,8 @@ class _Ours:
         # statement of the user's: with its end they would be a line that debuggers stop at and coverage counts.
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == s.FRAME:
             known["end_lineno"], known["end_col_offset"] = known["lineno"], known["col_offset"]
+        if isinstance(node, _BLOCKS):
+            depth += 1
+            self.deepest = max(self.deepest, depth)
         for child in s.children(node):
-            self.settle(child, where)
+            self.settle(child, where, depth)

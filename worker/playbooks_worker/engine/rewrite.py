@@ -91,7 +91,7 @@ def rewrite(definition: Definition) -> tuple[Rewritten, ast.Module]:
     needed = {name for site in sites for name in (*site.completed.all_names(), *site.in_flight.all_names())}
     temporaries = (*(f".t{n}" for n in range(1, b.temps + 1)), *b.noted)
     restored = (*names.plain, *b.hidden, *(t for t in temporaries if t in needed))
-    tree = emitting.finished(function, names, restored, definition.shared)
+    tree = emitting.finished(definition, function, names, restored)
     headers = tuple(Header(h.number, h.line, _header_temporaries(h)) for h in b.headers)
     return Rewritten(names, sites, headers, restored, (*names.plain, *b.hidden)), tree
 
