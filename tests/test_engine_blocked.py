@@ -12,7 +12,7 @@ import pytest
 
 from playbooks_worker import playbook
 from playbooks_worker.engine import Agent, Blocked, Completed
-from playbooks_worker.engine.snapshot import load_index, save_index
+from playbooks_worker.engine.payload import read, written
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from harness import Store, resume, start, to_end  # noqa: E402
@@ -119,8 +119,8 @@ def test_a_corrupt_payload_blocks_or_does_no_harm():
 
 
 def test_what_is_no_payload_blocks():
-    for payload in (b"", b"\0" * 100, b"not a payload at all", save_index([1, 2, 3])):
-        assert "checkpoint" in blocked(payload)
+    for nothing in (b"", b"\0" * 100, b"not a payload at all", written([1, 2, 3], memoryview(b""))):
+        assert "checkpoint" in blocked(nothing)
 
 
 # --- other programs ---
@@ -215,14 +215,12 @@ def test_a_missing_function_blocks_and_is_named(saved):
     assert "decorate" in why and "deploy" in why
 
 
-def test_a_newer_engine_is_named(saved):
+def test_another_version_of_the_engine_is_named(saved):
     payload, folder = saved
     module(ORIGINAL, folder)
-    size = int.from_bytes(payload[:4], "big")
-    index = list(load_index(payload[4 : 4 + size]))
+    index, dumps = read(payload)
     for place, said in ((0, "format 99"), (1, "lowering 99")):
         newer = list(index)
         newer[place] = 99
-        head = save_index(tuple(newer))
-        why = blocked(len(head).to_bytes(4, "big") + head + payload[4 + size :])
-        assert said in why and "newer engine" in why
+        why = blocked(written(tuple(newer), dumps))
+        assert said in why and "another version of the engine" in why

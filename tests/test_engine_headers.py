@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from playbooks_worker import playbook
+from playbooks_worker import NotRestoredError, playbook
 from playbooks_worker.engine import Blocked, Completed, Failed
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
@@ -636,9 +636,72 @@ async def local_condition():
     return await asyncio.gather(takes_what_is_there(condition, items), puts_and_tells(condition, items))
 
 
+@playbook
+async def works_through(queue, found):
+    while True:
+        item = await queue.get()
+        found.append(await effect(("working on", item), item))
+        queue.task_done()
+
+
+@playbook
+async def local_queues_of_every_kind():
+    best, last, plain = asyncio.PriorityQueue(), asyncio.LifoQueue(2), asyncio.Queue()
+    for n in (3, 1, 2):
+        best.put_nowait((n, "best"))
+        plain.put_nowait(n)
+    last.put_nowait("a")
+    last.put_nowait("b")
+    found = []
+    workers = [asyncio.create_task(works_through(plain, found)) for _ in range(2)]
+    await plain.join()
+    for worker in workers:
+        worker.cancel()
+    order = [(await best.get())[0], await last.get(), (await best.get())[0]]
+    return sorted(found), order, best.qsize(), last.full(), last.maxsize, plain.empty()
+
+
+@playbook
+async def local_bounded_semaphore():
+    limit = asyncio.BoundedSemaphore(2)
+    await limit.acquire()
+    await effect("one")
+    async with limit:
+        inside = limit.locked()
+        await effect("two")
+    limit.release()
+    await effect("three")
+    try:
+        limit.release()
+    except ValueError as error:
+        return inside, str(error)
+
+
+@playbook
+async def meets(barrier):
+    await effect("before")
+    return await barrier.wait()
+
+
+@playbook
+async def local_barrier():
+    barrier = asyncio.Barrier(2)
+    return sorted(await asyncio.gather(meets(barrier), meets(barrier)))
+
+
+def test_a_barrier_is_not_saved_since_nobody_knows_who_has_passed_it():
+    expected, resumed = kill_everywhere(local_barrier, reset=reset)
+    assert expected == Completed([0, 1])
+    failed = [outcome.error for _, outcome in resumed if isinstance(outcome, Failed)]
+    assert failed and all(isinstance(error, NotRestoredError) and "Barrier" in str(error) for error in failed)
+
+
 @pytest.mark.parametrize(
     "case",
-    [local_condition, local_semaphore, local_lock_in_helpers, local_lock_by_hand, local_queue, local_event],
+    [
+        *(local_condition, local_semaphore, local_lock_in_helpers, local_lock_by_hand, local_queue, local_event),
+        *(local_queues_of_every_kind, local_bounded_semaphore),
+    ],
     ids=lambda p: p.__name__,
 )
 def test_locks_queues_and_events_of_a_playbook_are_saved(case):

@@ -93,8 +93,7 @@ class Agent(Arriving):
         self._unreached = set(loader.running)
         self.restoring = True
         self.gated = True
-        root = loader.calls[loader.root]
-        return await self._run(root)
+        return await self._run(loader.entry)
 
     async def stop(self, why: str) -> None:
         """Mark the agent dead, then end its tasks. No playbook statement runs from now on."""

@@ -1,6 +1,6 @@
 """What a checkpoint says: the flat table of all live calls and frames of an agent, at an instant when none is running.
 
-Payload: the length of the index (4 bytes, big endian), the index (plain data), then the dumps of one `Saver`. The index
+Payload (payload.py): the index (plain data), then the dumps of one `Saver`. The index
 names for every frame its playbook, fingerprint, lowering, site and turn, so that a resume can refuse before it loads
 anything of the program. Frames come in the order in which they began, each header's temporaries before what it encloses,
 so that headers can be entered again between the loads (DESIGN 3.2, point 3).
@@ -12,7 +12,7 @@ import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from playbooks_worker.engine import managers, matching, sizes, stacks
+from playbooks_worker.engine import managers, matching, payload, sizes, stacks
 from playbooks_worker.engine.branch_table import Writing, calls_of
 from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.cancels import leaving_told, on_the_way
@@ -25,7 +25,7 @@ from playbooks_worker.engine.outcomes import Snapshot
 from playbooks_worker.engine.reducers import Target
 from playbooks_worker.engine.resources import Resource
 from playbooks_worker.engine.rewrite import LOWERING, Temporaries
-from playbooks_worker.engine.snapshot import Saver, save_index
+from playbooks_worker.engine.snapshot import Saver
 from playbooks_worker.engine.standing import stack_json, steps_json
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def capture(agent: Agent) -> Snapshot:
             if examination.relearn(attempt.written):
                 continue
             markers = examination.losses(attempt.written, attempt.saver)
-        payload = attempt.payload(markers)
+        taken = attempt.payload(markers)
         limit = agent.max_bytes
-        if limit is not None and len(payload) > limit:
+        if limit is not None and len(taken) > limit:
             raise sizes.too_large(
-                agent.id, len(payload), limit, agent.checkpoints_taken, attempt.written, attempt.fresh_saver()
+                agent.id, len(taken), limit, agent.checkpoints_taken, attempt.written, attempt.fresh_saver()
             )
-        return Snapshot(stack_json(agent), steps_json(agent), payload, PYTHON if attempt.saver.codes else None)
+        return Snapshot(stack_json(agent), steps_json(agent), taken, PYTHON if attempt.saver.codes else None)
 
 
 def can_save(agent: Agent, value: Any) -> bool:
@@ -166,8 +166,7 @@ class _Attempt:
             [tuple(about) for about in markers],
             needs_of({**self.saver.resources, **self.agent.resources}, self.saver.codes),
         )
-        head = save_index(index)
-        return b"".join((len(head).to_bytes(4, "big"), head, self.saver.buffer.getbuffer()))
+        return payload.written(index, self.saver.buffer.getbuffer())
 
     # --- frames ----------------------------------------------------------------------------------------------------
     def _frame(self, call: Call, frame: Frame) -> None:

@@ -30,6 +30,7 @@ _NEW_WITH_NAMES: Any = copyreg.__newobj_ex__  # type: ignore[attr-defined]
 _KINDS: tuple[type, ...] = (
     asyncio.AbstractEventLoop,
     asyncio.AbstractServer,
+    asyncio.Barrier,  # some have passed it, others have not been told
     asyncio.BaseTransport,
     asyncio.Handle,
     asyncio.StreamReader,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import CellType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from playbooks_worker.engine import branch_table, branches, managers, stacks
 from playbooks_worker.engine.branches import Branch
@@ -19,15 +19,18 @@ from playbooks_worker.engine.errors import AgentStopped, CodeChanged, ResumeMism
 from playbooks_worker.engine.frames import MADE_AGAIN, Call, Frame
 from playbooks_worker.engine.markers import About, Marker, about_of, marker, tell
 from playbooks_worker.engine.needs import check_needs, resources_to_make
+from playbooks_worker.engine.payload import read
 from playbooks_worker.engine.playbooks import find_playbook
 from playbooks_worker.engine.reducers import Target
 from playbooks_worker.engine.replacing import replace
 from playbooks_worker.engine.rewrite import LOWERING
-from playbooks_worker.engine.snapshot import Reader, load_index
+from playbooks_worker.engine.snapshot import Reader
 from playbooks_worker.engine.whereabouts import paths
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
+
+_T = TypeVar("_T")
 
 
 def open_payload(
@@ -63,15 +66,13 @@ def changes_of(payload: bytes) -> tuple[Change, ...]:
 
 
 def _read_index(payload: bytes) -> tuple[tuple[Any, ...], memoryview]:
-    size = int.from_bytes(payload[:4], "big")
-    view = memoryview(payload)
-    index = load_index(view[4 : 4 + size])
+    index, dumps = read(payload)
     if index[0] != FORMAT or index[1] > LOWERING:
         raise ResumeMismatch(
-            f"its checkpoint was written by a newer engine (format {index[0]}, lowering {index[1]}); "
-            "run it with that version or a later one"
+            f"its checkpoint was written by another version of the engine (format {index[0]}, lowering {index[1]}; this one "
+            f"reads format {FORMAT}, lowering up to {LOWERING}); run it with the version that wrote it, or a later one"
         )
-    return index, view[4 + size :]
+    return index, dumps
 
 
 def _frames(index: tuple[Any, ...]) -> list[SavedFrame]:
@@ -99,7 +100,7 @@ class Loader:
         self.unentered: set[tuple[int, int]] = set()  # headers that were open and have not been entered again yet
         self._pending: dict[tuple[int, int, int], Target] = {}
         self._segments: list[tuple[str, int, int]] = list(reversed(segments))
-        self._markers = [marker(About(*row)) for row in markers]
+        self._markers = {number: marker(About(*row)) for number, row in enumerate(markers)}
         self._reader = Reader(body, self._call, self._target, self._cell, self.task, self._lost)
         self._described: set[int] = set()
         for meta in metas:
@@ -108,6 +109,7 @@ class Loader:
             self.calls[number] = Call(agent, number, find_playbook(playbook_id), ())
         if rows is not None:
             branch_table.read(self, rows)
+        self.entry = self.calls[self.root]
 
     def _frame(self, meta: tuple[Any, ...], again: dict[int, list[str]]) -> None:
         number, playbook_id, _, _, site, turn, _, depth, key = meta
@@ -196,11 +198,11 @@ class Loader:
         return any(kind == "header" for kind, _, _ in self._segments)
 
     def _next(self) -> None:
-        if not self._segments:
-            raise ResumeMismatch(f"agent {self.agent.id}: its checkpoint misses a value that the program needs")
-        kind, number, _ = self._segments.pop()
         try:
-            loaded = self._reader.load()
+            if not self._segments:
+                raise ResumeMismatch("it misses a value that the program needs")
+            kind, number, _ = self._segments.pop()
+            self._take(kind, number, self._reader.load())
         except Exception as error:  # no handler of the program may see that
             why = f"{type(error).__name__}: {error}"
             self.agent.block(
@@ -208,6 +210,8 @@ class Loader:
                 "wrote it"
             )
             raise AgentStopped(why) from None
+
+    def _take(self, kind: str, number: int, loaded: Any) -> None:
         if self._reader.markers and kind != "branches":
             self._tell(kind, number, loaded)
         if kind == "header" or kind == "stack":
@@ -258,15 +262,16 @@ class Loader:
                     playbook = self.calls[call].playbook.id
                     tell(made, about._replace(path=where[id(made)], playbook=playbook, place=place))
 
+    # (What the checkpoint does not hold is no loss of a value: `ResumeMismatch` goes through a tolerant load.)
     def _lost(self, number: int, _: str) -> Marker:
-        return self._markers[number]
+        return _known(self._markers, number, "marker")
 
     def _call(self, number: int) -> Call:
         self.referenced.add(number)
-        return self.calls[number]
+        return _known(self.calls, number, "call")
 
     def task(self, identity: int) -> Any:
-        branch = self.branches[identity]
+        branch = _known(self.branches, identity, "branch")
         if branch.task is None:
             branches.finished(branch, self.agent.loop)
             if branch.outcome is not None:
@@ -274,9 +279,8 @@ class Loader:
         return branch.task
 
     def _cell(self, call: int, name: str) -> CellType:
-        frame = self.calls[call].frame
-        assert frame is not None
-        return frame.cells[name]
+        frame = _known(self.calls, call, "call").frame
+        return _known({} if frame is None else frame.cells, name, "variable")
 
     def _target(self, call: int, header: int, index: int) -> Any:
         targets = self.entered.get((call, header))
@@ -284,3 +288,10 @@ class Loader:
             return targets[index] if index < len(targets) and targets[index] is not None else None
         key = (call, header, index)
         return self._pending.setdefault(key, Target(*key))
+
+
+def _known(held: Mapping[Any, _T], key: Any, what: str) -> _T:
+    try:
+        return held[key]
+    except (LookupError, TypeError):
+        raise ResumeMismatch(f"it refers to {what} {key!r}, which it does not hold") from None

@@ -11,8 +11,9 @@ import functools
 import io
 import pickle
 import pickletools
+from asyncio import Future
 from collections.abc import Callable, Sequence
-from types import CodeType
+from types import BuiltinFunctionType, CodeType, ModuleType
 from typing import Any, ClassVar
 
 from playbooks_worker.engine import losses, reducers, resources
@@ -183,6 +184,10 @@ def _memoized(payload: memoryview) -> int:
     return count
 
 
+_NEVER_FILLED = (
+    *(int, float, complex, str, bytes, tuple, frozenset, type(None), type(...), type, ModuleType),
+    *(BuiltinFunctionType, Call, Future),
+)
 _PLAIN: dict[int, Callable[[Any], None]] = pickle._Unpickler.dispatch  # of any reader
 
 
@@ -273,7 +278,7 @@ class _TolerantReader(_FurtherReader):
         """A result that nobody wants is that of a function that was to fill the object below it."""
         failed, self._failed = self._failed, None
         if failed is not None and self.stack and self.stack[-1] is failed[0] and type(failed[1]) is not Marker:
-            replace(failed[1], failed[0])
+            self._lose(failed[1], failed[0])
         _PLAIN[pickle.POP[0]](self)
 
     def _filled(self, fill: Callable[[Any], None]) -> None:
@@ -285,7 +290,14 @@ class _TolerantReader(_FurtherReader):
         except Exception as error:
             if type(self.stack[-1]) is not Marker:
                 kind = type(self.stack[-1])
-                replace(self.stack[-1], self._marker(f"{kind.__module__}.{kind.__qualname__}", error))
+                self._lose(self.stack[-1], self._marker(f"{kind.__module__}.{kind.__qualname__}", error))
+
+    @staticmethod
+    def _lose(made: Any, instead: Marker) -> None:
+        """Put the marker wherever *made*, which was made by this load, is referred to by now."""
+        if isinstance(made, _NEVER_FILLED):  # of the whole process: no pickler says that, the bytes are damaged
+            raise pickle.UnpicklingError(f"a {type(made).__name__} is given a state")
+        replace(made, instead)
 
 
 def _filling(fill: Callable[[Any], None]) -> Callable[[_TolerantReader], None]:

@@ -1,0 +1,31 @@
+"""The bytes of a checkpoint: a check sum of what follows (4 bytes), the length of the index (4), the index, the dumps.
+
+Written by capture.py, read by restore.py. Signatures are the affair of whoever stores it; the sum is for the bytes that
+reach a C unpickler, which some of them would keep busy for hours. It costs half a microsecond at 1 KB.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from playbooks_worker.engine.errors import ResumeMismatch
+from playbooks_worker.engine.snapshot import load_index, save_index
+
+_FRONT_BYTES = 8
+
+
+def written(index: Any, dumps: memoryview) -> bytes:
+    head = save_index(index)
+    size = len(head).to_bytes(4, "big")
+    total = zlib.crc32(dumps, zlib.crc32(head, zlib.crc32(size)))
+    return b"".join((total.to_bytes(4, "big"), size, head, dumps))
+
+
+def read(payload: bytes) -> tuple[tuple[Any, ...], memoryview]:
+    """The index and the dumps. Raises `ResumeMismatch` when the bytes are not those that were written."""
+    view = memoryview(payload)
+    if len(view) < _FRONT_BYTES or zlib.crc32(view[4:]) != int.from_bytes(view[:4], "big"):
+        raise ResumeMismatch("its checkpoint is damaged; resume from the one before it")
+    size = int.from_bytes(view[4:8], "big")
+    return load_index(view[_FRONT_BYTES : _FRONT_BYTES + size]), view[_FRONT_BYTES + size :]
