@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from playbooks_worker import playbook
-from playbooks_worker.engine import Agent, Completed
+from playbooks_worker import NotRestoredError, playbook
+from playbooks_worker.engine import Agent, Blocked, Completed, Failed
+from playbooks_worker.engine.markers import Marker
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from harness import Store, resume, same_everywhere, start, to_end  # noqa: E402
@@ -225,8 +226,44 @@ async def both_ways():
     return found
 
 
+class Counter:
+    """Can be saved, and counts how often it was entered."""
+
+    def __init__(self):
+        self.entered = 0
+
+    def __enter__(self):
+        self.entered += 1
+        return self
+
+    def __exit__(self, *raised):
+        LOG.append(("left", self.entered > 0))
+
+    async def __aenter__(self):
+        await asyncio.sleep(0)
+        return self.__enter__()
+
+    async def __aexit__(self, *raised):
+        return self.__exit__(*raised)
+
+
+@playbook
+async def managers_of_a_variable():
+    one, two = Counter(), Counter()
+    held = [one]
+    async with AsyncExitStack() as stack:
+        got = stack.enter_context(one)
+        other = await stack.enter_async_context(two)
+        stack.callback(noted, ("same", got is one))
+        await effect("inside")
+        found = got is one, held[0] is one, other is two, one.entered > 0
+        await effect("more")
+    return found, await effect("after")
+
+
 CASES = [
     one_client,
+    managers_of_a_variable,
     a_session_over_a_transport,
     several_servers,
     through_a_helper,
@@ -278,3 +315,84 @@ def test_a_stack_leaves_nothing_behind(case):
         assert isinstance(await Agent("a", persist=Store().persist).start(case), Completed)
 
     to_end(main())
+
+
+# --- what cannot be saved, in a stack ---
+
+
+class Live:
+    """Cannot be saved; its exit would show."""
+
+    def __init__(self):
+        self.socket = "connected"
+
+    def __reduce__(self):
+        raise TypeError("a live connection")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised):
+        LOG.append(("left", self.socket))
+
+    def close(self):
+        LOG.append(("closed", self.socket))
+
+
+def live():
+    return Live()
+
+
+@playbook
+async def holds_it(push):
+    connection = live()
+    with ExitStack() as stack:
+        push(stack, connection)
+        await effect("inside")
+        return "end"
+
+
+def enters(stack, connection):
+    stack.enter_context(connection)
+
+
+def pushes(stack, connection):
+    stack.push(connection)
+
+
+def closes(stack, connection):
+    stack.callback(connection.close)
+
+
+def passes_on(stack, connection):
+    stack.callback(noted, connection)
+
+
+def noted(value):
+    LOG.append(value)
+
+
+def after_a_kill(push):
+    store = Store()
+    assert start(holds_it, push, store=store) == Completed("end")
+    LOG.clear()
+    return resume(store.payloads[0])
+
+
+def test_a_manager_that_did_not_come_back_blocks_the_agent_since_it_cannot_be_entered():
+    outcome = after_a_kill(enters)
+    assert isinstance(outcome, Blocked)
+    assert "cannot be entered again (NotRestoredError" in outcome.why and "a live connection" in outcome.why
+    assert LOG == []
+
+
+@pytest.mark.parametrize("push", [pushes, closes])
+def test_an_exit_that_needs_what_did_not_come_back_raises_at_the_exit(push):
+    outcome = after_a_kill(push)
+    assert isinstance(outcome, Failed) and isinstance(outcome.error, NotRestoredError), outcome
+    assert "a live connection" in str(outcome.error) and LOG == []
+
+
+def test_a_callback_may_be_handed_what_did_not_come_back():
+    assert after_a_kill(passes_on) == Completed("end")
+    assert [type(one) for one in LOG] == [Marker]

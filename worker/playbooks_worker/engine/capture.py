@@ -236,6 +236,9 @@ class _Attempt:
         a stack holds may refer to what it holds already."""
         inside = path[path.index(number) + (kind == "stack") :]
         outside = {i: t for i, t in self.targets.items() if t.call != call or t.header not in inside}
+        if kind == "stack":
+            for manager in stacks.given(kept[stacks.saved_as(number)]):
+                outside.pop(id(manager), None)  # it may be what entering it brings
         self.saver.targets = outside
         self._dump(kind, call, number, kept)
         self.saver.targets = self.targets

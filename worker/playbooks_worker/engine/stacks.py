@@ -21,6 +21,7 @@ from playbooks_worker.engine.frames import HELPERS
 
 # The call that made a manager: function, arguments, keyword arguments.
 Making: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]"
+_ENTERING = ("enter_context", "enter_async_context")
 _makings: dict[int, tuple[weakref.ref[Any], Making]] = {}
 
 
@@ -196,6 +197,11 @@ def saved_as(header: int) -> str:
 
 def held(manager: Any) -> list[Entry]:
     return manager.held() if isinstance(manager, KnownStack) else []
+
+
+def given(entries: list[Entry]) -> Iterator[Any]:
+    """The managers that are saved as the objects they are."""
+    return (entry.args[0] for entry in entries if entry.making is None and entry.method in _ENTERING)
 
 
 async def refill(stack: Any, entries: list[Entry], brought: Callable[[list[Any]], None]) -> None:
