@@ -58,6 +58,32 @@ def same(tmp_path):
     return lambda text, **options: snippets.same(text, tmp_path, head=HEAD, **options)
 
 
+PLAYBOOK = """
+class It:
+    def __init__(self, n): self.n = n
+    def __aiter__(self): return self
+    @playbook
+    async def __anext__(self):
+        if not self.n: raise StopAsyncIteration
+        n = self.n
+        await effect(("next", n))
+        self.n -= 1
+        return n
+
+@playbook
+async def case():
+    it, out = It(4), []
+    async for x in it:
+        out.append((x, await effect(x, x)))
+        if x == 3: out.append(await anext(it))
+    return out, await anext(it, "none"), await anext(It(1), "none"), [y async for y in It(2)]
+"""
+
+
+def test_an_iterator_whose_anext_is_a_playbook_also_through_anext_with_a_default(same):
+    same(PLAYBOOK, whole=True)
+
+
 # --- iterators that can be saved ------------------------------------------------------------------------------------------
 
 

@@ -134,6 +134,22 @@ EXPRESSIONS = {
         a = [x async for x in aeffects(*[await effect(n, n) for n in range(2)])] + [y for y in [await effect(9, 9)]]
         return a
     """,
+    "comprehension variables before their for": """
+        xs = [1]
+        y = z = 5
+        for turn in range(2):
+            try:
+                a = [await effect(y) for x in xs for y in [y]]
+            except UnboundLocalError as error:
+                log("unbound", str(error))
+            try:
+                a = [await effect(1) for x in xs if z for z in [1]]
+            except UnboundLocalError as error:
+                log("unbound", str(error))
+            b = {await effect(y, y) for y in [y] if (lambda: y)() for y in [y + 1]}
+        await effect(2)
+        return b, y, z
+    """,
     "comprehension variables do not leak": """
         x = 'kept'
         a = [await effect(x, x) for x in range(2)]

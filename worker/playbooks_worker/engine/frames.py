@@ -145,6 +145,9 @@ class Frame:
             return self.cells[name].cell_contents
         except ValueError:
             pass
+        self.unbound(name)
+
+    def unbound(self, name: str) -> NoReturn:
         raise UnboundLocalError(f"cannot access local variable '{name}' where it is not associated with a value")
 
     def caught(self, pc: int, name: str) -> BaseException | None:
@@ -216,6 +219,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         "again",
         "agent",
         "arguments",
+        "awaiting",
         "driver",
         "frame",
         "given",
@@ -236,6 +240,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         self.frame: Frame | None = None
         self.outcome: Outcome | None = None
         self.driver: Any = None
+        self.awaiting: tuple[Any, Any] | None = None  # the task whose plain code awaits it
         self.owner: Below | None = None
         self.given: bytes | None = None
         self.again = False  # loaded: the plain code that made it, or has cancelled it, runs again
@@ -285,7 +290,14 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
             self.driver.close()
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return drive(self)
+        """In the same task the same one: `anext(iterator, default)` asks for it before each of its steps."""
+        task, known = asyncio.current_task(), self.awaiting
+        if known is not None and known[0] is task and known[1].gi_frame is not None:
+            found: Generator[Any, Any, Any] = known[1]
+            return found
+        made = drive(self)
+        self.awaiting = (task, made)
+        return made
 
 
 def drive(call: Call) -> Generator[Any, Any, Any]:

@@ -41,7 +41,13 @@ def renamed(node: Comprehension, hidden: Mapping[str, str], shared: Collection[s
     for field, value in ast.iter_fields(copied):
         if isinstance(value, ast.expr):
             setattr(copied, field, renamer.visit(value))
-    copied.generators = [renamer.visit(generator) for generator in copied.generators]
+    targets = [frozenset(targets_of(generator.target)) for generator in copied.generators]
+    for index, generator in enumerate(copied.generators):
+        known = frozenset[str]().union(*targets[:index])
+        later = frozenset[str]().union(*targets[index + 1 :])
+        generator.iter = renamer.before((later | targets[index]) - known).visit(generator.iter)
+        generator.target = renamer.visit(generator.target)
+        generator.ifs = [renamer.before(later - targets[index] - known).visit(test) for test in generator.ifs]
     copied.generators[0].iter = first
     return copied
 
@@ -55,21 +61,37 @@ def closed(node: ast.Lambda, cells: Iterable[str]) -> ast.Call:
 
 
 class _Rename(ast.NodeTransformer):
-    """Renames names, except where an inner scope binds its own. *cells* are the new names that hold cell objects."""
+    """Renames names, except where an inner scope binds its own. *cells* are the new names that hold cell objects, *unbound*
+    the old ones that no `for` has bound yet."""
 
-    def __init__(self, names: Mapping[str, str], cells: Collection[str], *, in_lambda: bool = False) -> None:
+    def __init__(
+        self,
+        names: Mapping[str, str],
+        cells: Collection[str],
+        *,
+        in_lambda: bool = False,
+        unbound: frozenset[str] = frozenset(),
+    ) -> None:
         self._names = names
         self._cells = cells
         self._in_lambda = in_lambda
+        self._unbound = unbound
+
+    def before(self, unbound: frozenset[str]) -> _Rename:
+        """For what is evaluated before these are bound."""
+        return _Rename(self._names, self._cells, unbound=unbound) if unbound else self
 
     def _without(self, bound: Collection[str], *, in_lambda: bool) -> _Rename:
         names = {old: new for old, new in self._names.items() if old not in bound}
-        return _Rename(names, self._cells, in_lambda=in_lambda)
+        unbound = frozenset[str]() if in_lambda else self._unbound - frozenset(bound)
+        return _Rename(names, self._cells, in_lambda=in_lambda, unbound=unbound)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         new = self._names.get(node.id)
         if new is None:
             return node
+        if node.id in self._unbound:
+            return s.at(s.call(s.attribute(s.FRAME, "unbound"), s.const(node.id)), node)
         if new in self._cells:
             return s.at(ast.Attribute(s.at(s.load(new), node), "cell_contents", node.ctx), node)
         node.id = new
