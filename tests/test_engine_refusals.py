@@ -89,6 +89,29 @@ def test_a_nested_function_is_refused(folder):
     assert "async def inner" in line or line == "@playbook"
 
 
+def test_a_second_playbook_of_one_name_is_refused(folder):
+    """Given handlers that a registry holds, all called `_`, Then the second is refused: no resume could tell them apart."""
+    said, line = refused(
+        folder, "@other\n@playbook\nasync def _(a): pass\n@other\n@playbook\nasync def _(a): return 1\n"
+    )
+    assert "playbook _ is defined at line" in said and "give each a name of its own" in said
+    assert line == "async def _(a): return 1"
+
+
+def test_one_of_two_definitions_and_a_module_that_is_loaded_again_are_fine(folder):
+    path = folder / "refused_reloaded.py"
+    path.write_text(
+        _HEAD
+        + "if len('a') == 1:\n    @playbook\n    async def b(): pass\nelse:\n    @playbook\n    async def b(): return 1\n"
+    )
+    importlib.invalidate_caches()
+    module = importlib.import_module("refused_reloaded")
+    importlib.reload(module)
+    path.write_text(path.read_text().replace("if len", "\n\nif len"))
+    linecache.checkcache()
+    assert importlib.reload(module).b is not None
+
+
 def test_an_ordinary_function_is_refused(folder):
     said, line = refused(folder, "@playbook\ndef plain(): pass\n")
     assert "def plain" in said and "`async def`" in said

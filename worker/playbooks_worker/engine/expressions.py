@@ -24,7 +24,8 @@ class Expressions(Operands):
             return node
         handler = _LOWER.get(type(node))
         if handler is None:
-            raise self.definition.refuse(node, f"await inside {type(node).__name__}", "take the await out of it")
+            advice = "put what it awaits into a variable before this statement"
+            raise self.definition.refuse(node, f"await inside {type(node).__name__}", advice)
         return handler(self, node)
 
     def sequence(self, nodes: Sequence[ast.expr]) -> list[ast.expr]:

@@ -39,6 +39,7 @@ class Playbook:
         self.function = function
         self.id = f"{function.__module__}:{function.__qualname__}"
         refusals.check(definition, function)
+        refusals.check_name(definition, function, _known.get(self.id))
         self.filename = definition.filename
         self.of_step = False  # attempts.py: one call of a step
         self.lowering = LOWERING

@@ -6,9 +6,12 @@ import ast
 import asyncio
 import inspect
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.source import Definition
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.playbooks import Playbook
 
 _ADVICE = "it runs a loop of its own, where no checkpoint reaches: await what it would run"
 _REFUSED: dict[int, str] = {
@@ -38,6 +41,19 @@ def check(definition: Definition, function: FunctionType) -> None:
                 name = _REFUSED.get(id(value))
                 if name is not None:
                     raise definition.refuse(node, f"{name} in a playbook", _ADVICE)
+
+
+def check_name(definition: Definition, function: FunctionType, known: Playbook | None) -> None:
+    """Raise `PlaybookRefused` when the program has another playbook of this name already: one of them could not be found
+    again. A module that is loaded again, or that defines either the one or the other, has not."""
+    if known is None or known.function.__globals__ is not function.__globals__:
+        return
+    line = known.definition.node.lineno
+    if line != definition.node.lineno and known.definition.lines == definition.lines:
+        advice = "give each a name of its own, by which an agent finds it again"
+        raise definition.refuse(
+            definition.node, f"playbook {function.__qualname__} is defined at line {line}, too", advice
+        )
 
 
 def _resolves_to_playbook(node: ast.expr, function: FunctionType) -> bool:

@@ -40,7 +40,8 @@ class Statements(Expressions):
             return
         handler = _STATEMENTS.get(type(node))
         if handler is None:
-            raise self.definition.refuse(node, f"await inside `{type(node).__name__}`", "take the await out")
+            advice = "put what it awaits into a variable before it"
+            raise self.definition.refuse(node, f"await inside `{type(node).__name__}`", advice)
         handler(self, node)
 
     def spot_marker(self) -> ast.stmt:
