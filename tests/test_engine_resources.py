@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import multiprocessing
 import sys
 import threading
 import types
@@ -131,6 +132,11 @@ def test_it_is_used_like_the_object():
     with pytest.raises(TypeError, match="<resource 'client'> is a Client, which has no __next__"):
         next(client)
     assert copy.copy(client) is client and copy.deepcopy([client])[0] is client and {client: 1}[client] == 1
+
+
+def test_a_handle_goes_to_another_process_by_its_name():
+    context = multiprocessing.get_context("spawn").reducer.ForkingPickler
+    assert context.loads(context.dumps(client)) is client and not MADE
 
 
 def test_who_looks_through_a_module_makes_nothing():

@@ -12,6 +12,8 @@ import inspect
 import typing
 from typing import Generic, NamedTuple, TypeVar
 
+from pydantic import BaseModel, create_model
+
 from playbooks_worker import playbook
 
 
@@ -199,6 +201,97 @@ async def tuples():
     return pair, row, pair._replace(a=2), row.text(), Row("q", 1).text(), Row._field_defaults, type(row) is Row, Pair(5)
 
 
+class Hooked:
+    def __init_subclass__(cls, /, key, **words):
+        super().__init_subclass__(**words)
+        KEYS.append(key)
+
+
+KEYS: list[str] = []
+
+
+class Named:
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, holder, owner=None):
+        return self.name, holder is None
+
+
+@playbook
+async def unusual_classes():
+    KEYS.clear()
+
+    class Child(Hooked, key="k"):
+        named = Named()
+
+        @functools.cached_property
+        def once(self):
+            return "once"
+
+        @functools.singledispatchmethod
+        def kind(self, x):
+            return "any"
+
+        @kind.register
+        def _(self, x: int):
+            return "int"
+
+    class Slotted(Child, key="s"):
+        __slots__ = ("q",)
+
+    class Options(typing.TypedDict, total=False):
+        a: int
+
+    @typing.runtime_checkable
+    class Runs(typing.Protocol):
+        def run(self) -> int: ...
+
+    class Runner(Runs):
+        def run(self):
+            return 4
+
+    child, slotted, runner = Child(), Slotted(), Runner()
+    slotted.q, slotted.z = 1, 2
+    keys = list(KEYS)
+    await effect("one")
+    await effect("two")
+    return (
+        (keys, child.named, child.once, child.kind(1), child.kind(""), slotted.q, slotted.z, slotted.named),
+        (
+            Options(a=2),
+            Options.__total__,
+            list(Options.__annotations__),
+            runner.run(),
+            isinstance(runner, Runs),
+            isinstance(child, Runs),
+        ),
+    )
+
+
+@playbook
+async def models():
+    class Inner(BaseModel):
+        x: int
+
+    class Outer(BaseModel):
+        a: int
+        inner: list[Inner] = []
+
+        def twice(self) -> int:
+            return self.a * 2
+
+    one, made = Outer(a=1, inner=[{"x": 3}]), create_model("Made", q=(str, ...), n=(int, 3))
+    await effect("one")
+    two = Outer(a="5")
+    await effect("two")
+    try:
+        Outer(a="no")
+    except ValueError as error:
+        wrong = type(error).__name__
+    return one.inner[0].x, two.twice(), type(two) is type(one), one.model_dump_json(), wrong, repr(made(q="s"))
+
+
 def traced(function):
     @functools.wraps(function)
     def wrapper(*args):
@@ -265,5 +358,5 @@ async def local_dataclasses():
     )
 
 
-BY_DEFINITION = {case.__name__: case for case in (classes, enums, tuples, functions)}
+BY_DEFINITION = {case.__name__: case for case in (classes, enums, tuples, functions, unusual_classes, models)}
 OF_ONE_PYTHON = {case.__name__: case for case in (made_by_exec, local_dataclasses)}

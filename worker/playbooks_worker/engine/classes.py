@@ -1,14 +1,16 @@
 """Classes that have no name to be found by, as parts of a checkpoint (reducers.py asks): those defined inside functions.
 
 One is made again empty and then given its attributes, so that it may hold itself (`super()`, annotations). Its functions are
-functions like any other: by definition. No class statement of the program runs again, but `__init_subclass__` of its bases
-does.
+functions like any other: by definition. No class statement of the program runs again, nor, where Python lets us, an
+`__init_subclass__` of its bases.
 """
 
 from __future__ import annotations
 
+import abc
 import collections
 import enum
+import functools
 import sys
 import types
 import typing
@@ -21,6 +23,9 @@ from playbooks_worker.engine.losses import Reduced
 _TAKEN = frozenset(
     {"__dict__", "__weakref__", "__module__", "__qualname__", "__slots__", "__orig_bases__", "_abc_impl"}
 )
+# pydantic's: the local variables around the class statement, for annotations that name what did not exist yet. In a
+# playbook these are the engine's, too.
+_SURROUNDINGS = "__pydantic_parent_namespace__"
 
 
 def reduced(kind: type) -> tuple[Any, ...]:
@@ -33,10 +38,14 @@ def reduced(kind: type) -> tuple[Any, ...]:
     if kind.__bases__ == (tuple,) and "_fields" in own and "_field_defaults" in own:
         made = (*_named(kind), own["_fields"], tuple(own["_field_defaults"].values()))
         return _named_tuple, made, _beyond(own, _named_tuple(*made)), None, None, _fill
+    if type(kind) is _TYPED_DICT:
+        return _typed_dict, (*_named(kind), own["__annotations__"], own["__total__"])
     fixed: dict[str, Any] = {name: own[name] for name in ("__orig_bases__",) if name in own}
     if "__slots__" in own:
         fixed["__slots__"] = _slots(own)
     attributes = {name: value for name, value in own.items() if not _given(name, value)}
+    if _SURROUNDINGS in attributes:
+        attributes[_SURROUNDINGS] = None
     return _class, (type(kind), *_named(kind), kind.__bases__, fixed), attributes, None, None, _fill
 
 
@@ -46,7 +55,9 @@ def _named(kind: type) -> tuple[str, str, str]:
 
 def _given(name: str, value: Any) -> bool:
     """Whether making the class makes this attribute."""
-    return name in _TAKEN or type(value) is MemberDescriptorType
+    function = getattr(value, "__func__", value)
+    of_typing = type(function) is FunctionType and function.__module__ == "typing"  # what `Protocol` puts into it
+    return name in _TAKEN or type(value) is MemberDescriptorType or of_typing
 
 
 def _slots(own: Any) -> tuple[str, ...]:
@@ -66,20 +77,50 @@ def _beyond(own: Any, fresh: type) -> dict[str, Any]:
     }
 
 
-def _class(kind: type, name: str, qualname: str, module: str, bases: tuple[type, ...], fixed: dict[str, Any]) -> type:
+_ATTRIBUTES = "__protocol_attrs__"
+
+
+class _Hollow:
+    """A base for the time in which a class has no other."""
+
+
+_PLAIN = (type, abc.ABCMeta)
+
+
+def _class(kind: Any, name: str, qualname: str, module: str, bases: tuple[type, ...], fixed: dict[str, Any]) -> type:
     namespace = {"__module__": module, "__qualname__": qualname, **fixed}
+    if kind in _PLAIN and bases != (object,):
+        try:
+            made: type = kind(name, (_Hollow,), namespace)
+            made.__bases__ = bases  # so that no `__init_subclass__` of the program runs
+        except TypeError:  # a base in C, or with slots
+            pass
+        else:
+            return made
     return types.new_class(name, bases, {"metaclass": kind}, lambda body: body.update(namespace))
 
 
 def _fill(kind: type, attributes: dict[str, Any]) -> None:
     for name, value in attributes.items():
         type.__setattr__(kind, name, value)
+    if _ATTRIBUTES in vars(kind):  # a protocol's, which not every Python keeps there: as if it had been made so
+        type.__setattr__(kind, _ATTRIBUTES, typing._get_protocol_attrs(kind))  # type: ignore[attr-defined]
 
 
 def _named_tuple(name: str, qualname: str, module: str, fields: tuple[str, ...], defaults: tuple[Any, ...]) -> type:
     factory: Any = collections.namedtuple
     made: type = factory(name, fields, defaults=defaults, module=module)
     made.__qualname__ = qualname
+    return made
+
+
+_TYPED_DICT: Any = type(typing.TypedDict("_", {}))  # type: ignore[operator]
+
+
+def _typed_dict(name: str, qualname: str, module: str, fields: dict[str, Any], total: bool) -> type:
+    make: Any = typing.TypedDict
+    made: type = make(name, fields, total=total)
+    made.__qualname__, made.__module__ = qualname, module
     return made
 
 
@@ -129,6 +170,28 @@ def _reduce_property(saver: Any, one: property) -> Reduced:
     return property, (one.fget, one.fset, one.fdel, one.__doc__)
 
 
+def _reduce_cached_property(saver: Any, one: functools.cached_property[Any]) -> Reduced:
+    """Python 3.11 keeps a lock in it, the others do not."""
+    return _cached_property, (one.func, one.attrname)
+
+
+def _cached_property(function: Callable[[Any], Any], name: str | None) -> Any:
+    made = functools.cached_property(function)
+    made.attrname = name
+    return made
+
+
+def _reduce_dispatching(saver: Any, one: functools.singledispatchmethod[Any]) -> Reduced:
+    """Without its caches, which are another thing on each version."""
+    chosen = {kind: function for kind, function in one.dispatcher.registry.items() if function is not one.func}
+    return functools.singledispatchmethod, (one.func,), chosen, None, None, _fill_dispatching
+
+
+def _fill_dispatching(one: functools.singledispatchmethod[Any], chosen: dict[Any, Callable[..., Any]]) -> None:
+    for kind, function in chosen.items():
+        one.dispatcher.register(kind, function)
+
+
 def _reduce_type_variable(saver: Any, one: Any) -> Reduced:
     named = one.__reduce__()
     if getattr(sys.modules.get(one.__module__), named, None) is one:
@@ -158,6 +221,8 @@ REDUCERS: dict[type, Callable[[Any, Any], Reduced]] = {
     classmethod: _reduce_wrapped,
     staticmethod: _reduce_wrapped,
     property: _reduce_property,
+    functools.singledispatchmethod: _reduce_dispatching,
+    functools.cached_property: _reduce_cached_property,
     typing.TypeVar: _reduce_type_variable,
     typing.ForwardRef: _reduce_forward,
 }

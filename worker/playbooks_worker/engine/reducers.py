@@ -36,7 +36,7 @@ from playbooks_worker.engine import (
     synchronisers,
 )
 from playbooks_worker.engine.branches import Branch, branch_of
-from playbooks_worker.engine.frames import Call
+from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.losses import Reduced, lost
 from playbooks_worker.engine.markers import Marker
 
@@ -119,20 +119,12 @@ def reduce_target(saver: Saving, target: Target) -> Reduced:
 def _reduce_resource(saver: Saving, handle: resources.Resource[Any]) -> Reduced:
     definition = resources.definition_of(handle)
     saver.resources.setdefault(definition.key, definition.asynchronous and definition.made)
-    return _resource, definition.key
-
-
-def _resource(name: str, home: str) -> Any:
-    return resources.find_resource(name, home).handle
+    return resources.handle_of, definition.key
 
 
 def reduce_resource_object(saver: Saving, definition: resources.Definition) -> Reduced:
     saver.resources[definition.key] = True
-    return _resource_object, definition.key
-
-
-def _resource_object(name: str, home: str) -> Any:
-    return resources.object_or_handle(name, home)
+    return resources.object_or_handle, definition.key
 
 
 def _reduce_class(saver: Saving, kind: type) -> Reduced:
@@ -281,6 +273,7 @@ _TYPES: dict[type, str] = {
 }
 REDUCERS: dict[type, Callable[[Saving, Any], Reduced] | None] = {
     Call: _reduce_call,
+    Frame: losses.reduce_never,  # who asks Python for the variables of a playbook gets it with them
     Target: reduce_target,
     Marker: losses.reduce_marker,
     resources.Resource: _reduce_resource,

@@ -189,6 +189,9 @@ class Resource(Generic[_T]):
     def __deepcopy__(self, memo: Any) -> Resource[_T]:
         return self
 
+    def __reduce__(self) -> Any:
+        return handle_of, definition_of(self).key
+
     def __await__(self) -> Generator[Any, Any, _T]:
         definition = definition_of(self)
         definition.noted()
@@ -324,6 +327,10 @@ def find_resource(name: str, home: str) -> Definition:
             f"level: resource({name!r}, …)"
         )
     return found
+
+
+def handle_of(name: str, home: str) -> Any:
+    return find_resource(name, home).handle
 
 
 def object_or_handle(name: str, home: str) -> Any:
