@@ -30,6 +30,7 @@ _LEGEND = (
     (".go", "runs a site, and comes back when its outcome is saved"),
     (".R", "a temporary that is evaluated again, since it cannot be saved"),
     (".U", "a variable that was not bound"),
+    (".seen", "lets `locals` and its like show the program's variables alone"),
 )
 
 
@@ -66,7 +67,9 @@ def explained(made: Playbook) -> Explained:
     names = made.rewritten.names
     with deep_trees():
         tree, legal = _legal(made)
-        source = "\n".join([*(f"# {legal.name(name)}: {meaning}" for name, meaning in _LEGEND), ast.unparse(tree)])
+        text = ast.unparse(tree)
+        legend = [f"# {legal.name(name)}: {meaning}" for name, meaning in _LEGEND if legal.name(name) in text]
+        source = "\n".join([*legend, text])
         sites = tuple(_site(made, site, legal) for site in made.rewritten.sites)
     return Explained(
         made.id,
