@@ -805,7 +805,65 @@ async def by_a_helper():
     return await plain_canceller(log), log
 
 
-CLEANS_UP = [in_wait_for, in_a_helpers_timeout, by_a_helper]
+@playbook
+async def ends(log):
+    try:
+        await asyncio.Event().wait()
+    finally:
+        log.append("ended")
+
+
+@playbook
+async def busy():
+    for n in range(12):
+        await effect(("busy", n))
+
+
+@playbook
+async def beside_others(waiting):
+    """Others go on while a wait_for waits for the end of what it has cancelled: there are checkpoints in between."""
+    log = []
+    others = [asyncio.create_task(busy()) for _ in range(3)]
+    try:
+        await asyncio.wait_for(waiting(log), 0.002)
+    except TimeoutError:
+        log.append(await effect("too late"))
+    await asyncio.gather(*others)
+    return log
+
+
+@playbook
+async def a_gather_beside_others():
+    log = await beside_others(lambda log: asyncio.gather(ends(log), cleans_up(log)))
+    return sorted(log)  # the gather has ended with the first of them, and its timeout begins anew
+
+
+@playbook
+async def a_task_beside_others():
+    return await beside_others(lambda log: asyncio.create_task(cleans_up(log)))
+
+
+@playbook
+async def a_held_task_in_a_wait_for():
+    log = []
+    others = [asyncio.create_task(busy()) for _ in range(3)]
+    task = asyncio.create_task(cleans_up(log))
+    try:
+        await asyncio.wait_for(task, 0.002)
+    except TimeoutError:
+        log.append(await effect("too late"))
+    await asyncio.gather(*others)
+    return log, task.cancelled()
+
+
+CLEANS_UP = [
+    in_wait_for,
+    in_a_helpers_timeout,
+    by_a_helper,
+    a_gather_beside_others,
+    a_task_beside_others,
+    a_held_task_in_a_wait_for,
+]
 
 
 @pytest.mark.parametrize("case", CLEANS_UP, ids=lambda p: p.__name__)

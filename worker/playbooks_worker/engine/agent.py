@@ -248,7 +248,7 @@ class Agent(Arriving):
             below.counts[key] = number + 1
             if known is not None:
                 below.made[(path, playbook.id, number)] = known
-                known.again = path is not OWN
+                known.again = known.again or path is not OWN
                 return known
             place = (path, playbook.id, number)
         else:

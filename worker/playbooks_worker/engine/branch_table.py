@@ -127,7 +127,7 @@ class Writing:
             numbers.setdefault(creator, []).append(branch.number)
             cancelled = self._untold(branch)
             if branch.call is not None:
-                if cancelled or (branch.task is not None and branch.task.cancelled()):  # as its call ended, perhaps
+                if cancelled or _cancelled_as_it_ended(branch, branch.call):
                     self.rows.operands.append(OperandRow(branch.id, creator, branch.number, False, True, []))
                     contents.append((branch.id, None, None))
                 continue
@@ -147,7 +147,8 @@ class Writing:
         self._written.add(branch.id)
         frame = branch.below.frame
         outcome = self._outcome(branch)
-        call = branch.call if branch.alive else None
+        alive = branch.alive or (branch.call is not None and told(branch.call))
+        call = branch.call if alive else None
         if call is not None:
             self._calls.setdefault(call.id, call)
         calls: list[CallRow] = []
@@ -156,7 +157,7 @@ class Writing:
                 raise DetachedTask(_not_describable(self._agent, branch))
             calls = calls_of(branch.below, self._calls)
         creator = frame.call_.id if frame is not None and frame.call_.outcome is None else 0
-        group = self._groups.get(branch.id, branch.group if branch.alive else None)
+        group = self._groups.get(branch.id, branch.group if alive else None)
         self.rows.own.append(
             OwnRow(
                 branch.id,
@@ -167,7 +168,7 @@ class Writing:
                 branch.name if branch.task is None else branch.task.get_name(),  # type: ignore[attr-defined]
                 group,
                 outcome is not None,
-                not branch.alive and group is None,
+                not alive and group is None,
                 self._untold(branch),
                 calls,
             )
@@ -178,6 +179,8 @@ class Writing:
         return branch.cancelled or (branch.task is not None and on_the_way(self._agent, branch.task))
 
     def _outcome(self, branch: Branch) -> Outcome | None:
+        if branch.call is not None and told(branch.call):
+            return None  # what cancelled it comes to that again
         outcome = branch.settled()
         if outcome is None and branch.call is None and on_the_way(self._agent, branch.task) and _not_begun(branch.task):
             return None, asyncio.CancelledError()
@@ -203,6 +206,12 @@ def calls_of(below: Below, found: dict[int, Call], besides: Any = None) -> list[
             rows.append((path, playbook, number, call.id))
             found.setdefault(call.id, call)
     return rows
+
+
+def _cancelled_as_it_ended(branch: Branch, call: Call) -> bool:
+    """Whether a task was cancelled whose call had its outcome already."""
+    ended = call.outcome is not None and call.outcome[0] is not None
+    return ended and branch.task is not None and branch.task.cancelled() and not told(call)
 
 
 def _not_begun(task: Any) -> bool:

@@ -36,8 +36,10 @@ def note(agent: Agent, task: asyncio.Task[Any], place: Any) -> None:
         if on_the_way(agent, task):
             return
         for frame in frames:
-            if frame.call_.owner is by:
-                frame.call_.told = agent.tells = True
+            owner = frame.call_.owner
+            if owner is by or (owner is not None and owner.branch is not None and owner.frame is by.frame):
+                frame.call_.told = by
+                agent.tells = True
     deepest = max(frames, key=lambda frame: frame.depth, default=None)
     turn = 0 if deepest is None else deepest.turn + (not deepest.in_flight)
     agent.cancels[task] = Cancel(deepest, turn, by)
@@ -45,7 +47,8 @@ def note(agent: Agent, task: asyncio.Task[Any], place: Any) -> None:
 
 def told(call: Call) -> bool:
     """Whether plain code that runs again after a resume has cancelled *call*."""
-    return call.told and (call.owner is None or call.owner.runs_again)
+    by = call.told
+    return by is True or (by is not None and bool(by.runs_again))
 
 
 def _grouped(agent: Agent) -> set[Any]:

@@ -244,7 +244,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         self.owner: Below | None = None
         self.given: bytes | None = None
         self.again = False  # loaded: the plain code that made it, or has cancelled it, runs again
-        self.told = False  # the plain code that awaits it has cancelled it: a timeout, a sibling
+        self.told: Any = None  # the place of the plain code that has cancelled it (a timeout, a sibling); loaded: True
 
     def __repr__(self) -> str:
         state = "finished" if self.outcome is not None else "running" if self.frame is not None else "new"
@@ -338,7 +338,6 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
     else:
         yield from agent.goes_on()
         if call.outcome[0] is None and call.again:
-            call.owner = getattr(place, "below", None)
             yield from cancelled_again(call)
     assert call.outcome is not None
     done, value = call.outcome
@@ -353,7 +352,13 @@ def cancelled_again(call: Call) -> Generator[Any, Any, None]:
         yield from call.agent.never()
     finally:
         if not call.agent.dead:
-            call.told = call.again = False
+            call.told, call.again = None, False
+
+
+def _ask(future: asyncio.Future[Any]) -> None:
+    """A gather, say, ends after the dead frame that awaited it: not to be reported as never asked about."""
+    if not future.cancelled():
+        future.exception()
 
 
 def raise_as_it_was(error: BaseException) -> NoReturn:
@@ -414,6 +419,8 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
         if kind is CoroutineType:
             value.close()  # it may not have started
         if agent.must_stop(error):
+            if isinstance(value, asyncio.Future):
+                value.add_done_callback(_ask)
             raise AgentStopped(agent.why) from None
         if kind is Call and value.outcome is None and getattr(error, "call", None) is not value:
             value.end((False, error))
