@@ -14,9 +14,10 @@ from playbooks_providers.ids import CheckpointId, new_agent_id, new_nonce, new_s
 from playbooks_providers.memory import MemoryCheckpoints, MemoryCoordination, MemoryStore
 from playbooks_providers.model import Created, Entry, Lock, Lost, Minted, Saved, StartRecord, Taken, Ticket
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Life, Surroundings
+from playbooks_worker.host.life import Life
 from playbooks_worker.host.outcome import Ended, HandedOver
 from playbooks_worker.host.programs import Program
+from playbooks_worker.host.surroundings import Surroundings
 
 KEY = "the signing key of a benchmark, of no secrecy"
 

@@ -20,8 +20,8 @@ from playbooks_providers.redis import RedisHome, connect
 from playbooks_providers.testing import eventually
 from playbooks_worker.hold import Bench
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Surroundings
 from playbooks_worker.host.programs import Program
+from playbooks_worker.host.surroundings import Surroundings
 from playbooks_worker.shift import Shift
 
 KEY = "the signing key of a benchmark, of no secrecy"

@@ -16,8 +16,9 @@ from playbooks_providers.memory import MemoryCheckpoints, MemoryCoordination, Me
 from playbooks_providers.model import Choice, Minted, StartRecord, Status, Taken
 from playbooks_worker import engine
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Life, Surroundings
+from playbooks_worker.host.life import Life
 from playbooks_worker.host.outcome import Blocked, Ended
+from playbooks_worker.host.surroundings import Surroundings
 
 SOURCE = """
 import asyncio

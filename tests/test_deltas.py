@@ -26,9 +26,10 @@ from playbooks_providers.redis import connect
 from playbooks_providers.testing import CoordinatedHome, Home, start_record
 from playbooks_worker import playbook
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Life, Surroundings
+from playbooks_worker.host.life import Life
 from playbooks_worker.host.opening import open_checkpoint
 from playbooks_worker.host.outcome import Blocked, Ended, LockLost, Outcome
+from playbooks_worker.host.surroundings import Surroundings
 
 AGENT = AgentId("a1")
 SEALER = Sealer("k" * 40)
@@ -390,7 +391,7 @@ def test_what_is_kept_of_a_growing_history_is_at_most_twice_its_size_at_every_tu
 def test_a_large_state_is_packed_in_a_thread_and_written_in_order(
     home: Opener, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("playbooks_worker.host.life._IN_A_THREAD", 1500)
+    monkeypatch.setattr("playbooks_worker.host.persisting._IN_A_THREAD", 1500)
 
     async def story(world: World) -> None:
         assert await world.kill_at(8)

@@ -20,8 +20,9 @@ from playbooks_providers.testing import eventually
 from playbooks_worker import engine
 from playbooks_worker.host import life as life_module
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Life, Surroundings
+from playbooks_worker.host.life import Life
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
+from playbooks_worker.host.surroundings import Surroundings
 
 AGENT = AgentId("a1")
 

@@ -23,8 +23,9 @@ from playbooks_worker.daemon import staff_of
 from playbooks_worker.engine import Agent
 from playbooks_worker.host import life as life_module
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Life, Surroundings
+from playbooks_worker.host.life import Life
 from playbooks_worker.host.outcome import Ended
+from playbooks_worker.host.surroundings import Surroundings
 from playbooks_worker.host.watch import Watch
 
 AGENT = AgentId("a1")

@@ -28,8 +28,8 @@ from playbooks_providers.testing import eventually
 from playbooks_worker import playbook
 from playbooks_worker.hold import Bench
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Surroundings
 from playbooks_worker.host.programs import Program
+from playbooks_worker.host.surroundings import Surroundings
 from playbooks_worker.shift import Shift
 
 ME = SessionId("me")

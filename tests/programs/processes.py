@@ -44,8 +44,9 @@ from playbooks_providers.testing import eventually, redis_server
 from playbooks_worker.engine.errors import PlaybookRefused
 from playbooks_worker.host import programs
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Life, Surroundings
+from playbooks_worker.host.life import Life
 from playbooks_worker.host.outcome import Ended
+from playbooks_worker.host.surroundings import Surroundings
 
 HERE = Path(__file__).parent
 FUEL = 14

@@ -25,9 +25,10 @@ from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoin
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import StartRecord, Status
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Life, Surroundings
+from playbooks_worker.host.life import Life
 from playbooks_worker.host.outcome import Ended
 from playbooks_worker.host.programs import load
+from playbooks_worker.host.surroundings import Surroundings
 
 AGENT = AgentId("victim")
 KILLS_LIMIT = 2000

@@ -28,8 +28,8 @@ from playbooks_providers.redis import connect
 from playbooks_worker.channel import Broken, Channel, Message, Orders
 from playbooks_worker.hold import Bench
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Surroundings
 from playbooks_worker.host.programs import Program, ProgramError, load_all
+from playbooks_worker.host.surroundings import Surroundings
 from playbooks_worker.serving import Serving
 
 PR_SET_PDEATHSIG = 1

@@ -18,11 +18,12 @@ from playbooks_providers.envelope import Header
 from playbooks_providers.ids import SessionId, new_nonce
 from playbooks_providers.model import Gone, Lock, Minted, Stale, Status, Ticket
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Life, Surroundings
+from playbooks_worker.host.life import Life
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
 from playbooks_worker.host.patience import patiently
 from playbooks_worker.host.programs import Program, no_such_playbook
 from playbooks_worker.host.signatures import ArgumentsError
+from playbooks_worker.host.surroundings import Surroundings
 from playbooks_worker.trial import Verdict, verdict
 
 HAND_BACK_S = 2.0

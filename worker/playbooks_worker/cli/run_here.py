@@ -30,10 +30,11 @@ from playbooks_worker.cli.target import Target
 from playbooks_worker.cli.views import Record, ago, announce_end, record
 from playbooks_worker.engine import close_resources, kept_sources
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Life, Surroundings
+from playbooks_worker.host.life import Life
 from playbooks_worker.host.opening import open_checkpoint
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
 from playbooks_worker.host.programs import Program, load
+from playbooks_worker.host.surroundings import Surroundings
 
 
 class Here:

@@ -8,23 +8,22 @@ so that headers can be entered again between the loads (DESIGN 3.2, point 3).
 
 from __future__ import annotations
 
-import types
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine import managers, matching, payload, sizes, stacks
 from playbooks_worker.engine.branch_table import Writing, calls_of
-from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.cancels import leaving_told, on_the_way
+from playbooks_worker.engine.described import Still, needed
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
-from playbooks_worker.engine.frames import MADE_AGAIN, NOT_BOUND, Call, Frame
+from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.iterators import HIDDEN
-from playbooks_worker.engine.markers import About, Marker
+from playbooks_worker.engine.markers import About
 from playbooks_worker.engine.needs import PYTHON, needs_of
 from playbooks_worker.engine.outcomes import Snapshot
 from playbooks_worker.engine.reducers import Target
-from playbooks_worker.engine.resources import Resource
-from playbooks_worker.engine.rewrite import LOWERING, Temporaries
+from playbooks_worker.engine.reentry import MADE_AGAIN
+from playbooks_worker.engine.rewrite import LOWERING
 from playbooks_worker.engine.snapshot import Saver
 from playbooks_worker.engine.standing import stack_json, steps_json
 
@@ -67,27 +66,6 @@ def can_save(agent: Agent, value: Any) -> bool:
     except Exception:  # whatever a program's own reducers raise
         return False
     return not saver.lost
-
-
-class Still(NamedTuple):
-    """What was said of a frame that waits at its site: true again while it awaits the same value, below which no more
-    calls were made, and nothing more of its playbook turned out not to be savable. (The objects in it can change: they
-    are pickled anew.)"""
-
-    value: Any
-    made: int
-    unsavable: int
-    meta: tuple[Any, ...]
-    entry: tuple[Any, ...]
-    again: list[str]
-    written: Written
-
-    def holds(self, frame: Frame) -> bool:
-        return (
-            self.value is frame.value
-            and self.made == len(frame.below.made)
-            and self.unsavable == len(frame.playbook.unsavable)
-        )
 
 
 class _Attempt:
@@ -198,7 +176,7 @@ class _Attempt:
                 kept[step] = value.saved() if type(value) in HIDDEN else value
                 continue
             temporaries = rewritten.headers[step - 1].temporaries
-            again += self._needed(frame, -step, temporaries, local, kept)
+            again += needed(frame, -step, temporaries, local, kept)
             self.written.append((frame, -step, kept, temporaries, True))
             self._flush()
             state = managers.state_of(self.managers.get((call.id, step)), leaving_told(self.agent, frame, step))
@@ -214,7 +192,7 @@ class _Attempt:
             kept[site.value] = frame.value
         temporaries = site.completed if completed or calling else site.in_flight
         if temporaries.roots:
-            again += self._needed(frame, site.number, temporaries, local, kept)
+            again += needed(frame, site.number, temporaries, local, kept)
         written = (frame, site.number, kept, temporaries, not completed)
         self.written.append(written)
         for name in rewritten.saved:
@@ -258,32 +236,6 @@ class _Attempt:
                 self._dump("header", frame.call_.id, step, kept if step == headers[0] else {})
             kept = {}
         self.entries.append(self._entry(frame, kept))
-
-    def _needed(
-        self, frame: Frame, place: int, temporaries: Temporaries, local: Any, kept: dict[str, Any]
-    ) -> list[str]:
-        """Put the temporaries that must be saved into *kept*; answers those that are to be made again."""
-        again: list[str] = []
-        names = list(temporaries.roots)
-        seen: set[str] = set()
-        unsavable = frame.playbook.unsavable
-        while names:
-            name = names.pop()
-            if name in seen or name in kept:
-                continue
-            seen.add(name)
-            value = local.get(name, NOT_BOUND)
-            if value is NOT_BOUND:
-                continue
-            deps = temporaries.deps.get(name)
-            if deps is not None and (
-                value is MADE_AGAIN or ((place, name) in unsavable) or (deps is not None and _made_anew(value))
-            ):
-                again.append(name)
-                names.extend(deps)
-            else:
-                kept[name] = value
-        return again
 
     def _entry(self, frame: Frame, kept: dict[str, Any]) -> tuple[Any, ...]:
         rows = calls_of(frame.below, self.saver.found, frame.value)
@@ -331,20 +283,3 @@ class _Attempt:
     def _dump(self, kind: str, call: int, number: int, value: Any) -> None:
         self.segments.append((kind, call, number))
         self.saver.dump(value)
-
-
-def _made_anew(value: Any) -> bool:
-    """Whether nothing of *value* has happened yet: an awaitable, or a manager that an exit stack is to enter."""
-    return stacks.is_opening(value) or _awaitable(value)
-
-
-def _awaitable(value: Any, depth: int = 0) -> bool:
-    """Whether *value* is an awaitable other than a playbook's call or branch, or a container of one."""
-    kind = type(value)
-    if kind is Call or kind is Marker or kind is Resource or branch_of(value) is not None:
-        return False
-    if kind is list or kind is tuple or kind is set:
-        return depth < 3 and any(_awaitable(item, depth + 1) for item in value)
-    if kind is dict:
-        return depth < 3 and any(_awaitable(item, depth + 1) for item in value.values())
-    return kind is types.CoroutineType or hasattr(kind, "__await__") or kind is types.GeneratorType

@@ -86,3 +86,14 @@ class AgentStopped(asyncio.CancelledError):
     """The agent was marked dead in this process (stop, drain, lost lock). Not for user code: an ordinary cancellation
     to plain coroutines, invisible to the handlers and `finally` blocks of playbooks. What was in flight is repeated
     where the agent goes on."""
+
+
+class AwaitedTwice(RuntimeError):
+    """Somebody awaits a call that another is awaiting: an error of the second, and not the end of the call."""
+
+    def __init__(self, call: Any) -> None:
+        super().__init__(f"{call!r} is awaited twice at the same time")
+        self.call = call
+
+    def __reduce__(self) -> Any:
+        return RuntimeError, self.args

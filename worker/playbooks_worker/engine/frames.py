@@ -8,71 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import collections.abc
-import sys
 import types
 from collections.abc import Generator
 from types import CellType, CoroutineType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine import iterators, remaking, seen
-from playbooks_worker.engine.completions import RAISE
-from playbooks_worker.engine.errors import AgentStopped
+from playbooks_worker.engine.driving import drive, raise_as_it_was, steps_of
+from playbooks_worker.engine.errors import AgentStopped, AwaitedTwice
 from playbooks_worker.engine.place import OWN, Below, Outcome, Region, here
+from playbooks_worker.engine.reentry import MADE_AGAIN, NOT_BOUND, PutBack, Reentry
 from playbooks_worker.engine.syntax import AGAIN, SEEN, UNBOUND
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
-    from playbooks_worker.engine.capture import Still
+    from playbooks_worker.engine.described import Still
     from playbooks_worker.engine.playbooks import Playbook
 
 
-# cause, context, whether it is suppressed; contents of cells
-_PutBack: TypeAlias = tuple[Any, Any, bool, dict[str, Any]]
-
-
-class _Mark:
-    """A private sentinel of emitted code."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __repr__(self) -> str:
-        return self._name
-
-
-MADE_AGAIN = _Mark("<evaluated again>")
-NOT_BOUND = _Mark("<not bound>")
-
-
-class AwaitedTwice(RuntimeError):
-    """Somebody awaits a call that another is awaiting: an error of the second, and not the end of the call."""
-
-    def __init__(self, call: Any) -> None:
-        super().__init__(f"{call!r} is awaited twice at the same time")
-        self.call = call
-
-    def __reduce__(self) -> Any:
-        return RuntimeError, self.args
-
-
-class Frame:
+class Frame(Reentry):
     """One activation of a playbook. ``turn`` counts the sites entered; ``saved`` is what a checkpoint said of it, until
     the emitted code has taken it back."""
 
     __slots__ = (
-        "_put_back",
-        "agent",
         "atomic",
         "below",
-        "call_",
-        "cells",
         "coroutine",
         "depth",
         "headers",
         "in_flight",
         "outcome",
         "pc",
-        "playbook",
         "saved",
         "site",
         "spot",
@@ -102,96 +68,7 @@ class Frame:
         self.coroutine: Any = None
         self.task: asyncio.Task[Any] | None = None  # that runs it
         self.below: Below = Below(agent, self)
-        self._put_back: _PutBack | None = None
-
-    # --- asked by emitted code -------------------------------------------------------------------------------------
-    def arguments(self) -> list[Any]:
-        """The parameters that are plain locals, in order."""
-        names = self.playbook.rewritten.names
-        return [
-            value for name, value in zip(names.parameters, self.call_.arguments, strict=True) if name in names.plain
-        ]
-
-    def kept(self, name: str) -> Any:
-        """A value that is needed on the way to the site, before the locals are back."""
-        value = self.agent.loader().value(self, name)
-        return self.about_to_raise(value) if isinstance(value, BaseException) else value
-
-    def iterator(self, name: str) -> Any:
-        """The iterator of a loop that is entered again."""
-        return iterators.loaded(self.agent.loader().value(self, name))
-
-    def about_to_raise(self, error: BaseException) -> BaseException:
-        """*error* will be raised again: `caught`, or `raised`, undoes what that changes."""
-        self._put_back = (error.__cause__, error.__context__, error.__suppress_context__, self._contents())
-        return error
-
-    def of_header(self, number: int, name: str) -> Any:
-        """A temporary of a header that is about to be entered again."""
-        return self.agent.loader().of_header(self, number).get(name, NOT_BOUND)
-
-    def restored(self) -> list[Any]:
-        """All locals and temporaries, in the order of `Rewritten.restored`."""
-        saved = self.agent.loader().locals(self)
-        return [saved.get(name, NOT_BOUND) for name in self.playbook.rewritten.restored]
-
-    def local(self, name: str) -> Any:
-        """One local as it was saved."""
-        return self.agent.loader().locals(self).get(name, NOT_BOUND)
-
-    def own(self, name: str) -> Any:
-        """A variable that nested functions share, and that may not be bound."""
-        try:
-            return self.cells[name].cell_contents
-        except ValueError:
-            pass
-        self.unbound(name)
-
-    def unbound(self, name: str) -> NoReturn:
-        raise UnboundLocalError(f"cannot access local variable '{name}' where it is not associated with a value")
-
-    def caught(self, pc: int, name: str) -> BaseException | None:
-        """The exception of a handler that is being entered, for the first time or (*pc*) again."""
-        error = sys.exception()
-        if pc and error is not None and self._put_back is not None:
-            contents = self._links_put_back(error, self._put_back)
-            # the handler has bound its name, which the program may have bound anew
-            for name, content in contents.items():
-                if content is NOT_BOUND:
-                    del self.cells[name].cell_contents
-                else:
-                    self.cells[name].cell_contents = content
-        return error
-
-    def left(self, name: str) -> tuple[str, Any] | None:
-        """How the block in front of the site was left (completions.py); what was raised is raised again."""
-        completion: tuple[str, Any] | None = self.kept(name)
-        if completion is not None and completion[0] == RAISE:
-            raise self.about_to_raise(completion[1])
-        return completion
-
-    def raised(self) -> tuple[str, Any]:
-        """The completion of a block that is being left by an exception, for the first time or again."""
-        error = sys.exception()
-        assert error is not None
-        if self._put_back is not None:
-            self._links_put_back(error, self._put_back)
-            error.__traceback__ = None  # where it was raised first is kept beside it
-        return RAISE, error
-
-    def _links_put_back(self, error: BaseException, put_back: _PutBack) -> dict[str, Any]:
-        error.__cause__, error.__context__, error.__suppress_context__, contents = put_back
-        self._put_back = None
-        return contents
-
-    def _contents(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, cell in self.cells.items():
-            try:
-                found[name] = cell.cell_contents
-            except ValueError:
-                found[name] = NOT_BOUND
-        return found
+        self._put_back: PutBack | None = None
 
     def turned(self) -> None:
         """Its site is over: what was made below it belongs to the past."""
@@ -300,74 +177,10 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         return made
 
 
-def drive(call: Call) -> Generator[Any, Any, Any]:
-    """Run *call* for a task or a plain coroutine; its end is a checkpoint. A plain generator: `__await__` answers it."""
-    agent = call.agent
-    if agent.dead:
-        raise AgentStopped(agent.why)
-    place = here.get()
-    if agent.restoring_calls:
-        agent.complete(call)
-        if agent.restoring:
-            yield from agent.others_first(call)
-    if call.outcome is None:
-        below = getattr(place, "below", None)
-        coroutine = call.begin(below, 0 if below is None else below.depth, agent.adopt_current())
-        here.set(call.frame)
-        try:
-            result = yield from coroutine.__await__()
-        except BaseException as error:
-            if agent.must_stop(error):
-                raise
-            if isinstance(error, asyncio.CancelledError):
-                task = asyncio.current_task()
-                if call.told and call.again and not (task is not None and task.cancelling()):
-                    call.end((None, error))
-                    yield from cancelled_again(call)
-                call.end((None if task is not None and task.cancelling() else False, error))
-                agent.owed = agent.gated = True
-                raise
-            call.end((False, error))
-        else:
-            call.end((True, result))
-        finally:
-            if not agent.dead:  # dead: closed by a collector, perhaps, in the context of whatever runs just then
-                here.set(place)
-        if place is not None:  # the end of the entry playbook is the end of the agent, which `Agent` writes
-            yield from agent.commit()
-    else:
-        yield from agent.goes_on()
-        if call.outcome[0] is None and call.again:
-            yield from cancelled_again(call)
-    assert call.outcome is not None
-    done, value = call.outcome
-    if done:
-        return value
-    raise_as_it_was(value)
-
-
-def cancelled_again(call: Call) -> Generator[Any, Any, None]:
-    """Wait for what cancelled *call* before the crash: it runs again, too."""
-    try:
-        yield from call.agent.never()
-    finally:
-        if not call.agent.dead:
-            call.told, call.again = None, False
-
-
 def _ask(future: asyncio.Future[Any]) -> None:
     """A gather, say, ends after the dead frame that awaited it: not to be reported as never asked about."""
     if not future.cancelled():
         future.exception()
-
-
-def raise_as_it_was(error: BaseException) -> NoReturn:
-    """Raise what was raised before: where another exception is being handled, `raise` alone would give it a new context."""
-    context = error.__context__
-    try:
-        raise error
-    finally:
-        error.__context__ = context
 
 
 @types.coroutine
@@ -437,16 +250,6 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
     if outcome[0]:
         return outcome[1]
     raise_as_it_was(outcome[1])
-
-
-def steps_of(value: Any) -> Any:
-    """What `await` would run."""
-    if isinstance(value, types.GeneratorType) and value.gi_code.co_flags & 0x100:  # types.coroutine
-        return value
-    method = getattr(type(value), "__await__", None)
-    if method is None:
-        raise TypeError(f"object {type(value).__name__} can't be used in 'await' expression")
-    return method(value)
 
 
 HELPERS: dict[str, CellType] = {

@@ -14,8 +14,9 @@ from typing import Any
 
 from playbooks_worker.engine import groups, stacks
 from playbooks_worker.engine.brought import targets_of
+from playbooks_worker.engine.driving import steps_of
 from playbooks_worker.engine.errors import AgentStopped
-from playbooks_worker.engine.frames import HELPERS, Frame, steps_of
+from playbooks_worker.engine.frames import HELPERS, Frame
 from playbooks_worker.engine.place import Below, here
 
 

@@ -14,9 +14,10 @@ from playbooks_worker.engine.agent import Agent
 from playbooks_worker.engine.attempts import attempts_of
 from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.errors import AgentStopped, CodeChanged
-from playbooks_worker.engine.frames import NOT_BOUND, Frame
+from playbooks_worker.engine.frames import Frame
 from playbooks_worker.engine.outcomes import Moment
 from playbooks_worker.engine.reducers import Target
+from playbooks_worker.engine.reentry import NOT_BOUND
 from playbooks_worker.engine.standing import row
 
 

@@ -16,12 +16,13 @@ from playbooks_worker.engine.capture import FORMAT
 from playbooks_worker.engine.changes import Change, SavedFrame, changes_in, refusal
 from playbooks_worker.engine.diagnosis import parts_of
 from playbooks_worker.engine.errors import AgentStopped, CodeChanged, ResumeMismatch
-from playbooks_worker.engine.frames import MADE_AGAIN, Call, Frame
+from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.markers import About, Marker, about_of, marker, tell
 from playbooks_worker.engine.needs import check_needs, resources_to_make
 from playbooks_worker.engine.payload import read
 from playbooks_worker.engine.playbooks import find_playbook
 from playbooks_worker.engine.reducers import Target
+from playbooks_worker.engine.reentry import MADE_AGAIN
 from playbooks_worker.engine.replacing import replace
 from playbooks_worker.engine.rewrite import LOWERING
 from playbooks_worker.engine.snapshot import Reader

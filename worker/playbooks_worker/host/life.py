@@ -1,37 +1,27 @@
 """One owner's time with an agent: from its lock to an outcome. The same for `run` (filesystem) and executors (Redis).
 
 It fetches the checkpoint the lock says to go on from, verifies it, and gives its payload to the engine; or starts the
-agent from its start record. It makes the engine's moments into signed checkpoints in the store, each behind the gate. It
-does not know which store, which session or which queue; what an outcome means for the agent's status is the caller's.
+agent from its start record. `persisting` makes the engine's moments into checkpoints. It does not know which store, which
+session or which queue; what an outcome means for the agent's status is the caller's.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-from playbooks_providers.answer import Answer
-from playbooks_providers.contracts import Checkpoints
-from playbooks_providers.envelope import Header, Kind, Opened, Sealer, Stamp, read_header
-from playbooks_providers.errors import BadCheckpoint, Unreachable
-from playbooks_providers.ids import CheckpointId
-from playbooks_providers.model import Choice, Entry, Lock, Lost, Saved, Status
+from playbooks_providers.envelope import Header, Opened, read_header
+from playbooks_providers.errors import BadCheckpoint
+from playbooks_providers.model import Choice, Lock, Status
 from playbooks_worker import engine
-from playbooks_worker.engine import Agent, AgentLost, Moment
+from playbooks_worker.engine import Agent
 from playbooks_worker.host import changed
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.history import PLAIN_BELOW, History, Packed
 from playbooks_worker.host.opening import newest_that_opens, open_checkpoint
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
-from playbooks_worker.host.results import failure, jsonable
-from playbooks_worker.host.watch import Watch
+from playbooks_worker.host.persisting import Persisting
+from playbooks_worker.host.surroundings import Surroundings
 
-DEFAULT_MAX_BYTES = 64_000_000
-_IN_A_THREAD = 512 << 10  # bytes of a payload from which packing it would hold up the other agents of this process
-_PLAIN = Packed(b"", b"", "raw")
 _ENDS = {"completed": Status.COMPLETED, "failed": Status.FAILED}
 
 
@@ -41,23 +31,7 @@ class EntryPoint(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What every life in a process shares. ``now_ms`` is Unix time in milliseconds, for people.
-
-    ``plain_below``: bytes of a payload below which it is stored as it is, and not as a delta; ``max_bytes``: beyond
-    which the agent fails."""
-
-    checkpoints: Checkpoints
-    sealer: Sealer
-    now_ms: Callable[[], int]
-    keep_last_n: int = 10
-    plain_below: int = PLAIN_BELOW
-    strict: bool = False  # a value that cannot be saved is an error, and no marker
-    max_bytes: int = DEFAULT_MAX_BYTES
-
-
-class Life:
+class Life(Persisting):
     """Call `live` once; the other methods from the same event loop, whenever.
 
     *progress* is called with the header of each checkpoint when it is durable, *begun* with that of this owner's first.
@@ -76,26 +50,11 @@ class Life:
         begun: Callable[[Header], None] | None = None,
         numbered_after: int = 0,
     ) -> None:
-        self.lock = lock
+        super().__init__(lock, around, gate, progress, begun)
         self._entry = entry
-        self._around = around
-        self._gate = gate
-        self._progress = progress
-        self._begun = begun
         self._numbered_after = numbered_after
-        # one that starts again has older checkpoints, which go as always: with those that take their place
-        known = lock.resume_from is None and lock.choice is not Choice.RESTART
-        self._history = History(around.keep_last_n, plain_below=around.plain_below, known=known)
-        self._watch = Watch(lock.agent, around.max_bytes)
         self._agent: Agent | None = None
-        self._last: Entry | None = None  # the newest checkpoint that this owner wrote, or resumed from
-        self._stamp: Stamp | None = None
-        self._began_s = 0.0  # when the write under way was asked for
-        self._saving: Answer[Saved | Lost] | None = None  # the write under way
-        self._passing: asyncio.Future[None] | None = None
-        self._over: Outcome | None = None  # decided before the engine has said so
         self._leaving: HandedOver | None = None
-        self._waiter: asyncio.Future[None] | None = None
 
     # --- what the owner may do meanwhile --------------------------------------------------------------------------
     def hand_over(self, why: str) -> None:
@@ -125,16 +84,6 @@ class Life:
     def stack(self) -> Sequence[tuple[str, int, str, int]]:
         """Where the agent stands now: (playbook id, line, statement, depth), outermost first."""
         return self._agent.stack() if self._agent is not None else []
-
-    @property
-    def newest(self) -> Header | None:
-        """The header of the newest checkpoint that this owner wrote, or resumed from."""
-        return read_header(self._last.header) if self._last is not None else None
-
-    @property
-    def proven(self) -> bool:
-        """This owner has written something, so its earlier deaths are forgiven (DESIGN 4.3)."""
-        return self._last is not None and self._last.id.fence == self.lock.fence
 
     # --- the life -------------------------------------------------------------------------------------------------
     async def live(self) -> Outcome:
@@ -195,13 +144,6 @@ class Life:
         if self._saving is not None:  # nobody waits for it any more
             self._saving.cancel()
 
-    async def _pass(self) -> None:
-        """Through the gate. Comes back early when this life is over meanwhile: the gate may never open again."""
-        while not self._gate.is_open and self._over is None:
-            self._waiter = asyncio.ensure_future(self._gate.wait_open())
-            await asyncio.wait([self._waiter])
-            self._waiter = None
-
     # --- reading --------------------------------------------------------------------------------------------------
     async def _find(self) -> Opened | Blocked:
         agent, wanted = self.lock.agent, self.lock.resume_from
@@ -213,140 +155,3 @@ class Life:
             before = await newest_that_opens(around.checkpoints, around.sealer, agent, wanted)
             told = f"resume from checkpoint {before}, which opens" if before else "no checkpoint before it opens"
             return Blocked(f"{bad}; {told}", at=wanted, before=before)
-
-    # --- writing (once per await: keep it short) ------------------------------------------------------------------
-    def _persist(self, moment: Moment, payload: bytes) -> Awaitable[None]:
-        """The engine's: answers when the checkpoint is durable. A plain step needs no task on its way."""
-        self._began_s = time.perf_counter()
-        watch = self._watch
-        if moment.took_s > watch.slow_from_s or len(payload) > watch.big_from:
-            watch.taken(CheckpointId(self.lock.fence, moment.seq), len(payload), moment.took_s)
-        if moment.kind != "step" or self._over is not None or not self._history.known or not self._gate.is_open:
-            return self._persist_patiently(moment, payload)
-        around, lock, history = self._around, self.lock, self._history
-        packed = None
-        if moment.dill is not None:
-            return self._persist_patiently(moment, payload)
-        if len(payload) < history.plain_below:
-            stamp = self._stamp
-            if stamp is None:
-                stamp = self._stamp = around.sealer.stamp(self._header(moment, _PLAIN))
-            entry = Entry(
-                CheckpointId(lock.fence, moment.seq),
-                *stamp.step(moment.seq, around.now_ms(), moment.stack_json, payload, moment.steps_json),
-            )
-        elif len(payload) < _IN_A_THREAD:
-            packed = history.pack(payload)
-            entry = self._sealed(moment, packed)
-        else:
-            return self._persist_patiently(moment, payload)
-        saving = around.checkpoints.save(
-            lock, entry, oldest=history.writing(entry.id, packed.base if packed is not None else None)
-        )
-        if not isinstance(saving, Answer):
-            return self._saved_by(saving, entry, packed)
-        self._saving = saving
-        durable: Answer[None] = Answer(saving.get_loop())
-        if saving.done():
-            self._saved(saving, entry, packed, durable)
-        else:
-            saving.add_done_callback(lambda saving: self._saved(saving, entry, packed, durable))
-        return durable
-
-    def _saved(self, saving: Answer[Saved | Lost], entry: Entry, packed: Packed | None, durable: Answer[None]) -> None:
-        self._saving = None
-        error = saving.exception_or_cancelled()
-        if durable.done():
-            return
-        if isinstance(error, asyncio.CancelledError):
-            durable.cancel()
-        elif error is not None:
-            durable.set_exception(error)
-        elif isinstance(saving.result(), Lost):
-            durable.set_exception(self._lost())
-        else:
-            self._note(entry, packed)
-            if self._gate.is_open:
-                durable.set_result(None)
-            else:  # the write came through, but its owner may be given up by now
-                self._passing = asyncio.ensure_future(self._pass())
-                self._passing.add_done_callback(lambda _: None if durable.done() else durable.set_result(None))
-
-    async def _persist_patiently(self, moment: Moment, payload: bytes) -> None:
-        """The same for ends, for the first step after a resume, for large states, and behind a closed gate."""
-        history = self._history
-        packed = None
-        if moment.kind == "step" and len(payload) >= history.plain_below:
-            if len(payload) < _IN_A_THREAD:
-                packed = history.pack(payload)
-            else:
-                packed = await asyncio.to_thread(history.pack, payload)
-        if not self._gate.is_open:
-            await self._pass()
-        if self._over is not None:
-            raise AgentLost(self.lock.agent)
-        entry = self._sealed(moment, packed or Packed(payload, payload, "raw"))
-        saving = self._around.checkpoints.save(
-            self.lock, entry, oldest=history.writing(entry.id, packed.base if packed is not None else None)
-        )
-        await self._saved_by(saving, entry, packed)
-        if not history.known:
-            await self._learn_kept()
-
-    async def _saved_by(self, saving: Awaitable[Saved | Lost], entry: Entry, packed: Packed | None) -> None:
-        if isinstance(await saving, Lost):
-            raise self._lost()
-        self._note(entry, packed)
-        if not self._gate.is_open:
-            await self._pass()
-
-    def _sealed(self, moment: Moment, packed: Packed) -> Entry:
-        header = self._header(moment, packed)
-        return Entry(header.id, *self._around.sealer.seal(header, packed.stored))
-
-    def _lost(self) -> AgentLost:
-        self._over = self._over or LockLost("a newer owner has it")
-        return AgentLost(self.lock.agent)
-
-    def _note(self, entry: Entry, packed: Packed | None) -> None:
-        """*entry* is durable."""
-        first = not self.proven
-        self._last = entry
-        self._history.written(entry, packed)
-        took_s = time.perf_counter() - self._began_s
-        if took_s > self._watch.late_from_s:
-            self._watch.written(entry.id, took_s)
-        if self._progress is not None:
-            self._progress(read_header(entry.header))
-        if first and self._begun is not None:
-            self._begun(read_header(entry.header))
-
-    def _header(self, moment: Moment, packed: Packed) -> Header:
-        lock = self.lock
-        return Header(
-            agent=lock.agent,
-            program=lock.start.program,
-            fence=lock.fence,
-            seq=moment.seq,
-            nonce=lock.nonce,
-            time_ms=self._around.now_ms(),
-            kind=cast(Kind, moment.kind),
-            stack_json=moment.stack_json,
-            steps_json=moment.steps_json,
-            lowering=moment.lowering,
-            attempts=lock.attempts,
-            result=jsonable(moment.result) if moment.kind == "completed" else None,
-            error=failure(moment.error, moment.traceback) if moment.kind == "failed" else None,
-            size=len(packed.payload),
-            codec=packed.codec,
-            base=packed.base,
-            dill=moment.dill,
-        )
-
-    async def _learn_kept(self) -> None:
-        """After the first write of a resumed agent, not before it: trimming must not delay the resume."""
-        try:
-            stored = await self._around.checkpoints.list(self.lock.agent)
-        except Unreachable:
-            return  # trims nothing this time; asked again after the next write
-        self._history.learn(stored)

@@ -1,0 +1,28 @@
+"""What every life in a process shares: given by whoever wires a process (executor, run), passed on untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from playbooks_providers.contracts import Checkpoints
+from playbooks_providers.envelope import Sealer
+from playbooks_worker.host.history import PLAIN_BELOW
+
+DEFAULT_MAX_BYTES = 64_000_000
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every life in a process shares. ``now_ms`` is Unix time in milliseconds, for people.
+
+    ``plain_below``: bytes of a payload below which it is stored as it is, and not as a delta; ``max_bytes``: beyond
+    which the agent fails."""
+
+    checkpoints: Checkpoints
+    sealer: Sealer
+    now_ms: Callable[[], int]
+    keep_last_n: int = 10
+    plain_below: int = PLAIN_BELOW
+    strict: bool = False  # a value that cannot be saved is an error, and no marker
+    max_bytes: int = DEFAULT_MAX_BYTES
