@@ -13,6 +13,7 @@ import pytest
 from playbooks_worker import playbook
 from playbooks_worker.engine import Agent, Blocked, Completed
 from playbooks_worker.engine.payload import read, written
+from playbooks_worker.engine.sinks import Pieces
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from harness import Store, resume, start, to_end  # noqa: E402
@@ -119,7 +120,7 @@ def test_a_corrupt_payload_blocks_or_does_no_harm():
 
 
 def test_what_is_no_payload_blocks():
-    for nothing in (b"", b"\0" * 100, b"not a payload at all", written([1, 2, 3], memoryview(b""))):
+    for nothing in (b"", b"\0" * 100, b"not a payload at all", written([1, 2, 3], Pieces())):
         assert "checkpoint" in blocked(nothing)
 
 
@@ -222,5 +223,5 @@ def test_another_version_of_the_engine_is_named(saved):
     for place, said in ((0, "format 99"), (1, "lowering 99")):
         newer = list(index)
         newer[place] = 99
-        why = blocked(written(tuple(newer), dumps))
+        why = blocked(written(tuple(newer), Pieces(dumps)))
         assert said in why and "another version of the engine" in why

@@ -12,6 +12,7 @@ import pytest
 
 from playbooks_worker import playbook
 from playbooks_worker.engine import Agent, Blocked, Completed, Failed, ResumeMismatch, changes_of, payload
+from playbooks_worker.engine.sinks import Pieces
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from harness import Store, start  # noqa: E402
@@ -97,7 +98,7 @@ def test_an_index_that_says_nonsense_under_the_right_sum_breaks_nothing():
         index, dumps = payload.read(stored)
         for path, number in numbers(index):
             for wrong in (number + 1, number + 250, -1):
-                outcome = resumed(payload.written(changed(index, path, wrong), dumps))
+                outcome = resumed(payload.written(changed(index, path, wrong), Pieces(dumps)))
                 assert isinstance(outcome, Blocked | Completed | Failed)
                 if isinstance(outcome, Blocked):
                     assert outcome.why.startswith("agent a: ") and "\n" not in outcome.why

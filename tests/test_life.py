@@ -48,7 +48,14 @@ class Counter:
     bound: Mapping[int, str] = {}  # by number: the Python version that a checkpoint is bound to
 
     def __init__(
-        self, agent_id: str, *, persist: Any, next_seq: int = 1, strict: bool = False, max_bytes: int | None = None
+        self,
+        agent_id: str,
+        *,
+        persist: Any,
+        next_seq: int = 1,
+        strict: bool = False,
+        max_bytes: int | None = None,
+        summed: bool = True,
     ) -> None:
         self.persist = persist
         self.seq = next_seq

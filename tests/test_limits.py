@@ -21,7 +21,7 @@ from playbooks_providers.testing import CoordinatedHome, start_record
 from playbooks_worker import engine, playbook
 from playbooks_worker.daemon import staff_of
 from playbooks_worker.engine import Agent
-from playbooks_worker.host import life as life_module
+from playbooks_worker.host import persisting as persisting_module
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.life import Life
 from playbooks_worker.host.outcome import Ended
@@ -165,7 +165,7 @@ def test_what_is_slow_is_told_once_and_again_when_it_takes_twice_as_long() -> No
 def test_a_store_that_is_slow_is_told(monkeypatch: Any) -> None:
     """A store whose write takes two seconds, by the clock that the life looks at."""
     now = [0.0]
-    monkeypatch.setattr(life_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(persisting_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     store = MemoryStore()
 
     class Slow(MemoryCheckpoints):

@@ -42,6 +42,7 @@ class Agent(Arriving):
     ``persist(moment, payload)`` answers when the checkpoint is durable: None (it is), or an awaitable. It raises
     `AgentLost` when the agent belongs to another owner. *strict*: a value that cannot be saved is an error at the
     checkpoint, and not a marker where the agent goes on. *max_bytes*: an agent whose payload is bigger fails.
+    *summed*: payloads have a check sum; not needed where they are signed.
     """
 
     def __init__(
@@ -52,10 +53,13 @@ class Agent(Arriving):
         next_seq: int = 1,
         strict: bool = False,
         max_bytes: int | None = None,
+        summed: bool = True,
     ) -> None:
         super().__init__(agent_id, persist, next_seq)
         self.strict = strict
         self.max_bytes = max_bytes
+        self.summed = summed
+        self.large = False  # the newest checkpoint was (sinks.py)
         self.known_losses: diagnosis.Losses = {}
         self.resources: dict[Key, bool] = {}  # that it has awaited, here or before: made again where it goes on
         self._ids = 0

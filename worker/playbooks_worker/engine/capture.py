@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import managers, matching, payload, sizes, stacks
+from playbooks_worker.engine import managers, matching, payload, sinks, sizes, stacks
 from playbooks_worker.engine.branch_table import Writing, calls_of
 from playbooks_worker.engine.cancels import leaving_told, on_the_way
 from playbooks_worker.engine.described import Still, needed
@@ -89,7 +89,7 @@ class _Attempt:
             if frame.cells:
                 for name, cell in frame.cells.items():
                     self.cells[id(cell)] = (call.id, name)
-        self.saver = self.fresh_saver()
+        self.saver = self.fresh_saver(agent.large)
         self.segments: list[tuple[str, int, int]] = []
         self.metas: list[tuple[Any, ...]] = []
         self.again: dict[int, list[str]] = {}
@@ -101,33 +101,43 @@ class _Attempt:
         # for the diagnosis: what was to be saved, by frame
         self.written: list[Written] = []
 
-    def fresh_saver(self) -> Saver:
-        return Saver(self.targets, self.cells, self.running, self.agent.strict)
+    def fresh_saver(self, large: bool = False) -> Saver:
+        return Saver(self.targets, self.cells, self.running, self.agent.strict, large)
 
     def examination(self) -> Examination:
         return Examination(self.agent, self.targets, self.cells, self.running)
 
     def dump(self) -> None:
-        frames: list[Frame] = []
+        metas, written = self.metas, self.written
         awaited: Any = None  # by the frame before, which is how most calls stand
+        branching = False
         for call in self.running:
             frame = call.frame
             assert frame is not None
-            frames.append(frame)
+            below, value = frame.below, frame.value
             still = frame.still
-            if still is not None and still.holds(frame):
-                self.metas.append(still.meta)
-                self.entries.append(still.entry)
-                self.written.append(still.written)
-                if still.again:
-                    self.again[call.id] = still.again
+            # in one piece, for hundreds of frames that wait
+            if (
+                still is not None
+                and still.value is value
+                and still.made == len(below.made)
+                and still.unsavable == len(frame.playbook.unsavable)
+            ):
+                _, _, _, meta, entry, again, said = still
+                metas.append(meta)
+                self.entries.append(entry)
+                written.append(said)
+                if again:
+                    self.again[call.id] = again
             else:
                 self._frame(call, frame)
+            if below.branches or below.claims:
+                branching = True
             if call is not awaited and self.agent.is_adrift(call):
                 self.adrift.append(call.id)
-            awaited = frame.value
+            awaited = value
         self._flush()
-        self.others, self.rows = self._others(frames)
+        self.others, self.rows = self._others(branching)
 
     def payload(self, markers: list[About]) -> bytes:
         index = (
@@ -144,7 +154,9 @@ class _Attempt:
             [tuple(about) for about in markers],
             needs_of({**self.saver.resources, **self.agent.resources}, self.saver.codes),
         )
-        return payload.written(index, self.saver.buffer.getbuffer())
+        whole = payload.written(index, self.saver.sink, summed=self.agent.summed)
+        self.agent.large = len(whole) >= sinks.LARGE
+        return whole
 
     # --- frames ----------------------------------------------------------------------------------------------------
     def _frame(self, call: Call, frame: Frame) -> None:
@@ -243,20 +255,15 @@ class _Attempt:
         return frame.call_.id, kept, cells, frame.outcome, rows or None, frame.call_.given, matching.kept(frame.call_)
 
     # --- other calls, and branches --------------------------------------------------------------------------------
-    def _others(self, frames: list[Frame]) -> tuple[tuple[tuple[int, str], ...], Any]:
+    def _others(self, branching: bool) -> tuple[tuple[tuple[int, str], ...], Any]:
         """Calls that do not run now but are held somewhere (new ones with arguments, finished ones with outcomes), and
         branches. Each may refer to more of both."""
         known = {call.id for call in self.running}
         rows: list[tuple[int, str]] = []
         writing = None
         agent = self.agent
-        if (
-            agent.branches
-            or agent.tells
-            or self.saver.branches
-            or any(f.below.branches or f.below.claims for f in frames)
-        ):
-            writing = self.branches = Writing(self.agent, frames, self.saver.branches, self.saver.found)
+        if branching or agent.branches or agent.tells or self.saver.branches:
+            writing = self._writing()
         while True:
             fresh = [call for number, call in self.saver.found.items() if number not in known]
             if fresh:
@@ -268,12 +275,17 @@ class _Attempt:
                 self._dump("calls", 0, 0, [(c.id, c.key, c.arguments, c.outcome, c.given) for c in fresh])
                 continue
             if writing is None and self.saver.branches:
-                writing = self.branches = Writing(self.agent, frames, self.saver.branches, self.saver.found)
+                writing = self._writing()
             more = [] if writing is None else writing.fresh() or writing.operands()
             if not more:
                 break
             self._dump("branches", 0, 0, more)
         return tuple(rows), None if writing is None else writing.plain()
+
+    def _writing(self) -> Writing:
+        frames = [call.frame for call in self.running if call.frame is not None]
+        self.branches = Writing(self.agent, frames, self.saver.branches, self.saver.found)
+        return self.branches
 
     def _flush(self) -> None:
         if self.entries:

@@ -31,13 +31,6 @@ class Still(NamedTuple):
     again: list[str]
     written: Written
 
-    def holds(self, frame: Frame) -> bool:
-        return (
-            self.value is frame.value
-            and self.made == len(frame.below.made)
-            and self.unsavable == len(frame.playbook.unsavable)
-        )
-
 
 def needed(frame: Frame, place: int, temporaries: Temporaries, local: Any, kept: dict[str, Any]) -> list[str]:
     """Put the temporaries that must be saved into *kept*; answers those that are to be made again."""

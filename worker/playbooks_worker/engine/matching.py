@@ -31,7 +31,7 @@ def given(arguments: tuple[Any, ...]) -> bytes | None:
         saver.dump(arguments)
     except Exception:  # whatever a program's own reducers raise; the next checkpoint names the variable
         return None
-    return saver.buffer.getvalue()
+    return saver.sink.joined()
 
 
 def match(

@@ -54,12 +54,12 @@ def _values(written: Sequence[Written]) -> Iterator[tuple[str, str, Any]]:
 
 
 def _measured(value: Any, saver: Saver) -> int:
-    before = saver.buffer.tell()
+    before = saver.sink.size()
     try:
         saver.dump(value)
     except Exception:  # a temporary that is made again instead
         return 0
-    return saver.buffer.tell() - before
+    return saver.sink.size() - before
 
 
 def _mb(size: int) -> str:

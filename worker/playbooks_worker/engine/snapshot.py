@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from types import BuiltinFunctionType, CodeType, ModuleType
 from typing import Any, ClassVar
 
-from playbooks_worker.engine import losses, reducers, resources
+from playbooks_worker.engine import losses, reducers, resources, sinks
 from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.errors import CodeChanged, ResumeMismatch
 from playbooks_worker.engine.frames import Call
@@ -41,9 +41,10 @@ class Saver(pickle.Pickler):
         cells: dict[int, tuple[int, str]],
         running: Sequence[Call],
         strict: bool = False,
+        large: bool = False,
     ) -> None:
-        self.buffer = io.BytesIO()
-        super().__init__(self.buffer, PROTOCOL)
+        self.sink: sinks.Sink = sinks.Used() if large else sinks.Pieces()
+        super().__init__(self.sink, PROTOCOL)
         self.targets = targets
         self.cells = cells
         self.running = running

@@ -109,6 +109,7 @@ class Life(Persisting):
             next_seq=number,
             strict=around.strict,
             max_bytes=around.max_bytes,
+            summed=False,  # the envelope is signed
         )
         start = self.lock.start
         if found is not None:
