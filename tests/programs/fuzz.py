@@ -51,7 +51,7 @@ class Tally:
 def one(seed: int, given: argparse.Namespace, tally: Tally, loop: asyncio.AbstractEventLoop) -> None:
     watched = observed(seed, given.fuel)
     name, keep = f"generated{seed}", given.folder / f"kept{seed}.json"
-    if given.resume and not keep.exists() or given.keep and watched.one_version:
+    if given.resume and not keep.exists():
         return
     try:
         module = load(name, watched.text, given.folder)

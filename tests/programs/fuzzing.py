@@ -13,6 +13,7 @@ from witness import WITNESS
 from playbooks_worker import playbook
 
 LOG: list[object] = []
+CANCELS = [0]  # so many effects more, and one cancels its own task; 0: none does
 
 
 def log(kind, *event):
@@ -234,6 +235,9 @@ def total(values):
 async def effect(name, value=None):
     WITNESS.begins("", str(name))
     log("effect", name, tag(value))
+    CANCELS[0] -= 1
+    if not CANCELS[0]:
+        asyncio.current_task().cancel()
     await asyncio.sleep(0)
     WITNESS.ends("", str(name))
     log("done", name)

@@ -64,7 +64,7 @@ class Keeping(Tasking):
         return [
             f"async with contextlib.AsyncExitStack() as stack{k}:",
             f"    target = await stack{k}.enter_async_context(Manager(mixed({k}, v)))",
-            f"    stack{k}.callback(s.note, me, ({k}, 'callback'), v)",
+            f"    stack{k}.callback(s.seen.add, (str(me), {k}, 'callback'))",  # again if it is left anew
             *([f"    stack{k}.enter_context(Manager(str(target)))"] if self.chance(0.4) else []),
             f"    v = await effect(me, {k}, v)",
             *self.inner(depth),

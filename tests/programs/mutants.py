@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import fuzz
 
-from playbooks_worker.engine import arriving, branches, capture, committing, frames, mortal, regions
+from playbooks_worker.engine import arriving, branches, cancels, capture, committing, frames, mortal, reentry, regions
 
 # name: where it is, what is read there, what is read instead
 MISTAKES: dict[str, tuple[Any, str, str, str]] = {
@@ -42,9 +42,15 @@ MISTAKES: dict[str, tuple[Any, str, str, str]] = {
         arriving.Arriving, "_watch_barrier", "if progress != self._progress", "idle = _IDLE_TURNS\n        if False",
     ),
     "links of restored exceptions are not put back": (
-        frames.Frame, "_links_put_back",
+        reentry.Reentry, "_links_put_back",
         "error.__cause__, error.__context__, error.__suppress_context__, contents = put_back",
         "_, _, _, contents = put_back",
+    ),
+    "a cancellation that arrives during a write is forgotten": (
+        committing.Committing, "commit", "asyncio.Task.cancel(task, *held.args)", "pass",
+    ),
+    "a cancellation that was not told before the crash is forgotten": (
+        cancels, "on_the_way", "if cancel is None or", "if True or",
     ),
     "the outcome of an ended branch is not saved": (
         branches.Branch, "settled", "return (True, task.result())", "return (True, None)",

@@ -6,7 +6,6 @@ effects is compared, as what they return says the rest.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any
 
@@ -15,16 +14,12 @@ import fuzzing
 import generator
 import sharing
 
-# Python 3.11 runs what `wait_for` is given in a task of its own, later ones do not: a helper there stays on its Python.
-_ONE_VERSION = re.compile(r"wait_for\((twice|after_waiting)")
-
 
 class Ordered:
     """The events of a run, in order. Those of headers that a resume enters again are left out."""
 
     plain_runs = 1
     branches = False
-    one_version = False
 
     def __init__(self, text: str = "") -> None:
         self.text = text
@@ -70,7 +65,6 @@ class Counted:
 
     def __init__(self, text: str = "") -> None:
         self.text = text
-        self.one_version = _ONE_VERSION.search(text) is not None
         self.whole = self.nothing
 
     def reset(self) -> None:

@@ -80,8 +80,6 @@ class Case(NamedTuple):
 def written(seed: int, folder: Path, loop: asyncio.AbstractEventLoop, most_kills: int) -> Case | None:
     """Write the program of *seed* and run it in plain Python; None for what cannot be decided."""
     watched = observed(seed, FUEL)
-    if watched.one_version:
-        return None
     name = f"generated{seed}"
     try:
         module = load(name, watched.text + WHOLE, folder)

@@ -60,10 +60,6 @@ class State:
         self.trace.setdefault(me, []).append((k, *map(tag, values)))
         assert self.self is self
 
-    def note(self, me, k, *values):
-        """A callback of a stack has run: it is no statement, and runs when a stop closes the stack."""
-        self.trace.setdefault(me, []).append((k, *map(tag, values)))
-
     def event(self, name):
         return self.events.setdefault(name, asyncio.Event())
 
@@ -96,8 +92,7 @@ class State:
 async def effect(me, k, value=0, *, cancel="", error=None, loose=False, waits=False, by=None):
     """Some turns of the loop, at least one if it *waits*. *by*: the branch, where several go by one name.
 
-    *cancel* cancels its own task: before it waits, just before it has completed, or just after,
-    which in an agent is while its outcome is being written."""
+    *cancel* cancels its own task: before it waits, or as it completes (an agent learns that while it writes the outcome)."""
     name = (str(me), str(tag(k)))
     if not loose:
         WITNESS.begins(by or me, name)
@@ -117,8 +112,6 @@ async def effect(me, k, value=0, *, cancel="", error=None, loose=False, waits=Fa
         WITNESS.ends(by or me, name)
     if cancel == "end":
         asyncio.current_task().cancel()
-    if cancel == "soon":
-        asyncio.get_running_loop().call_soon(asyncio.current_task().cancel)
     if error is not None:
         raise error
     return mixed(k, value)

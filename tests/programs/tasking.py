@@ -239,7 +239,7 @@ class Tasking:
 
     def cancelled_effect(self) -> list[str]:
         """The branch cancels itself in an effect, at an await of its own or of what it calls."""
-        k, how = self.k(), "start"
+        k, how = self.k(), self.pick("start", "start", "end")
         inner = self.pick(
             f"await effect(me, {k}, cancel='{how}')",
             f"await cancelling(s, me, {k}, '{how}')",

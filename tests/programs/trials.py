@@ -120,6 +120,7 @@ class Trial:
         self.case = module.case
         self.seed = seed
         self.resumed = 0
+        self.cancelled_at = 0  # the number of the effect that cancels its own task
         self.expected: tuple[str, str] = ("", "")
 
     # --- runs ------------------------------------------------------------------------------------------------------
@@ -129,6 +130,7 @@ class Trial:
         for number in range(self.observed.plain_runs):
             random.seed(self.seed + number)
             self.observed.reset()
+            self._cancels(self.observed.nothing)
             try:
                 result = "completed", repr(self.loop.run_until_complete(self._bounded(self.case())))
             except TimeoutError:
@@ -142,6 +144,7 @@ class Trial:
 
     def start(self, store: Store) -> tuple[str, str]:
         self.observed.reset()
+        self._cancels(self.observed.nothing)
         WITNESS.hears(())
         agent = Agent("a", persist=store.persist)
         got = ended(self.loop.run_until_complete(self._bounded(agent.start(self.case))))
@@ -151,11 +154,17 @@ class Trial:
     def resume(self, kept: Kept, store: Store) -> tuple[str, str]:
         self.resumed += 1
         self.observed.reset()
+        self._cancels(kept.before)
         WITNESS.hears(kept.in_flight if self.observed.branches else (), kept.once)
         agent = Agent("a", persist=store.persist)
         got = ended(self.loop.run_until_complete(self._bounded(agent.resume(kept.payload))))
         store.ended()
         return got
+
+    def _cancels(self, before: Any) -> None:
+        """Some have begun before this process."""
+        done = sum(1 for event in before if event[0] == "effect") if self.cancelled_at else 0
+        fuzzing.CANCELS[0] = self.cancelled_at - done
 
     async def _bounded(self, operation: Any) -> Any:
         return await asyncio.wait_for(operation, self.longest_s)
@@ -184,6 +193,21 @@ class Trial:
             self.row(store)
             self.stopped(store.writes)
             self.killed(store.writes)
+        self.cancelled()
+
+    def cancelled(self) -> None:
+        """An effect of one task cancels it: at every await, over many programs."""
+        effects = sum(1 for event in self.observed.whole if event[0] == "effect")
+        if self.observed.branches or not effects:
+            return
+        self.cancelled_at = random.randint(1, effects)
+        self.plain()
+        store = Store(self.observed, self.observed.nothing, slow=True)
+        where = f"cancelled in effect {self.cancelled_at}"
+        self.same(self.start(store), self.observed.nothing, where)
+        for kept in random.sample(store.kept, min(3, len(store.kept))):
+            later = Store(self.observed, kept.before)
+            self.same(self.resume(kept, later), kept.before, f"{where}, resumed from {store.kept.index(kept) + 1}")
 
     def everywhere(self) -> int:
         """Written at once, and resumed from every checkpoint; answers their number."""

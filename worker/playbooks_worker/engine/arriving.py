@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from playbooks_worker.engine import restore
+from playbooks_worker.engine import cancels, restore
 from playbooks_worker.engine.committing import Committing
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import Call, Frame
@@ -37,6 +37,7 @@ class Arriving(Committing):
         self._loader: restore.Loader | None = None
         self._unreached: set[int] = set()
         self._progress = 0
+        self._untold: set[asyncio.Task[Any]] = set()  # arrived, and to be cancelled again
 
     def header_entered(self, frame: Frame, number: int, targets: Sequence[Any], manager: Any) -> None:
         assert self._loader is not None
@@ -54,6 +55,12 @@ class Arriving(Committing):
             value._cancel_requested = True  # what `cancel` had noted there
         self._progress += 1
         self._unreached.discard(frame.call_.id)
+        if frame.call_.id in self.loader().untold and frame.task is not None:
+            self.loader().untold.discard(frame.call_.id)
+            if self.restoring or frame.outcome is not None:
+                self._untold.add(frame.task)
+            else:
+                self._cancelled(frame.task)
         if not self._unreached:
             self._open_barrier()
 
@@ -102,8 +109,9 @@ class Arriving(Committing):
         branch = getattr(task, "branch", None)
         if branch is not None and branch.cancelled:
             self._cancel_again(branch)
-        elif task is self._root and self.loader().root_cancelled:
-            self._cancel_root_again()
+        elif task in self._untold:
+            self._untold.discard(task)
+            self._cancelled(task)
 
     async def passed_barrier(self) -> None:
         if self.restoring:
@@ -151,16 +159,19 @@ class Arriving(Committing):
         for branch in list(self.branches.values()):
             if branch.cancelled and branch.task is not None:
                 self._cancel_again(branch)
-        if self.loader().root_cancelled:
-            self._cancel_root_again()
+        while self._untold:
+            self._cancelled(self._untold.pop())
+
+    def untold(self) -> list[int]:
+        """The calls whose tasks a resume from here must cancel again."""
+        if not self.cancels and self._loader is None:
+            return []
+        waiting = self._unreached & self._loader.untold if self._loader is not None else set()
+        return [*cancels.untold(cast("Agent", self)), *waiting]
 
     def _cancel_again(self, branch: Branch) -> None:
         branch.cancelled = False
         self._cancelled(branch.task)
-
-    def _cancel_root_again(self) -> None:
-        self.loader().root_cancelled = False
-        self._cancelled(self._root)
 
     def _cancelled(self, task: Any) -> None:
         context = self.context.copy()

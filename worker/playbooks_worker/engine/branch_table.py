@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from playbooks_worker.engine.branches import Branch
-from playbooks_worker.engine.cancels import on_the_way, told
+from playbooks_worker.engine.cancels import on_the_way, told, untold_without_call
 from playbooks_worker.engine.coroutines import Making
 from playbooks_worker.engine.errors import DetachedTask
 from playbooks_worker.engine.frames import Call, Frame
@@ -176,7 +176,7 @@ class Writing:
         return branch.id, branch.making if outcome is None and call is None else None, outcome
 
     def _untold(self, branch: Branch) -> bool:
-        return branch.cancelled or (branch.task is not None and on_the_way(self._agent, branch.task))
+        return branch.cancelled or (branch.task is not None and untold_without_call(self._agent, branch.task))
 
     def _outcome(self, branch: Branch) -> Outcome | None:
         if branch.call is not None and told(branch.call):

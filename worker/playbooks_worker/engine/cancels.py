@@ -92,3 +92,18 @@ def on_the_way(agent: Agent, task: Any) -> bool:
         return True
     del agent.cancels[task]
     return False
+
+
+def untold(agent: Agent) -> list[int]:
+    """The calls whose tasks are to be cancelled again when they stand at their sites."""
+    return [call.id for task in list(agent.cancels) if on_the_way(agent, task) and (call := _innermost(agent, task))]
+
+
+def untold_without_call(agent: Agent, task: Any) -> bool:
+    """Whether *task* is to be cancelled again, and no call that it runs says where."""
+    return on_the_way(agent, task) and _innermost(agent, task) is None
+
+
+def _innermost(agent: Agent, task: Any) -> Call | None:
+    calls = [call for call in agent.running.values() if call.frame is not None and call.frame.task is task]
+    return calls[-1] if calls else None

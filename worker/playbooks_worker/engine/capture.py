@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine import managers, matching, payload, sinks, sizes, stacks
 from playbooks_worker.engine.branch_table import Writing, calls_of
-from playbooks_worker.engine.cancels import leaving_told, on_the_way
+from playbooks_worker.engine.cancels import leaving_told
 from playbooks_worker.engine.described import Still, needed
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
 from playbooks_worker.engine.frames import Call, Frame
@@ -144,7 +144,7 @@ class _Attempt:
             FORMAT,
             LOWERING,
             self.agent.last_id,
-            (self.agent.root_id, on_the_way(self.agent, self.agent.root_task)),
+            (self.agent.root_id, *self.agent.untold()),
             self.segments,
             self.metas,
             self.again,

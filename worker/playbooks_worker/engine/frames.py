@@ -240,6 +240,8 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
         if isinstance(error, asyncio.CancelledError):  # never the outcome of a site
             frame.turned()
             agent.owed = agent.gated = True
+            if agent.restoring:  # its handlers wait for the other frames
+                yield from agent.barrier()
             raise
         outcome = (False, error)
     frame.outcome = outcome

@@ -12,13 +12,16 @@ from typing import Any
 
 
 def replace(old: Any, new: Any) -> None:
-    """Let every container and object that refers to *old* refer to *new*; tuples and their like are made again."""
+    """Let every container and object that refers to *old* refer to *new*; tuples and their like are made again.
+
+    No comprehension here, nor a lambda: on Python 3.11 these keep *old* in a cell, which refers to it like any other."""
     for holder in gc.get_referrers(old):
         kind = type(holder)
         if isinstance(holder, dict):
-            items = [(new if key is old else key, new if value is old else value) for key, value in holder.items()]
+            items = list(holder.items())
             holder.clear()
-            holder.update(items)
+            for key, value in items:
+                holder[new if key is old else key] = new if value is old else value
         elif isinstance(holder, list | collections.deque):
             for index, item in enumerate(holder):
                 if item is old:
@@ -27,7 +30,10 @@ def replace(old: Any, new: Any) -> None:
             holder.discard(old)
             holder.add(new)
         elif isinstance(holder, tuple | frozenset):
-            parts = [new if item is old else item for item in holder]
+            parts = list(holder)
+            for index, item in enumerate(parts):
+                if item is old:
+                    parts[index] = new
             replace(holder, kind(parts) if not hasattr(kind, "_make") else kind._make(parts))
         elif kind is CellType:
             holder.cell_contents = new

@@ -88,7 +88,8 @@ class Loader:
 
     def __init__(self, agent: Agent, index: tuple[Any, ...], body: memoryview) -> None:
         _, _, self.last_id, root, segments, metas, again, adrift, others, rows, markers, needs = index
-        self.root, self.root_cancelled = root
+        self.root, *untold = root
+        self.untold: set[int] = set(untold)  # calls whose tasks are to be cancelled again
         self.agent = agent
         self.adrift: tuple[int, ...] = adrift
         self.resources = resources_to_make(needs)

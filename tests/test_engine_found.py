@@ -1,0 +1,118 @@
+"""Bugs that generated programs have found (tests/programs/fuzz.py), each as the smallest program that shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
+
+from harness import same_everywhere
+
+from playbooks_worker import playbook
+from playbooks_worker.engine import Completed
+from playbooks_worker.engine.replacing import replace
+
+
+async def effect(value, *, cancels=False):
+    await asyncio.sleep(0)
+    if cancels:
+        asyncio.current_task().cancel()
+    return value
+
+
+async def helper(made):
+    await effect("before")
+    return await made
+
+
+@playbook
+async def cancels_itself_last():
+    """In plain Python the cancellation is raised at the next await."""
+    seen = [await effect(1, cancels=True)]
+    try:
+        seen.append(await effect(2))
+    except asyncio.CancelledError:
+        asyncio.current_task().uncancel()
+        seen.append("cancelled")
+    seen.append(await effect(3))
+    return seen
+
+
+@playbook
+async def awaited():
+    return await cancels_itself_last()
+
+
+@playbook
+async def below_a_helper():
+    return await helper(cancels_itself_last())
+
+
+@playbook
+async def gathered():
+    return (await asyncio.gather(effect(0), cancels_itself_last()))[1]
+
+
+@playbook
+async def gathered_below_a_helper():
+    return (await asyncio.gather(effect(0), helper(cancels_itself_last())))[1]
+
+
+@playbook
+async def held():
+    task = asyncio.create_task(cancels_itself_last())
+    await effect(0)
+    return await task
+
+
+@playbook
+async def answers(value):
+    return await effect(value)
+
+
+async def calls_before(made):
+    await answers("before")
+    await effect("between")
+    return await made
+
+
+@playbook
+async def gathered_behind_another_call():
+    return (await asyncio.gather(effect(0), calls_before(cancels_itself_last())))[1]
+
+
+@playbook
+async def waited_for():
+    return await asyncio.wait_for(cancels_itself_last(), 30)
+
+
+@playbook
+async def waited_for_below_a_helper():
+    return await asyncio.wait_for(helper(cancels_itself_last()), 30)
+
+
+def test_an_effect_that_cancels_its_own_task_as_it_completes_is_told_once_after_every_crash():
+    """Seeds 20261145, 20261155: saved between the completion and the next await, the cancellation was forgotten; 55: also
+    where plain code had made the task, as `wait_for` does on Python 3.11; 161: a helper was told at an earlier call."""
+    for case in (
+        awaited,
+        below_a_helper,
+        gathered,
+        gathered_below_a_helper,
+        held,
+        waited_for,
+        waited_for_below_a_helper,
+    ):
+        assert same_everywhere(case) == Completed([1, "cancelled", 3])
+
+
+def test_what_a_header_brings_replaces_its_placeholder_in_whatever_order_the_collector_tells_who_holds_that():
+    """Seed 20261159: on Python 3.11 the replacing function itself held the placeholder, in a cell; found first, it forgot
+    what to replace."""
+    old, new = object.__new__(type("Old", (), {})), "new"
+    holders = [{"name": old, old: 1}, [old], {old}, (old,), {"deep": [(old, 1)]}]
+    replace(old, new)
+    assert holders == [{"name": new, new: 1}, [new], {new}, (new,), {"deep": [(new, 1)]}]
+    assert not replace.__code__.co_cellvars
