@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from playbooks_worker import playbook
+from playbooks_worker import step as declared
 
 
 class Mark(NamedTuple):
@@ -176,3 +177,32 @@ async def talk(turns: int) -> int:
     while len(history) < turns:
         history.append(await answer(len(history)))
     return len(history)
+
+
+@declared
+async def stepped(number: int) -> int:
+    """The same effect as a `@step`."""
+    return await step(number)
+
+
+@declared(on_unknown="raise")
+async def intended(number: int) -> int:
+    """The same, its intent recorded first."""
+    return await step(number)
+
+
+@playbook
+async def steps(rounds: int, intent: bool) -> int:
+    """`loop`, with steps for effects."""
+    total = 0
+    notes = {"topic": "what a step costs", "sources": ["one", "two", "three"], "done": False}
+    await began()
+    if intent:
+        for number in range(rounds):
+            total += await intended(number)
+    else:
+        for number in range(rounds):
+            total += await stepped(number)
+    await ended()
+    notes["done"] = True
+    return total
