@@ -108,6 +108,46 @@ def test_an_effect_that_cancels_its_own_task_as_it_completes_is_told_once_after_
         assert same_everywhere(case) == Completed([1, "cancelled", 3])
 
 
+@playbook
+async def adds(value):
+    return await effect(value) + await effect(1)
+
+
+async def twice(value):
+    one = await adds(value)
+    two = await effect(one)
+    return await adds(two)
+
+
+async def late(value):
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return await adds(value)
+
+
+@playbook
+async def in_a_group():
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(twice(5))]
+        tasks.append(group.create_task(late(6)))
+    group = None
+    return [task.result() for task in tasks]
+
+
+@playbook
+async def as_they_complete():
+    found = []
+    for each in asyncio.as_completed([adds(1), in_a_group()]):
+        found.append(str(await each))
+        await effect(2)
+    return sorted(found)
+
+
+def test_the_result_of_a_branch_that_had_ended_is_there_before_the_headers_of_others_have_been_entered():
+    """`await each` of `as_completed` raised InvalidStateError while the group of another branch was being entered again."""
+    assert same_everywhere(as_they_complete) == Completed(["2", "[7, 7]"])
+
+
 def test_what_a_header_brings_replaces_its_placeholder_in_whatever_order_the_collector_tells_who_holds_that():
     """Seed 20261159: on Python 3.11 the replacing function itself held the placeholder, in a cell; found first, it forgot
     what to replace."""

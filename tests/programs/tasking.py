@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 
 _NEVER_S = 30
-_AT_ONCE_S = 0.002
+_AT_ONCE_S = 0.01
 
 
 class Tasking:

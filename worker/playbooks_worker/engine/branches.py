@@ -81,6 +81,19 @@ class FinishedTask(asyncio.Future[Any]):
 
     branch: Branch
 
+    def result(self) -> Any:
+        self._settle()
+        return super().result()
+
+    def exception(self) -> BaseException | None:
+        self._settle()
+        return super().exception()
+
+    def _settle(self) -> None:
+        """Its outcome comes last of all that is loaded, and somebody may know already that there is one."""
+        if not self.done():
+            self.branch.agent.rest()
+
     def get_coro(self) -> None:
         return None
 
