@@ -67,7 +67,9 @@ class InMemory:
 
     def links(self, lock: Lock) -> int:
         """How many checkpoints the newest one of the agent needs to be opened."""
-        base = read_header(self._store.agents[lock.agent].newest.header).base
+        newest = self._store.agents[lock.agent].newest
+        assert newest is not None
+        base = read_header(newest.header).base
         return 0 if base is None else len(base.ids)
 
     async def _take(self, ticket: Ticket) -> Lock:

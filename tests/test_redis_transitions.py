@@ -419,6 +419,8 @@ def test_a_server_that_may_lose_agents_is_told_of_at_start_up() -> None:
             server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
             server.command("CONFIG", "SET", "appendonly", "yes")
             assert await home.advice() == []
+            server.command("CONFIG", "SET", "proto-max-bulk-len", "5000000")
+            assert [line.split(":")[0] for line in await home.advice()] == ["proto-max-bulk-len is 5 MB"]
             server.command("ACL", "SETUSER", "default", "-info", "-config")
             assert await home.advice() == []  # it may not ask
 

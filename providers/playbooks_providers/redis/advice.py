@@ -7,6 +7,8 @@ from typing import Any
 from playbooks_providers.errors import ProviderError, Unreachable
 from playbooks_providers.redis.client import Server
 
+_LARGEST_VALUE = 512 << 20  # bytes that Redis takes in one value, unless it was told less
+
 
 async def advice(server: Server) -> list[str]:
     """One line per finding, saying what to do; empty when all is well or the server does not tell. Raises `Unreachable`."""
@@ -24,6 +26,13 @@ async def advice(server: Server) -> list[str]:
             found.append("persistence is off: when this Redis ends, all agents are lost; set appendonly to yes")
         else:
             found.append("appendonly is off: a crash of Redis loses everything since its last snapshot; set it to yes")
+    limit = await _ask(server, "CONFIG GET", "proto-max-bulk-len")
+    bulk = int(next(iter(_values(limit)), _LARGEST_VALUE)) if limit else _LARGEST_VALUE
+    if bulk < _LARGEST_VALUE:
+        found.append(
+            f"proto-max-bulk-len is {bulk / 1e6:g} MB: a larger checkpoint would wait for ever; set it to 512mb, or "
+            "durability.max_checkpoint_size_mb below it"
+        )
     return found
 
 
