@@ -792,3 +792,39 @@ def test_headers_leave_nothing_behind(case):
         assert isinstance(await Agent("a", persist=Store().persist).start(case), Completed)
 
     to_end(main())
+
+
+class Shared:
+    """A manager that brings itself, as limiters and gates do; several branches are in it at once."""
+
+    def __init__(self):
+        self.names = []
+
+    async def __aenter__(self):
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *raised):
+        await asyncio.sleep(0)
+
+
+@playbook
+async def in_shared(shared, name):
+    async with shared:
+        shared.names.append(await effect(name))
+        async with shared as again:
+            again.names.append(await effect((name, "again")))
+    return shared
+
+
+@playbook
+async def share():
+    shared = Shared()
+    found = await asyncio.gather(*[in_shared(shared, n) for n in range(4)])
+    await effect("after")
+    return all(one is shared for one in found), sorted(map(str, shared.names))
+
+
+def test_a_manager_that_brings_itself_is_entered_by_several_branches_again():
+    outcome = same_everywhere(share)
+    assert isinstance(outcome, Completed) and outcome.value[0] and len(outcome.value[1]) == 8

@@ -129,6 +129,8 @@ class Agent(Arriving):
         if self._loader is not None and not await self._made_resources(self._loader):
             return self._stopped()
         self._root = tasks.make(self, loop, self._lead(root), context=self.context.copy())
+        if self._loader is not None and isinstance(self._root, tasks.AgentTask):
+            self._root.before = self._loader.root_counted
         if self.restoring:
             self.context.run(loop.call_soon, self._watch_barrier, -1, 0)
         if self._loader is not None:

@@ -10,6 +10,7 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from playbooks_worker.engine import cancels, restore
+from playbooks_worker.engine.callbacks import added_again
 from playbooks_worker.engine.committing import Committing
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import Call, Frame
@@ -20,6 +21,7 @@ from playbooks_worker.engine.place import Below, here, in_region
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
     from playbooks_worker.engine.branches import Branch
+    from playbooks_worker.engine.cancels import Said
 
 _IDLE_TURNS = 10
 _ENTERING_POLL_S = 0.005
@@ -37,7 +39,8 @@ class Arriving(Committing):
         self._loader: restore.Loader | None = None
         self._unreached: set[int] = set()
         self._progress = 0
-        self._untold: set[asyncio.Task[Any]] = set()  # arrived, and to be cancelled again
+        self._untold: dict[asyncio.Task[Any], Said] = {}  # arrived, and to be cancelled again
+        self.to_call: list[Branch] = []  # their tasks had ended, and callbacks of the program were about to be called
 
     def header_entered(self, frame: Frame, number: int, targets: Sequence[Any], manager: Any) -> None:
         assert self._loader is not None
@@ -56,11 +59,11 @@ class Arriving(Committing):
         self._progress += 1
         self._unreached.discard(frame.call_.id)
         if frame.call_.id in self.loader().untold and frame.task is not None:
-            self.loader().untold.discard(frame.call_.id)
+            said = self.loader().untold.pop(frame.call_.id)
             if self.restoring or frame.outcome is not None:
-                self._untold.add(frame.task)
+                self._untold[frame.task] = said
             else:
-                self._cancelled(frame.task)
+                self._cancelled(frame.task, said)
         if not self._unreached:
             self._open_barrier()
 
@@ -107,11 +110,10 @@ class Arriving(Committing):
             return
         task = asyncio.current_task()
         branch = getattr(task, "branch", None)
-        if branch is not None and branch.cancelled:
+        if branch is not None and branch.cancelled is not None:
             self._cancel_again(branch)
         elif task in self._untold:
-            self._untold.discard(task)
-            self._cancelled(task)
+            self._cancelled(task, self._untold.pop(task))
 
     async def passed_barrier(self) -> None:
         if self.restoring:
@@ -147,6 +149,9 @@ class Arriving(Committing):
         if self.restoring:
             self.restoring = False
             self._gate()
+            for branch in self.to_call:
+                self.loader().task(branch.id)
+                added_again(branch)
             wake(self._barrier_waiters)
             wake(self._header_waiters)
             assert self._loop is not None
@@ -157,23 +162,24 @@ class Arriving(Committing):
     def _cancel_waiting(self) -> None:
         """Those that wait for an effect are told, now that they stand where they stood."""
         for branch in list(self.branches.values()):
-            if branch.cancelled and branch.task is not None:
+            if branch.cancelled is not None and branch.task is not None:
                 self._cancel_again(branch)
         while self._untold:
-            self._cancelled(self._untold.pop())
+            self._cancelled(*self._untold.popitem())
 
-    def untold(self) -> list[int]:
-        """The calls whose tasks a resume from here must cancel again."""
+    def untold(self) -> list[tuple[int, Said]]:
+        """The calls whose tasks a resume from here must cancel again, and what it says."""
         if not self.cancels and self._loader is None:
             return []
-        waiting = self._unreached & self._loader.untold if self._loader is not None else set()
+        before = {} if self._loader is None else self._loader.untold
+        waiting = [(number, said) for number, said in before.items() if number in self._unreached]
         return [*cancels.untold(cast("Agent", self)), *waiting]
 
     def _cancel_again(self, branch: Branch) -> None:
-        branch.cancelled = False
-        self._cancelled(branch.task)
+        said, branch.cancelled = branch.cancelled, None
+        self._cancelled(branch.task, said)
 
-    def _cancelled(self, task: Any) -> None:
+    def _cancelled(self, task: Any, said: Said | None) -> None:
         context = self.context.copy()
         context.run(here.set, Below(cast("Agent", self), None))  # not from outside: the program did
-        context.run(task.cancel)
+        context.run(task.cancel, *(said or ()))

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from playbooks_worker.engine.branches import Branch
-from playbooks_worker.engine.cancels import on_the_way, told, untold_without_call
+from playbooks_worker.engine.callbacks import Callback
+from playbooks_worker.engine.cancels import Said, counted, on_the_way, said_of, told, untold_without_call
 from playbooks_worker.engine.coroutines import Making
 from playbooks_worker.engine.errors import DetachedTask
 from playbooks_worker.engine.frames import Call, Frame
@@ -30,7 +31,8 @@ CallRow = tuple[tuple[str, ...], str, int, int]
 
 class OwnRow(NamedTuple):
     """``call`` and ``creator`` are ids of calls, or 0: none, or one that has ended. ``ended``: its outcome is known;
-    ``done``: whoever waits for its task knows that too. ``cancelled``: it has not been told yet."""
+    ``done``: whoever waits for its task knows that too. ``cancelled``: what it has not been told yet. ``counted``: how
+    often it had been cancelled."""
 
     id: int
     call: int
@@ -41,7 +43,8 @@ class OwnRow(NamedTuple):
     group: tuple[int, int] | None
     ended: bool
     done: bool
-    cancelled: bool
+    cancelled: Said | None
+    counted: int
     calls: list[CallRow]
 
 
@@ -50,7 +53,8 @@ class OperandRow(NamedTuple):
     creator: int
     number: int
     ended: bool
-    cancelled: bool
+    cancelled: Said | None
+    counted: int
     calls: list[CallRow]
 
 
@@ -76,7 +80,7 @@ class Rows(NamedTuple):
         )
 
 
-Contents = tuple[int, "Making | None", "Outcome | None"]
+Contents = tuple[int, "Making | None", "Outcome | None", "list[Callback] | None"]
 
 
 class Writing:
@@ -125,18 +129,21 @@ class Writing:
             assert frame is not None
             creator = frame.call_.id
             numbers.setdefault(creator, []).append(branch.number)
-            cancelled = self._untold(branch)
+            cancelled, times = self._untold(branch), counted(self._agent, branch.task)
             if branch.call is not None:
-                if cancelled or _cancelled_as_it_ended(branch, branch.call):
-                    self.rows.operands.append(OperandRow(branch.id, creator, branch.number, False, True, []))
-                    contents.append((branch.id, None, None))
+                if cancelled is None and _cancelled_as_it_ended(branch, branch.call):
+                    cancelled = branch.said()
+                if cancelled is not None or times:
+                    row = OperandRow(branch.id, creator, branch.number, False, cancelled, times, [])
+                    self.rows.operands.append(row)
+                    contents.append((branch.id, None, None, None))
                 continue
             outcome = self._outcome(branch)
             calls = calls_of(branch.below, self._calls) if outcome is None else []
-            if calls or cancelled or outcome is not None:
-                row = OperandRow(branch.id, creator, branch.number, outcome is not None, cancelled, calls)
+            if calls or cancelled is not None or outcome is not None:
+                row = OperandRow(branch.id, creator, branch.number, outcome is not None, cancelled, times, calls)
                 self.rows.operands.append(row)
-                contents.append((branch.id, None, outcome))
+                contents.append((branch.id, None, outcome, None))
         self._operands = {}
         for creator, found in numbers.items():
             if found != list(range(len(found))):
@@ -170,20 +177,24 @@ class Writing:
                 outcome is not None,
                 not alive and group is None,
                 self._untold(branch),
+                counted(self._agent, branch.task),
                 calls,
             )
         )
-        return branch.id, branch.making if outcome is None and call is None else None, outcome
+        making = branch.making if outcome is None and call is None else None
+        return branch.id, making, outcome, branch.callbacks or None
 
-    def _untold(self, branch: Branch) -> bool:
-        return branch.cancelled or (branch.task is not None and untold_without_call(self._agent, branch.task))
+    def _untold(self, branch: Branch) -> Said | None:
+        if branch.cancelled is not None or branch.task is None:
+            return branch.cancelled
+        return said_of(self._agent, branch.task) if untold_without_call(self._agent, branch.task) else None
 
     def _outcome(self, branch: Branch) -> Outcome | None:
         if branch.call is not None and told(branch.call):
             return None  # what cancelled it comes to that again
         outcome = branch.settled()
         if outcome is None and branch.call is None and on_the_way(self._agent, branch.task) and _not_begun(branch.task):
-            return None, asyncio.CancelledError()
+            return None, asyncio.CancelledError(*said_of(self._agent, branch.task))
         return outcome
 
 
@@ -245,13 +256,13 @@ def read(loader: Loader, rows: Any) -> None:
         branch = _branch(loader, row.id, row.creator, row.number, row.calls)
         branch.call = loader.calls[row.call] if row.call else None
         branch.name, branch.group, branch.ended, branch.cancelled = row.name, row.group, row.ended, row.cancelled
-        branch.key = row.key
+        branch.key, branch.counted = row.key, row.counted
         if not row.done:
             agent.branches[branch.id] = branch
     for fields in operands:
         operand = OperandRow(*fields)
         branch = _branch(loader, operand.id, operand.creator, operand.number, operand.calls)
-        branch.ended, branch.cancelled = operand.ended, operand.cancelled
+        branch.ended, branch.cancelled, branch.counted = operand.ended, operand.cancelled, operand.counted
         assert branch.below.frame is not None
         branch.below.frame.below.claims[branch.number] = branch
     for number, known in numbers.items():

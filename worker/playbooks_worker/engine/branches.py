@@ -14,6 +14,7 @@ import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from playbooks_worker.engine.callbacks import Callback
 from playbooks_worker.engine.coroutines import Making, made, making_of
 from playbooks_worker.engine.effects import branch_key
 from playbooks_worker.engine.frames import Call, Frame
@@ -22,6 +23,7 @@ from playbooks_worker.engine.place import Below, Outcome, here
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
+    from playbooks_worker.engine.cancels import Said
 
 
 class Branch:
@@ -32,8 +34,11 @@ class Branch:
         "agent",
         "below",
         "call",
+        "callbacks",
         "cancelled",
+        "counted",
         "ended",
+        "ended_with",
         "group",
         "id",
         "key",
@@ -53,9 +58,12 @@ class Branch:
         self.key = ""  # effects.py: what names it in effect keys
         self.call: Call | None = None
         self.making: Making | None = None
+        self.callbacks: list[Callback] = []  # of the program, which have not been called yet
         self.outcome: Outcome | None = None
         self.ended = False
-        self.cancelled = False  # loaded: somebody has cancelled it, and it has not been told yet
+        self.ended_with: Said = ()
+        self.cancelled: Said | None = None  # loaded: somebody has cancelled it, and it has not been told yet
+        self.counted = 0  # loaded: how often it had been cancelled, and told
         self.group: tuple[int, int] | None = None  # loaded: the header (call, number) whose TaskGroup waits for it
         self.name: str | None = None
         self.spot = -1
@@ -67,9 +75,17 @@ class Branch:
         if task is None or not task.done():
             return self.outcome
         if task.cancelled():
-            return None, asyncio.CancelledError()
+            return None, asyncio.CancelledError(*self.said())
         error = task._exception  # `exception()` would count as having been asked
         return (True, task.result()) if error is None else (False, error)
+
+    def said(self) -> Said:
+        """The arguments of the `CancelledError` that its cancelled task raises. (Asking the task for it takes it away.)"""
+        call, message = self.call, getattr(self.task, "_cancel_message", None)
+        if call is not None and call.outcome is not None and isinstance(call.outcome[1], asyncio.CancelledError):
+            said: Said = call.outcome[1].args
+            return said
+        return self.ended_with or (() if message is None else (message,))
 
     @property
     def alive(self) -> bool:
@@ -124,6 +140,11 @@ def branch_of(task: Any) -> Branch | None:
     return getattr(task, "branch", None)
 
 
+def belongs(task: Any, branch: Branch) -> None:
+    task.branch = branch  # what `branch_of` reads
+    task.before = branch.counted
+
+
 # --- made by a statement -------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +179,8 @@ async def _run(branch: Branch, coroutine: Any) -> Any:
         if agent.gated:
             await agent.start_allowed()
         branch.outcome = (True, await coroutine)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
+        branch.ended_with = error.args
         agent.owed = agent.gated = True
         raise
     except BaseException as error:
@@ -208,7 +230,7 @@ def settle(branch: Branch) -> None:
     if done:
         task.set_result(value)
     elif isinstance(value, asyncio.CancelledError):
-        asyncio.Future.cancel(task)
+        asyncio.Future.cancel(task, *value.args[:1])
     else:
         task.set_exception(value)
         task._log_traceback = False  # the process that saw it raised has said so
@@ -219,7 +241,7 @@ def start_again(branch: Branch, make: Callable[..., asyncio.Task[Any]]) -> async
     context = branch.agent.context.copy()
     context.run(here.set, branch.below)
     task = branch.task = make(_again(branch), context=context)
-    task.branch = branch  # type: ignore[attr-defined]  # what `branch_of` reads
+    belongs(task, branch)
     if branch.name is not None:
         task.set_name(branch.name)
     return task
@@ -228,9 +250,9 @@ def start_again(branch: Branch, make: Callable[..., asyncio.Task[Any]]) -> async
 async def _again(branch: Branch) -> Any:
     agent = branch.agent
     if branch.call is not None:
-        if branch.cancelled and branch.call.frame is None:  # before it began, or as it ended
+        if branch.cancelled is not None and branch.call.frame is None:  # before it began, or as it ended
             await agent.passed_barrier()
-            raise asyncio.CancelledError
+            raise asyncio.CancelledError(*branch.cancelled)
         return await branch.call
     if branch.ended:
         return await _replayed(branch)

@@ -10,7 +10,7 @@ again, they will be cancelled again by that.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.place import Below
@@ -19,17 +19,22 @@ if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
 
 
+Said: TypeAlias = tuple[Any, ...]
+_PLAIN = (str, int, float, bool, bytes)
+
+
 class Cancel(NamedTuple):
     """Site number *turn* of *frame* is to be told; no frame: a branch of plain code is. *by*: the plain code that decided
-    it, which decides it again as long as it runs again itself."""
+    it, which decides it again as long as it runs again itself. *said*: the arguments of its `CancelledError`."""
 
     frame: Frame | None
     turn: int
     by: Below | None
+    said: Said
 
 
-def note(agent: Agent, task: asyncio.Task[Any], place: Any) -> None:
-    """Code at *place* cancels *task*."""
+def note(agent: Agent, task: asyncio.Task[Any], place: Any, message: Any) -> None:
+    """Code at *place* cancels *task*. The index of a checkpoint holds its *message*: plain data."""
     frames = [call.frame for call in agent.running.values() if call.frame is not None and call.frame.task is task]
     by: Below | None = None if isinstance(place, Frame) or task in _grouped(agent) else place.below
     if by is not None and by.runs_again:
@@ -42,7 +47,8 @@ def note(agent: Agent, task: asyncio.Task[Any], place: Any) -> None:
                 agent.tells = True
     deepest = max(frames, key=lambda frame: frame.depth, default=None)
     turn = 0 if deepest is None else deepest.turn + (not deepest.in_flight)
-    agent.cancels[task] = Cancel(deepest, turn, by)
+    said = () if message is None else (message if type(message) in _PLAIN else str(message),)
+    agent.cancels[task] = Cancel(deepest, turn, by, said)
 
 
 def told(call: Call) -> bool:
@@ -61,14 +67,27 @@ def _decided_again(cancel: Cancel) -> bool:
     return cancel.by is not None and cancel.by.runs_again
 
 
-def leaving_told(agent: Agent, frame: Frame, number: int) -> bool:
-    """Whether *frame*, whose exit of header *number* is in flight, has been cancelled there."""
+def leaving_told(agent: Agent, frame: Frame, number: int) -> Said | None:
+    """What *frame*, whose exit of header *number* is in flight, was told there if it has been cancelled."""
     cancel = agent.cancels.get(frame.task) if frame.task is not None else None
     if cancel is None or cancel[:2] != (frame, frame.turn) or _decided_again(cancel) or not frame.in_flight:
-        return False
+        return None
     site = frame.playbook.rewritten.sites[frame.site - 1]
     exiting = not site.value and site.entering is None
-    return exiting and bool(frame.headers) and frame.headers[-1][0] == number
+    return cancel.said if exiting and frame.headers and frame.headers[-1][0] == number else None
+
+
+def said_of(agent: Agent, task: Any) -> Said:
+    """The arguments of the `CancelledError` that is on the way to *task*."""
+    return agent.cancels[task].said
+
+
+def counted(agent: Agent, task: Any) -> int:
+    """How often *task* has been cancelled (`Task.cancelling`), but for what a resume repeats."""
+    count: int = 0 if task is None or task.done() else task.cancelling()
+    if count and (on_the_way(agent, task) or (task in agent.cancels and _decided_again(agent.cancels[task]))):
+        count -= 1
+    return count
 
 
 def on_the_way(agent: Agent, task: Any) -> bool:
@@ -76,7 +95,7 @@ def on_the_way(agent: Agent, task: Any) -> bool:
     cancel = agent.cancels.get(task)
     if cancel is None or task.done() or _decided_again(cancel):
         return False
-    frame, turn, _ = cancel
+    frame, turn, _, _ = cancel
     if getattr(getattr(frame, "value", None), "_cancel_requested", False):
         return False  # a gather: its branches are told, and it knows (branch_table.py)
     waiter = task._fut_waiter
@@ -85,7 +104,7 @@ def on_the_way(agent: Agent, task: Any) -> bool:
     if (
         frame.headers
         and type(frame.headers[-1][2]) is asyncio.TaskGroup
-        and leaving_told(agent, frame, frame.headers[-1][0])
+        and leaving_told(agent, frame, frame.headers[-1][0]) is not None
     ):
         return False  # the group is told when it is left again (groups.py)
     if frame.call_.outcome is None and (frame.turn < turn or (frame.turn == turn and frame.in_flight)):
@@ -94,9 +113,13 @@ def on_the_way(agent: Agent, task: Any) -> bool:
     return False
 
 
-def untold(agent: Agent) -> list[int]:
-    """The calls whose tasks are to be cancelled again when they stand at their sites."""
-    return [call.id for task in list(agent.cancels) if on_the_way(agent, task) and (call := _innermost(agent, task))]
+def untold(agent: Agent) -> list[tuple[int, Said]]:
+    """The calls whose tasks are to be cancelled again when they stand at their sites, and what it says."""
+    return [
+        (call.id, said_of(agent, task))
+        for task in list(agent.cancels)
+        if on_the_way(agent, task) and (call := _innermost(agent, task))
+    ]
 
 
 def untold_without_call(agent: Agent, task: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine import managers, matching, payload, sinks, sizes, stacks
 from playbooks_worker.engine.branch_table import Writing, calls_of
-from playbooks_worker.engine.cancels import leaving_told
+from playbooks_worker.engine.cancels import counted, leaving_told
 from playbooks_worker.engine.described import Still, needed
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
 from playbooks_worker.engine.frames import Call, Frame
@@ -84,7 +84,7 @@ class _Attempt:
                 for number, targets, manager in frame.headers:
                     self.managers[call.id, number] = manager
                     for index, value in enumerate(targets):
-                        if value is not None:
+                        if value is not None and not (value is manager and _saved_itself(frame, number, manager)):
                             self.targets.setdefault(id(value), Target(call.id, number, index))
             if frame.cells:
                 for name, cell in frame.cells.items():
@@ -144,7 +144,7 @@ class _Attempt:
             FORMAT,
             LOWERING,
             self.agent.last_id,
-            (self.agent.root_id, *self.agent.untold()),
+            (self.agent.root_id, counted(self.agent, self.agent.root_task), self.agent.untold()),
             self.segments,
             self.metas,
             self.again,
@@ -295,3 +295,12 @@ class _Attempt:
     def _dump(self, kind: str, call: int, number: int, value: Any) -> None:
         self.segments.append((kind, call, number))
         self.saver.dump(value)
+
+
+def _saved_itself(frame: Frame, number: int, manager: Any) -> bool:
+    """Whether a manager that brings itself is saved with its header: `async with limiter`. What refers to it, other headers
+    among them, then refers to the one object."""
+    local = frame.coroutine.cr_frame.f_locals
+    names = frame.playbook.rewritten.headers[number - 1].temporaries.roots
+    unsavable = frame.playbook.unsavable
+    return any(local.get(name) is manager and (-number, name) not in unsavable for name in names)

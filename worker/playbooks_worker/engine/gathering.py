@@ -14,13 +14,13 @@ def reduced(future: asyncio.Future[Any]) -> tuple[Any, ...] | None:
     """How *future* is pickled; None when nobody could make it again."""
     if future.done():
         if future.cancelled():
-            return _ended, (), (None, None), None, None, _end
+            return _ended, (), (None, future._cancel_message), None, None, _end  # type: ignore[attr-defined]
         error = future._exception
         outcome = (True, future.result()) if error is None else (False, error)
         return _ended, (), outcome, None, None, _end
     children = getattr(future, "_children", None)
     flag = None if not children else _return_exceptions(future, children)
-    return None if flag is None else (_gathered, (list(children or ()), flag))
+    return None if flag is None else (_gathered, (list(children or ()), flag, future._cancel_requested))  # type: ignore[attr-defined]
 
 
 def _return_exceptions(future: asyncio.Future[Any], children: list[Any]) -> bool | None:
@@ -34,8 +34,11 @@ def _return_exceptions(future: asyncio.Future[Any], children: list[Any]) -> bool
     return None
 
 
-def _gathered(children: list[Any], return_exceptions: bool) -> asyncio.Future[Any]:
-    return asyncio.gather(*children, return_exceptions=return_exceptions)
+def _gathered(children: list[Any], return_exceptions: bool, cancelled: bool) -> asyncio.Future[Any]:
+    future = asyncio.gather(*children, return_exceptions=return_exceptions)
+    if cancelled:  # its children have been told, and it says so when they have ended
+        future._cancel_requested = True  # type: ignore[attr-defined]
+    return future
 
 
 def _ended() -> asyncio.Future[Any]:
@@ -47,7 +50,7 @@ def _end(future: asyncio.Future[Any], outcome: tuple[bool | None, Any]) -> None:
     if done:
         future.set_result(value)
     elif done is None:
-        future.cancel()
+        future.cancel(value)
     else:
         future.set_exception(value)
         future._log_traceback = False  # the process that saw it raised has said so

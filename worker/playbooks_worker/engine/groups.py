@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 from playbooks_worker.engine.branches import Branch, branch_of
 
 if TYPE_CHECKING:
+    from playbooks_worker.engine.cancels import Said
     from playbooks_worker.engine.frames import Frame
 
 _TOLD = "playbooks_told"
 _KNOWN = ("_errors", "_base_error", "_aborting", "_parent_cancel_requested")
 
 
-def state_of(group: Any, told: bool) -> dict[str, Any] | None:
-    """What a checkpoint says of a group beside its tasks; None when there is nothing to say. *told*: it has been cancelled
-    while it was being left."""
+def state_of(group: Any, told: Said | None) -> dict[str, Any] | None:
+    """What a checkpoint says of a group beside its tasks; None when there is nothing to say. *told*: what it
+    was told if it has been cancelled while it was being left."""
     state = {name: value for name in _KNOWN if (value := vars(group)[name])}
-    if told:
-        state[_TOLD] = True
+    told = vars(group).get(_TOLD) if told is None else told  # here, or in a process before
+    if told is not None:
+        state[_TOLD] = told
     return {**state, "_errors": list(group._errors)} if state else None
 
 
@@ -52,8 +54,8 @@ def fill(group: Any, branches: list[Branch], state: dict[str, Any] | None) -> No
 
 def left_with(manager: Any, raised: tuple[Any, ...]) -> tuple[Any, ...]:
     """What a manager is told that is left again: a group that was cancelled while it waited, so much."""
-    if raised[0] is None and type(manager) is asyncio.TaskGroup and vars(manager).pop(_TOLD, False):
-        return asyncio.CancelledError, asyncio.CancelledError(), None
+    if raised[0] is None and type(manager) is asyncio.TaskGroup and _TOLD in vars(manager):
+        return asyncio.CancelledError, asyncio.CancelledError(*vars(manager)[_TOLD]), None
     return raised
 
 

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from types import CellType
 from typing import Any
 
-from playbooks_worker.engine import groups, stacks
+from playbooks_worker.engine import groups, managers, stacks
 from playbooks_worker.engine.brought import targets_of
 from playbooks_worker.engine.driving import steps_of
 from playbooks_worker.engine.errors import AgentStopped
@@ -33,6 +33,7 @@ class _Managed:
         stack = isinstance(value, stacks.KnownStack) and value is self._manager
         targets = value.targets if stack else targets_of(value)
         self._frame.headers.append((self._number, targets, self._manager))
+        managers.entered(self._manager)
         if self._frame.pc:
             self._frame.agent.header_entered(self._frame, self._number, targets, self._manager)
 

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import timeouts
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from playbooks_worker.engine import groups
 from playbooks_worker.engine.branches import Branch
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.cancels import Said
+
+_ENTERED = "playbooks_entered"
 
 _States: Any = timeouts._State  # type: ignore[attr-defined]
 
@@ -21,14 +26,39 @@ def saved_as(header: int) -> str:
     return f".state{header}"
 
 
-def state_of(manager: Any, told: bool) -> Any:
-    """What a checkpoint says of an open manager; None when there is nothing to say. *told*: it has been cancelled while it
-    was being left."""
+class _Limit(NamedTuple):
+    """What a checkpoint says of an open timeout. ``made_for``: the time at which its header had made it expire, after
+    ``delay_s``; ``left_s``: the time that is left of what `reschedule` has said since, which a header does not say again;
+    ``cancelling``: how often its task had been cancelled as it was entered."""
+
+    expiring: bool
+    cancelling: int
+    made_for: float | None
+    delay_s: float
+    rescheduled: bool
+    left_s: float | None
+
+
+def entered(manager: Any) -> None:
+    """Note what the header of a timeout said: what is in flight starts anew, and clocks of processes differ."""
+    if type(manager) is asyncio.Timeout:
+        when = manager.when()
+        delay_s = 0.0 if when is None else when - asyncio.get_running_loop().time()
+        vars(manager)[_ENTERED] = (when, delay_s, when)
+
+
+def state_of(manager: Any, told: Said | None) -> Any:
+    """What a checkpoint says of an open manager; None when there is nothing to say. *told*: what it was told if it has been
+    cancelled while it was being left."""
     if type(manager) is asyncio.TaskGroup:
         return groups.state_of(manager, told)
     if type(manager) is asyncio.Timeout:
         timeout: Any = manager
-        return True if timeout._state is _States.EXPIRING else None
+        made_for, delay_s, expected = vars(timeout)[_ENTERED]
+        when = timeout.when()
+        left_s = None if when is None or when == expected else when - asyncio.get_running_loop().time()
+        expiring = timeout._state is _States.EXPIRING
+        return tuple(_Limit(expiring, timeout._cancelling, made_for, delay_s, when != expected, left_s))
     return None
 
 
@@ -36,10 +66,23 @@ def fill(manager: Any, state: Any, waiting: list[Branch]) -> None:
     """Let a manager that was entered again know what the saved one knew. *waiting*: the branches that it waited for."""
     if type(manager) is asyncio.TaskGroup:
         groups.fill(manager, waiting, state)
-    elif type(manager) is asyncio.Timeout and state:  # its cancellation is under way, and will be its `TimeoutError`
-        timeout: Any = manager
+    elif type(manager) is asyncio.Timeout and state:
+        _fill_timeout(manager, _Limit(*state))
+
+
+def _fill_timeout(timeout: Any, limit: _Limit) -> None:
+    now = asyncio.get_running_loop().time()
+    timeout._cancelling = limit.cancelling
+    if limit.expiring:  # its cancellation is under way, and will be its `TimeoutError`
         timeout.reschedule(None)
         timeout._state = _States.EXPIRING
+        return
+    absolute = limit.made_for is not None and timeout.when() == limit.made_for
+    if absolute:  # `timeout_at`, by the clock of another process
+        timeout.reschedule(now + limit.delay_s)
+    vars(timeout)[_ENTERED] = (limit.made_for, limit.delay_s, timeout.when())
+    if limit.rescheduled:
+        timeout.reschedule(None if limit.left_s is None else now + limit.left_s)
 
 
 def reduce_timeout(timeout: Any) -> Any:

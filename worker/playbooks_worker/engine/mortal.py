@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextvars
+import weakref
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ class Mortal(abc.ABC):
         self._blocked: str | None = None
         self._again: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._unseen: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()  # failed, and nobody has looked yet
         self._root: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.context = contextvars.Context()
@@ -54,6 +56,9 @@ class Mortal(abc.ABC):
         if not self.dead:
             self.dead = self.gated = True
             self.why = why
+            if why != ENDED:
+                for task in self._unseen:
+                    task._log_traceback = False  # its program looks where it goes on
             self.stopping = BaseException
         elif self.why == ENDED:
             self.why = why
@@ -140,8 +145,11 @@ class Mortal(abc.ABC):
         self.cancels.pop(task, None)
         if branch is not None:
             self.branches.pop(branch.id, None)
+            branch.callbacks = []  # they are called now
         if self.dead and not task.cancelled():
             task.exception()  # seen: nobody else will look
+        elif getattr(task, "_log_traceback", False):
+            self._unseen.add(task)
         self.left_region()
 
     # --- waiting ---------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from playbooks_worker.engine import branch_table, branches, managers, stacks
 from playbooks_worker.engine.branches import Branch
+from playbooks_worker.engine.callbacks import added_again
 from playbooks_worker.engine.capture import FORMAT
 from playbooks_worker.engine.changes import Change, SavedFrame, changes_in, refusal
 from playbooks_worker.engine.diagnosis import parts_of
@@ -30,6 +31,7 @@ from playbooks_worker.engine.whereabouts import paths
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
+    from playbooks_worker.engine.cancels import Said
 
 _T = TypeVar("_T")
 
@@ -88,8 +90,8 @@ class Loader:
 
     def __init__(self, agent: Agent, index: tuple[Any, ...], body: memoryview) -> None:
         _, _, self.last_id, root, segments, metas, again, adrift, others, rows, markers, needs = index
-        self.root, *untold = root
-        self.untold: set[int] = set(untold)  # calls whose tasks are to be cancelled again
+        self.root, self.root_counted, untold = root
+        self.untold: dict[int, Said] = dict(untold)  # calls whose tasks are to be cancelled again
         self.agent = agent
         self.adrift: tuple[int, ...] = adrift
         self.resources = resources_to_make(needs)
@@ -224,10 +226,14 @@ class Loader:
             for entry in loaded:
                 self._describe(*entry)
         elif kind == "branches":
-            for identity, making, outcome in loaded:
+            for identity, making, outcome, callbacks in loaded:
                 branch = self.branches[identity]
-                branch.making, branch.outcome = making, outcome
+                branch.making, branch.outcome, branch.callbacks = making, outcome, callbacks or []
                 branches.settle(branch)
+                if callbacks and identity in self.agent.branches:
+                    added_again(branch)
+                elif callbacks:
+                    self.agent.to_call.append(branch)
         else:
             for call_number, key, arguments, outcome, given in loaded:
                 call = self.calls[call_number]

@@ -11,7 +11,7 @@ import contextvars
 from collections.abc import Callable
 from typing import Any, cast
 
-from playbooks_worker.engine import branches, cancels
+from playbooks_worker.engine import branches, callbacks, cancels
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.paths import path_of
 from playbooks_worker.engine.place import Below, Plain, here
@@ -55,15 +55,38 @@ class AgentTask(asyncio.Task[Any]):
 
     agent: Any = None
     branch: branches.Branch | None = None
+    before = 0  # cancellations of it that counted when it was saved
 
     def cancel(self, msg: Any | None = None) -> bool:
         place = here.get()
         if self.agent is not None and not self.done():
             if place is not None:
-                cancels.note(self.agent, self, place)
+                cancels.note(self.agent, self, place, msg)
             elif self.agent.owns(self):
                 self.agent.die("cancelled from outside")
         return super().cancel(msg)
+
+    def cancelling(self) -> int:
+        return super().cancelling() + self.before
+
+    def uncancel(self) -> int:
+        if self.before:
+            self.before -= 1
+        else:
+            super().uncancel()
+        return self.cancelling()
+
+    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: contextvars.Context | None = None) -> None:
+        if self.branch is not None and callbacks.of_program(fn):
+            if not self.done():
+                self.branch.callbacks.append(fn)
+            fn = callbacks.OfLiving(self.agent, fn)
+        super().add_done_callback(fn, context=context)
+
+    def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
+        if self.branch is not None:
+            self.branch.callbacks = [callback for callback in self.branch.callbacks if callback != fn]
+        return super().remove_done_callback(fn)
 
 
 def make(agent: Any, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
@@ -85,7 +108,7 @@ def _inside(loop: asyncio.AbstractEventLoop, coroutine: Any, options: dict[str, 
         branch, work = branches.begin(place, coroutine)
         context.run(here.set, branch.below)
         task = branch.task = make(agent, loop, work, **options)
-        task.branch = branch  # type: ignore[attr-defined]  # what `branch_of` reads
+        branches.belongs(task, branch)
         agent.adopt(task, branch)
         return task
     context.run(here.set, Plain(below, path_of(coroutine, place)))

@@ -1,0 +1,350 @@
+"""What asyncio's tasks, timeouts and groups know beside their outcome: callbacks, messages, counts, deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from playbooks_worker import playbook
+from playbooks_worker.engine import Agent, Completed, Stopped
+
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
+from harness import Store, resume, same_everywhere, start, to_end  # noqa: E402
+
+LOG: list[object] = []
+
+
+@pytest.fixture(autouse=True)
+def fresh_log():
+    LOG.clear()
+
+
+async def effect(name, turns=1):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return name
+
+
+@playbook
+async def leaf(n, turns=1):
+    return await effect(n, turns) + await effect(1, turns)
+
+
+@playbook
+async def tidies(name):
+    """Ends only by a cancellation, after which it has things to do."""
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError as error:
+        await effect(("one", name), 2)
+        await effect(("two", name), 2)
+        raise error
+
+
+def killed_again_and_again(case, times):
+    """The outcome when each resumed run is the next victim, at its first checkpoint."""
+    store = Store(1)
+    outcome = start(case, store=store)
+    for _ in range(times):
+        if outcome is not None:
+            break
+        victim = Store(1)
+        outcome = resume(store.payloads[-1], victim)
+        store = victim
+    return outcome if outcome is not None else resume(store.payloads[-1])
+
+
+# --- callbacks -----------------------------------------------------------------------------------------------------------
+
+
+@playbook
+async def in_the_background():
+    """As asyncio's own documentation does it."""
+    tasks = set()
+    for n in range(3):
+        task = asyncio.create_task(leaf(n, n + 1) if n else effect("plain", 4))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        await effect(n)
+    while tasks:
+        await asyncio.wait(tasks, timeout=5)
+        if any(task.done() for task in tasks):
+            return "a task that has ended was not discarded"
+    return "all done"
+
+
+@playbook
+async def told_by_a_closure():
+    found = []
+    first = asyncio.create_task(leaf(1))
+    second = asyncio.create_task(effect(2, 3))
+
+    def note(task):
+        found.append(task.result())
+
+    def never(task):
+        found.append("never")
+
+    for task in (first, second):
+        task.add_done_callback(note)
+        task.add_done_callback(never)
+        task.remove_done_callback(never)
+    await effect("wait")
+    await first
+    await second
+    await effect("after")
+    return sorted(found)
+
+
+@pytest.mark.parametrize("case", [in_the_background, told_by_a_closure], ids=lambda p: p.__name__)
+def test_what_a_program_wants_called_when_a_task_ends_is_called_after_a_resume_too(case):
+    expected = Completed(asyncio.run(case()))
+    assert same_everywhere(case) == expected
+
+
+@playbook
+async def notes_its_end():
+    task = asyncio.create_task(tidies("task"))
+    task.add_done_callback(lambda done: LOG.append(done.result()))
+    await effect("one")
+    await effect("two", 9)
+    return "never"
+
+
+def test_a_stop_calls_no_callback_of_the_program():
+    async def main():
+        store = Store()
+        agent = Agent("a", persist=store.persist)
+        agent.stop_at_checkpoint("drain")
+        assert isinstance(await agent.start(notes_its_end), Stopped)
+
+    to_end(main())
+    assert LOG == []
+
+
+# --- a stop makes no noise -----------------------------------------------------------------------------------------------
+
+
+async def fails():
+    raise LookupError("plain")
+
+
+@playbook
+async def fails_too():
+    raise LookupError("playbook")
+
+
+@playbook
+async def looks_later():
+    tasks = [asyncio.create_task(fails()), asyncio.create_task(fails_too())]
+    await effect("one", 9)
+    await effect("two")
+    return [str(task.exception()) for task in tasks]
+
+
+def test_a_stop_says_nothing_of_errors_that_the_program_has_not_looked_at_yet():
+    whole = Store()
+    assert start(looks_later, store=whole) == Completed(["plain", "playbook"])
+    for number in range(1, len(whole.payloads) + 1):
+
+        async def main(number=number):
+            store = Store()
+
+            def persist(moment, payload):
+                if len(store.payloads) + 1 == number:
+                    agent.stop_at_checkpoint("drain")
+                return store.persist(moment, payload)
+
+            agent = Agent("a", persist=persist)
+            assert isinstance(await agent.start(looks_later), Stopped)
+            return store.payloads[-1]
+
+        assert resume(to_end(main())) == Completed(["plain", "playbook"])
+
+
+# --- what a cancellation says, and how often -------------------------------------------------------------------------------
+
+
+@playbook
+async def hears(turns):
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError as error:
+        await effect("tidy", turns)
+        return error.args
+
+
+@playbook
+async def with_messages():
+    heard = asyncio.create_task(hears(3))
+    ended = asyncio.create_task(tidies("ended"))
+    group = asyncio.create_task(in_a_group())
+    await effect("begin", 6)
+    for task in (heard, ended, group):
+        task.cancel("enough")
+    found = [await heard]
+    for task in (ended, group):
+        try:
+            await task
+        except asyncio.CancelledError as error:
+            found.append(error.args)
+            await effect("in the handler")
+    return found
+
+
+@playbook
+async def in_a_group():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(tidies("in a group"))
+        await effect("body")
+
+
+def test_a_cancellation_says_after_a_resume_what_it_said_before():
+    assert same_everywhere(with_messages) == Completed([("enough",)] * 3)
+    assert killed_again_and_again(with_messages, 30) == Completed([("enough",)] * 3)
+
+
+@playbook
+async def counts():
+    seen = []
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError:
+        seen.append(asyncio.current_task().cancelling())
+        await effect("tidy", 2)
+        seen.append(asyncio.current_task().cancelling())
+        seen.append(asyncio.current_task().uncancel())
+        await effect("tidy", 2)
+        seen.append(asyncio.current_task().cancelling())
+    return seen
+
+
+@playbook
+async def counted():
+    task = asyncio.create_task(counts())
+    both = asyncio.gather(counts(), counts())
+    await effect("begin", 3)
+    task.cancel()
+    both.cancel()
+    found = [await task]
+    try:
+        await both
+    except asyncio.CancelledError:
+        found.append("gather")
+    asyncio.current_task().cancel()
+    try:
+        await effect("cancelled")
+    except asyncio.CancelledError:
+        found.append([await effect(1), asyncio.current_task().cancelling(), asyncio.current_task().uncancel()])
+    await effect("end")
+    return found, asyncio.current_task().cancelling()
+
+
+def test_a_task_knows_after_a_resume_how_often_it_was_cancelled():
+    expected = Completed(asyncio.run(counted()))
+    assert expected == Completed(([[1, 1, 0, 0], "gather", [1, 1, 0]], 0))
+    assert same_everywhere(counted) == expected
+
+
+@playbook
+async def tidies_twice():
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        try:
+            await effect("first")
+            await asyncio.sleep(0.1)
+        finally:
+            await effect("second")
+            await effect("third")
+
+
+@playbook
+async def out_of_time():
+    try:
+        async with asyncio.timeout(0.02):
+            await tidies_twice()
+    except TimeoutError:
+        return "timed out"
+
+
+@playbook
+async def cancelled_and_out_of_time():
+    task = asyncio.create_task(out_of_time())
+    await effect("begin", 3)
+    task.cancel()
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return await effect("cancelled")
+
+
+def test_a_timeout_does_not_swallow_a_cancellation_that_came_before_the_crash():
+    assert asyncio.run(cancelled_and_out_of_time()) == "cancelled"
+    assert same_everywhere(cancelled_and_out_of_time) == Completed("cancelled")
+
+
+@playbook
+async def group_in_time():
+    try:
+        async with asyncio.timeout(0.02), asyncio.TaskGroup() as group:
+            task = group.create_task(tidies("task"))
+            await effect("body")
+    except TimeoutError:
+        return await effect("timed out"), task.cancelled()
+
+
+def test_a_group_that_was_cancelled_as_it_waited_knows_that_after_several_crashes():
+    assert same_everywhere(group_in_time) == Completed(("timed out", True))
+    assert killed_again_and_again(group_in_time, 30) == Completed(("timed out", True))
+
+
+# --- deadlines -----------------------------------------------------------------------------------------------------------
+
+
+@playbook
+async def rescheduled():
+    found = []
+    try:
+        async with asyncio.timeout(None) as limit:
+            await effect("in")
+            limit.reschedule(asyncio.get_running_loop().time() + 0.02)
+            await effect("rescheduled")
+            await asyncio.get_running_loop().create_future()
+    except TimeoutError:
+        found.append(await effect("timed out"))
+    async with asyncio.timeout(0.02) as limit:
+        limit.reschedule(None)
+        await effect("without")
+        await asyncio.sleep(0.04)
+    return found, limit.expired(), limit.when()
+
+
+@playbook
+async def at_a_time():
+    try:
+        async with asyncio.timeout_at(asyncio.get_running_loop().time() + 0.02):
+            await effect("one")
+            await effect("two")
+            await asyncio.get_running_loop().create_future()
+    except TimeoutError:
+        return await effect("timed out")
+
+
+@pytest.mark.parametrize("case", [rescheduled, at_a_time], ids=lambda p: p.__name__)
+def test_a_deadline_goes_with_the_agent_to_a_host_whose_clock_is_another(case, monkeypatch):
+    expected = Completed(asyncio.run(case()))
+    hosts = [0.0]
+    monkeypatch.setattr(asyncio.BaseEventLoop, "time", lambda _: time.monotonic() + hosts[0])
+
+    def first():
+        hosts[0] = 10_000.0
+
+    def another():
+        hosts[0] = 0.0
+
+    assert same_everywhere(case, reset=first, between=another) == expected
