@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import zlib
 
 import pytest
 
@@ -92,3 +93,17 @@ def test_a_payload_has_a_check_sum_unless_whoever_stores_it_signs_it(summed: boo
     for payload in payloads[:-1]:
         assert (payload[:4] == b"none") != summed
         assert read(payload)[0]
+
+
+@pytest.mark.parametrize("sink", [sinks.Pieces, sinks.Used], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("shape", [(125, 2000), (2000, 125)])
+def test_memory_that_is_no_row_of_bytes_is_counted_in_bytes(sink, shape):
+    """Arrays hand over their memory as it is: with dimensions, and items of several bytes."""
+    memory = memoryview(bytes(range(250)) * 8000).cast("B").cast("d", shape)
+    used = sink()
+    used.write(b"before")
+    used.write(memory)
+    used.write(b"after")
+    whole = b"before" + memory.tobytes() + b"after"
+    assert (used.size(), used.crc(0)) == (len(whole), zlib.crc32(whole))
+    assert used.joined() == whole

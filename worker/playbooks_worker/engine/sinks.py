@@ -34,6 +34,11 @@ class Sink(Protocol):
         """*before*, then all that was written. The last thing that is asked of it."""
 
 
+def _size(piece: Any) -> int:
+    """Bytes in what a pickler writes: an array's memory has no `len`, or another one."""
+    return len(piece) if type(piece) is bytes else memoryview(piece).nbytes
+
+
 class Pieces:
     """What the pickler hands over, as it is: frames of 64 KB, and larger objects without a copy."""
 
@@ -44,7 +49,7 @@ class Pieces:
         self.write = self._pieces.append
 
     def size(self) -> int:
-        return sum(map(len, self._pieces))
+        return sum(map(_size, self._pieces))
 
     def crc(self, before: int) -> int:
         for piece in self._pieces:
@@ -68,7 +73,7 @@ class Used:
         self._size = 0
 
     def write(self, piece: bytes) -> None:
-        end = self._size + len(piece)
+        end = self._size + _size(piece)
         self._memory[self._size : end] = piece  # grows where it has to
         self._size = end
 
