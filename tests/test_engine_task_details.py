@@ -126,6 +126,28 @@ def test_a_stop_calls_no_callback_of_the_program():
     assert LOG == []
 
 
+@playbook
+async def ends_before_its_callback(found):
+    task = asyncio.create_task(effect("first", 6))
+    task.add_done_callback(lambda _: found.append(asyncio.create_task(effect("from a callback"))))
+    await effect("end")
+    return task
+
+
+@playbook
+async def starts_a_task_in_a_callback():
+    found = []
+    await (await ends_before_its_callback(found))
+    await asyncio.sleep(0)
+    return await found[0]
+
+
+def test_a_callback_may_start_a_task_when_the_playbook_that_added_it_has_ended():
+    store = Store()
+    assert start(starts_a_task_in_a_callback, store=store) == Completed("from a callback")
+    assert resume(store.payloads[0]) == Completed("from a callback")
+
+
 # --- a stop makes no noise -----------------------------------------------------------------------------------------------
 
 
@@ -301,6 +323,39 @@ async def group_in_time():
 def test_a_group_that_was_cancelled_as_it_waited_knows_that_after_several_crashes():
     assert same_everywhere(group_in_time) == Completed(("timed out", True))
     assert killed_again_and_again(group_in_time, 30) == Completed(("timed out", True))
+
+
+@playbook
+async def fails_late():
+    await effect("begin", 2)
+    raise LookupError("of its own")
+
+
+@playbook
+async def group_fails():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(tidies("sibling"))
+        group.create_task(fails_late())
+        await effect("body")
+
+
+@playbook
+async def group_fails_and_is_cancelled():
+    task = asyncio.create_task(group_fails())
+    await effect("begin", 9)
+    task.cancel()
+    try:
+        await task
+    except* LookupError as errors:
+        found = len(errors.exceptions)
+    await effect("end")
+    return found, task.cancelled()
+
+
+def test_an_error_of_a_task_goes_before_the_cancellation_that_came_as_it_ended():
+    """From Python 3.13 on a group that fails passes a cancellation on to what comes after it."""
+    assert asyncio.run(group_fails_and_is_cancelled()) == (1, False)
+    assert same_everywhere(group_fails_and_is_cancelled) == Completed((1, False))
 
 
 # --- deadlines -----------------------------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ def begin(frame: Frame, coroutine: Any) -> tuple[Branch, Any]:
         branch = Branch(frame.agent, frame, number, frame.agent.next_id())
     branch.key = branch_key(frame, number)
     below.branches.append(branch)
-    if frame.coroutine is not None:
+    if frame.coroutine is not None and frame.coroutine.cr_frame is not None:  # a callback may come after its end
         branch.spot = frame.coroutine.cr_frame.f_lasti
     if isinstance(coroutine, Call):
         branch.call = coroutine
@@ -251,8 +251,11 @@ async def _again(branch: Branch) -> Any:
     agent = branch.agent
     if branch.call is not None:
         if branch.cancelled is not None and branch.call.frame is None:  # before it began, or as it ended
+            said = branch.cancelled
             await agent.passed_barrier()
-            raise asyncio.CancelledError(*branch.cancelled)
+            agent.complete(branch.call)
+            if branch.call.outcome is None or branch.call.outcome[0] is not False:  # an error of its own goes first
+                raise asyncio.CancelledError(*said)
         return await branch.call
     if branch.ended:
         return await _replayed(branch)
