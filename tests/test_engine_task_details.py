@@ -403,3 +403,44 @@ def test_a_deadline_goes_with_the_agent_to_a_host_whose_clock_is_another(case, m
         hosts[0] = 0.0
 
     assert same_everywhere(case, reset=first, between=another) == expected
+
+
+class Slow:
+    async def __aenter__(self):
+        await asyncio.sleep(0.1)
+
+    async def __aexit__(self, *raised):
+        pass
+
+
+@playbook
+async def opens_slowly():
+    async with Slow():
+        await asyncio.sleep(0.4)
+
+
+@playbook
+async def soon_out_of_time():
+    task = asyncio.create_task(opens_slowly())
+    await asyncio.sleep(0.12)
+    seen = []
+    try:
+        async with asyncio.timeout(0.05):
+            seen.append(await effect("a"))
+            try:
+                seen.append(await effect("b"))
+                await asyncio.sleep(1)
+            finally:
+                seen.append(await effect("c"))
+    except TimeoutError:
+        seen.append("timed out")
+    await task
+    return seen
+
+
+def test_what_was_recorded_is_seen_also_when_time_is_up_before_all_headers_are_entered_again():
+    store = Store()
+    expected = start(soon_out_of_time, store=store)
+    assert expected == Completed(["a", "b", "c", "timed out"])
+    b_done = next(n for n, m in enumerate(store.moments) if 'effect(\\"b\\")' in m.stack_json)
+    assert resume(store.payloads[b_done]) == expected

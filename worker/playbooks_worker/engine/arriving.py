@@ -104,11 +104,22 @@ class Arriving(Committing):
     def goes_on(self) -> Generator[Any, Any, None]:
         """The running task goes on with a saved outcome, behind the barrier. If it is to be told of a cancellation, its next
         await tells it, as before."""
-        if self.restoring:
-            yield from self.barrier()
+        task = asyncio.current_task()
+        held: asyncio.CancelledError | None = None
+        while self.restoring:
+            try:
+                yield from self.barrier()
+            except asyncio.CancelledError as cancelled:  # what was recorded is what the program sees
+                self.raise_if_dead()
+                held = cancelled
+                if task is not None:
+                    self.held.add(task)
+        if held is not None and task is not None:
+            self.held.discard(task)
+            task.uncancel()
+            asyncio.Task.cancel(task, *held.args)
         if self._loader is None:
             return
-        task = asyncio.current_task()
         branch = getattr(task, "branch", None)
         if branch is not None and branch.cancelled is not None:
             self._cancel_again(branch)
