@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from playbooks_worker.engine import cancels, restore
+from playbooks_worker.engine import cancels, restore, synchronisers
 from playbooks_worker.engine.callbacks import added_again
 from playbooks_worker.engine.committing import Committing
 from playbooks_worker.engine.errors import AgentStopped
@@ -17,6 +17,7 @@ from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import Awaitable, wake
 from playbooks_worker.engine.outcomes import Persist
 from playbooks_worker.engine.place import Below, here, in_region
+from playbooks_worker.engine.synchronisers import Waiting
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
@@ -38,6 +39,9 @@ class Arriving(Committing):
         self._header_waiters: list[asyncio.Future[None]] = []
         self._loader: restore.Loader | None = None
         self._unreached: set[int] = set()
+        self.waiting: dict[
+            int, tuple[Any, Waiting]
+        ] = {}  # by call, what its open header and its site share: a condition
         self._progress = 0
         self._untold: dict[asyncio.Task[Any], Said] = {}  # arrived, and to be cancelled again
         self.to_call: list[Branch] = []  # their tasks had ended, and callbacks of the program were about to be called
@@ -58,6 +62,8 @@ class Arriving(Committing):
             value._cancel_requested = True  # what `cancel` had noted there
         self._progress += 1
         self._unreached.discard(frame.call_.id)
+        if frame.call_.id in self.waiting:
+            self._wait_again(value, *self.waiting.pop(frame.call_.id))
         if frame.call_.id in self.loader().untold and frame.task is not None:
             said = self.loader().untold.pop(frame.call_.id)
             if self.restoring or frame.outcome is not None:
@@ -66,6 +72,14 @@ class Arriving(Committing):
                 self._cancelled(frame.task, said)
         if not self._unreached:
             self._open_barrier()
+
+    def _wait_again(self, wait: Any, condition: Any, waiting: Waiting) -> None:
+        """*wait* is about to begin."""
+        assert self._loop is not None
+        if waiting is Waiting.DIRECTLY:
+            synchronisers.wait_unlocked(condition)
+        elif waiting is Waiting.NOTIFIED:
+            self._loop.call_soon(synchronisers.notified_again, wait, context=self.context)
 
     @property
     def restoring_calls(self) -> bool:

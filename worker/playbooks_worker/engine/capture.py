@@ -191,7 +191,8 @@ class _Attempt:
             again += needed(frame, -step, temporaries, local, kept)
             self.written.append((frame, -step, kept, temporaries, True))
             self._flush()
-            state = managers.state_of(self.managers.get((call.id, step)), leaving_told(self.agent, frame, step))
+            manager, told = self.managers.get((call.id, step)), leaving_told(self.agent, frame, step)
+            state = managers.state_of(manager, told, frame.value)
             if state is not None:
                 kept[managers.saved_as(step)] = state
             self._header(call.id, step, site.path, kept)

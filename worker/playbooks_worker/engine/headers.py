@@ -6,6 +6,7 @@ and what their targets are, so that a checkpoint saves a reference to a target i
 
 from __future__ import annotations
 
+import asyncio
 import linecache
 import types
 from collections.abc import Generator
@@ -18,6 +19,7 @@ from playbooks_worker.engine.driving import steps_of
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import HELPERS, Frame
 from playbooks_worker.engine.place import Below, here
+from playbooks_worker.engine.synchronisers import Waiting
 
 
 class _Managed:
@@ -115,6 +117,8 @@ class AsyncManagedContext(_Managed):
         agent = frame.agent
         again = frame.pc
         region: Below | None = None
+        if again and again != self._entering and (waiting := agent.loader().waiting(frame, self._number)):
+            return await self._entered_waiting(enter, waiting)
         if not again or again == self._entering:
             if again:  # it was waiting to enter: those who held what it waits for go first
                 frame.pc = 0
@@ -148,6 +152,32 @@ class AsyncManagedContext(_Managed):
                 agent.leave_region(region)
         agent.raise_if_dead()
         self._opened(value)
+        return value
+
+    async def _entered_waiting(self, enter: Any, waiting: Waiting) -> Any:
+        """A condition that its frame waits for: its lock is held by others, perhaps. A cancellation meanwhile is told at the
+        site."""
+        agent = self._frame.agent
+        agent.waiting[self._frame.call_.id] = self._manager, waiting
+        if waiting is Waiting.DIRECTLY:
+            self._opened(None)
+            return None
+        task = asyncio.current_task()
+        held: asyncio.CancelledError | None = None
+        value: Any = None
+        while True:
+            try:
+                await agent.passed_barrier()
+                value = await enter(self._manager)
+                break
+            except asyncio.CancelledError as cancelled:
+                agent.raise_if_dead()
+                held = cancelled
+        agent.raise_if_dead()
+        self._opened(value)
+        if held is not None and task is not None:
+            task.uncancel()
+            asyncio.Task.cancel(task, *held.args)
         return value
 
     @types.coroutine

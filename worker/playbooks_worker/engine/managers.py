@@ -10,7 +10,7 @@ import asyncio
 from asyncio import timeouts
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from playbooks_worker.engine import groups
+from playbooks_worker.engine import groups, synchronisers
 from playbooks_worker.engine.branches import Branch
 
 if TYPE_CHECKING:
@@ -47,9 +47,11 @@ def entered(manager: Any) -> None:
         vars(manager)[_ENTERED] = (when, delay_s, when)
 
 
-def state_of(manager: Any, told: Said | None) -> Any:
+def state_of(manager: Any, told: Said | None, awaited: Any) -> Any:
     """What a checkpoint says of an open manager; None when there is nothing to say. *told*: what it was told if it has been
-    cancelled while it was being left."""
+    cancelled while it was being left; *awaited*: by its frame."""
+    if type(manager) is asyncio.Condition:
+        return synchronisers.waiting(awaited, manager)
     if type(manager) is asyncio.TaskGroup:
         return groups.state_of(manager, told)
     if type(manager) is asyncio.Timeout:

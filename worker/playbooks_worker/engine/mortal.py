@@ -101,9 +101,9 @@ class Mortal(abc.ABC):
         if isinstance(error, GeneratorExit | KeyboardInterrupt):
             self.die(f"the process ends ({type(error).__name__})")
             raise error
-        if isinstance(error.__context__, GeneratorExit):  # plain code that was closed tidied up, on a closed loop, say
+        if closed := _closing(error):  # plain code that was closed tidied up, on a closed loop, say
             self.die("the process ends (GeneratorExit)")
-            raise error.__context__
+            raise closed
         return self.dead
 
     @property
@@ -167,6 +167,18 @@ class Mortal(abc.ABC):
     def never(self) -> Generator[Any, Any, None]:
         """Wait to be cancelled."""
         return self.waits([])
+
+
+def _closing(error: BaseException) -> GeneratorExit | None:
+    """The end of the process that *error* came of."""
+    seen: set[int] = set()
+    context = error.__context__
+    while context is not None and id(context) not in seen:
+        if isinstance(context, GeneratorExit):
+            return context
+        seen.add(id(context))
+        context = context.__context__
+    return None
 
 
 class Awaitable:

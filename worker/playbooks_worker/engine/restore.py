@@ -27,6 +27,7 @@ from playbooks_worker.engine.reentry import MADE_AGAIN
 from playbooks_worker.engine.replacing import replace
 from playbooks_worker.engine.rewrite import LOWERING
 from playbooks_worker.engine.snapshot import Reader
+from playbooks_worker.engine.synchronisers import Waiting
 from playbooks_worker.engine.whereabouts import paths
 
 if TYPE_CHECKING:
@@ -190,6 +191,11 @@ class Loader:
         assert frame.saved is not None
         entries: list[stacks.Entry] = frame.saved.get(stacks.saved_as(number), [])
         return entries
+
+    def waiting(self, frame: Frame, number: int) -> Waiting | None:
+        """How the frame waits for the condition of this header."""
+        state = None if frame.saved is None else frame.saved.get(managers.saved_as(number))
+        return state if isinstance(state, Waiting) else None
 
     def fill(self, frame: Frame, number: int, manager: Any) -> None:
         """What a manager knew, and the tasks that a group waited for, belong to the one that was entered instead."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, MethodType
 from typing import Any
 
@@ -74,7 +75,8 @@ def _held(running: Sequence[Any], lock: Any) -> int:
     """How often *lock* is held by headers that will be entered again: those of playbooks and of plain coroutines."""
     if not running:
         return 0
-    managers = [entry[2] for call in running for entry in call.frame.headers]
+    headers = [(call.frame, entry[2]) for call in running for entry in call.frame.headers]
+    managers = [manager for frame, manager in headers if waiting(frame.value, manager) is None]
     count = sum(1 for manager in managers if _lock_of(manager) is lock)
     seen: set[int] = set()
     for manager in managers:
@@ -84,6 +86,48 @@ def _held(running: Sequence[Any], lock: Any) -> int:
     for task in asyncio.all_tasks():
         count += _held_by(task.get_coro(), lock, seen)
     return count
+
+
+class Waiting(StrEnum):
+    """How a frame in the header of a condition waits for it, and so does not hold its lock."""
+
+    DIRECTLY = "directly"  # in `wait`: it waits again before anybody goes on, and misses no notification
+    NOTIFIED = "notified"  # in `wait`, which returns when the lock is free
+    INSIDE = "inside"  # below `wait_for`, say, which asks its predicate again when the lock is free
+
+
+def waiting(awaited: Any, condition: Any) -> Waiting | None:
+    """How a frame that awaits *awaited* waits for *condition*; None: not at all, it holds the lock."""
+    if type(condition) is not asyncio.Condition:
+        return None
+    code = asyncio.Condition.wait.__code__
+    for step in _chain(awaited):
+        frame = step.cr_frame if isinstance(step, CoroutineType) and step.cr_code is code else None
+        if frame is None or frame.f_locals.get("self") is not condition:
+            continue
+        if step is not awaited:
+            return Waiting.INSIDE
+        waiter = frame.f_locals.get("fut")
+        notified = waiter is not None and waiter.done() and not waiter.cancelled()
+        return Waiting.NOTIFIED if notified else Waiting.DIRECTLY
+    return None
+
+
+def wait_unlocked(condition: Any) -> None:
+    """Let the next `wait` of *condition* begin without its lock, which others hold: it would give it back at once."""
+    released, locked = condition.release, condition.locked
+
+    def release() -> None:
+        condition.release, condition.locked = released, locked
+
+    condition.release, condition.locked = release, lambda: True
+
+
+def notified_again(wait: Any) -> None:
+    """*wait*, the coroutine of a condition's `wait`, had been notified."""
+    waiter = None if wait.cr_frame is None else wait.cr_frame.f_locals.get("fut")
+    if waiter is not None and not waiter.done():
+        waiter.set_result(False)
 
 
 def _lock_of(manager: Any) -> Any:
