@@ -12,6 +12,7 @@ import ast
 import asyncio
 import os
 import sysconfig
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from playbooks_worker import playbook
 LIBRARY = Path(sysconfig.get_paths()["stdlib"])
 AT_ONCE = 3
 SKIPPED = {"__pycache__", "dist-packages", "idle_test", "lib-dynload", "site-packages", "test", "tests"}
+PARSING = threading.Lock()
 BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.IfExp, ast.BoolOp, ast.comprehension)
 Facts = dict[str, Any]
 
@@ -150,7 +152,9 @@ def library() -> dict[str, list[str]]:
 
 
 def tree_of(module: str) -> ast.Module:
-    return ast.parse((LIBRARY / module).read_bytes())
+    """Python 3.11 counts the depth of all trees that are being made in one place: one thread at a time."""
+    with PARSING:
+        return ast.parse((LIBRARY / module).read_bytes())
 
 
 def shape_of(module: str) -> Facts:

@@ -51,7 +51,8 @@ def state_of(manager: Any, told: Said | None, awaited: Any) -> Any:
     """What a checkpoint says of an open manager; None when there is nothing to say. *told*: what it was told if it has been
     cancelled while it was being left; *awaited*: by its frame."""
     if type(manager) is asyncio.Condition:
-        return synchronisers.waiting(awaited, manager)
+        waiting = synchronisers.waiting(awaited, manager)
+        return None if waiting is None else waiting.value
     if type(manager) is asyncio.TaskGroup:
         return groups.state_of(manager, told)
     if type(manager) is asyncio.Timeout:

@@ -195,7 +195,7 @@ class Loader:
     def waiting(self, frame: Frame, number: int) -> Waiting | None:
         """How the frame waits for the condition of this header."""
         state = None if frame.saved is None else frame.saved.get(managers.saved_as(number))
-        return state if isinstance(state, Waiting) else None
+        return Waiting(state) if isinstance(state, str) else None
 
     def fill(self, frame: Frame, number: int, manager: Any) -> None:
         """What a manager knew, and the tasks that a group waited for, belong to the one that was entered instead."""
