@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
+from types import MethodType
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 
@@ -156,3 +158,49 @@ def test_what_a_header_brings_replaces_its_placeholder_in_whatever_order_the_col
     replace(old, new)
     assert holders == [{"name": new, new: 1}, [new], {new}, (new,), {"deep": [(new, 1)]}]
     assert not replace.__code__.co_cellvars
+
+
+# --- seeds 31481, 32181: a method of what a header brings, taken before its arguments were awaited ---
+
+
+class Door:
+    def __init__(self, name):
+        self.name = name
+
+    async def __aenter__(self):
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *raised):
+        return None
+
+
+def named(name):
+    return name
+
+
+async def one_more(n):
+    await asyncio.sleep(0)
+    return n
+
+
+@playbook
+async def enters_into_a_stack(n):
+    async with contextlib.AsyncExitStack() as stack:
+        door = await stack.enter_async_context(Door(named(await one_more(n))))
+        again = await stack.enter_async_context(Door(named(n + 1)))
+        await one_more(0)
+        return door.name, again.name
+
+
+@playbook
+async def several_enter():
+    return await asyncio.gather(*[enters_into_a_stack(n) for n in range(3)])
+
+
+def test_a_bound_method_of_what_a_header_brings_is_bound_to_the_fresh_one():
+    assert isinstance(same_everywhere(several_enter), Completed)
+    old, new = object(), "new"
+    held = [MethodType(len, old)]
+    replace(old, new)
+    assert held[0]() == 3 and held[0].__self__ is new

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import collections
 import gc
-from types import CellType
+from types import CellType, MethodType
 from typing import Any
 
 
 def replace(old: Any, new: Any) -> None:
     """Let every container and object that refers to *old* refer to *new*; tuples and their like are made again.
+
+    A bound method cannot be changed either: it is made again, too.
 
     No comprehension here, nor a lambda: on Python 3.11 these keep *old* in a cell, which refers to it like any other."""
     for holder in gc.get_referrers(old):
@@ -35,6 +37,8 @@ def replace(old: Any, new: Any) -> None:
                 if item is old:
                     parts[index] = new
             replace(holder, kind(parts) if not hasattr(kind, "_make") else kind._make(parts))
+        elif kind is MethodType:
+            replace(holder, MethodType(holder.__func__, new))
         elif kind is CellType:
             holder.cell_contents = new
         else:
