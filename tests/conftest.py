@@ -1,9 +1,11 @@
-"""What every test module may ask for. Helpers live in `playbooks_providers.testing`, which this only wires to pytest."""
+"""What every test module may ask for. Helpers live in `playbooks_providers.testing` and in tests/programs; this only wires
+them to pytest."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -41,3 +43,12 @@ def what_is_loaded_is_not_collected():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture
+def same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Checks a playbook body (or a whole program) against plain Python; answers how many checkpoints it had."""
+    monkeypatch.syspath_prepend(Path(__file__).parent / "programs")
+    import snippets
+
+    return lambda text, **options: snippets.same(text, tmp_path, **options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from playbooks_worker.engine.payload import read, written
 from playbooks_worker.engine.sinks import Pieces
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
-from harness import Store, resume, start, to_end  # noqa: E402
+from harness import Store, load, resume, start, to_end  # noqa: E402
 
 # loops that were killed are collected with their generators and coroutines, which Python remarks on
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -158,20 +157,8 @@ async def main():
 """
 
 
-def module(source, tmp_path):
-    name = "blocked_program"
-    file = tmp_path / f"{name}.py"
-    file.write_text(source)
-    made = types.ModuleType(name)
-    made.__file__ = str(file)
-    sys.modules[name] = made
-    import linecache
-
-    linecache.checkcache(str(file))
-    spec = __import__("importlib.util").util.spec_from_file_location(name, file)
-    made.__spec__, made.__loader__ = spec, spec.loader
-    exec(compile(source, str(file), "exec"), vars(made))
-    return made
+def module(source, folder):
+    return load("blocked_program", source, folder)
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@ goes on only where the saved site is still the same await."""
 
 from __future__ import annotations
 
-import importlib.util
-import linecache
 import sys
 import textwrap
 from pathlib import Path
@@ -15,7 +13,7 @@ from playbooks_worker.engine import Blocked, Completed, changes_of, diff, kept_s
 from playbooks_worker.engine.kept import version_then
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
-from harness import Store, resume, run, start  # noqa: E402
+from harness import Store, load, resume, run, start  # noqa: E402
 
 from playbooks_worker.engine import Agent  # noqa: E402
 
@@ -61,23 +59,15 @@ async def main():
 def program(tmp_path):
     """Loads the program, edited, under one name."""
     name = "changed_program"
-    file = tmp_path / f"{name}.py"
 
-    def load(*edits, source=SOURCE):
+    def edited(*edits, source=SOURCE):
         text = source
         for before, after in edits:
             assert before in text, before
             text = text.replace(before, after)
-        file.write_text(text)
-        linecache.checkcache(str(file))
-        importlib.invalidate_caches()
-        spec = importlib.util.spec_from_file_location(name, file)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        exec(compile(text, str(file), "exec"), vars(module))
-        return module
+        return load(name, text, tmp_path)
 
-    yield load
+    yield edited
     sys.modules.pop(name, None)
 
 

@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "programs"))
-
-import snippets  # noqa: E402 - found beside the programs it runs
-
-
-@pytest.fixture
-def same(tmp_path):
-    return lambda text, **options: snippets.same(text, tmp_path, **options)
-
 
 def test_lambdas_share_the_variables_of_the_run_that_they_were_made_in(same):
     same("""

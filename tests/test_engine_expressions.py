@@ -12,13 +12,6 @@ sys.path.insert(0, str(Path(__file__).parent / "programs"))
 
 import snippets  # noqa: E402 - found beside the programs it runs
 
-
-@pytest.fixture
-def same(tmp_path):
-    """Checks a playbook body (or a whole program) against plain Python; answers how many checkpoints it had."""
-    return lambda text, **options: snippets.same(text, tmp_path, **options)
-
-
 EXPRESSIONS = {
     "call target": """
         a = (await effect(1))(note(2), k=note(3)); b = (await effect(4)).m(5)

@@ -12,7 +12,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import types
 import weakref
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from playbooks_worker.engine import Agent, CannotSave, Completed, Failed
 from playbooks_worker.engine.markers import Marker
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
-from harness import Store, kill_everywhere, resume, run, same_everywhere, start  # noqa: E402
+from harness import Store, kill_everywhere, load, resume, run, same_everywhere, start  # noqa: E402
 
 # loops that were killed are collected with what they held, which Python remarks on
 pytestmark = [
@@ -516,17 +515,7 @@ async def leaf(box):
 
 
 def module(source, folder):
-    name = "marked_program"
-    file = folder / f"{name}.py"
-    file.write_text(source)
-    made = types.ModuleType(name)
-    made.__file__ = str(file)
-    sys.modules[name] = made
-    __import__("linecache").checkcache(str(file))
-    spec = __import__("importlib.util").util.spec_from_file_location(name, file)
-    made.__spec__, made.__loader__ = spec, spec.loader
-    exec(compile(source, str(file), "exec"), vars(made))
-    return made
+    return load("marked_program", source, folder)
 
 
 @pytest.fixture

@@ -3,21 +3,7 @@ checkpoint, killed, stopped and cancelled at every turn of the loop (tests/progr
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "programs"))
-
-import snippets  # noqa: E402 - found beside the programs it runs
-
-
-@pytest.fixture
-def same(tmp_path):
-    """Checks a playbook body (or a whole program) against plain Python; answers how many checkpoints it had."""
-    return lambda text, **options: snippets.same(text, tmp_path, **options)
-
 
 NAMES = {
     "locals": """

@@ -80,6 +80,21 @@ async def late_alone():
         return [asyncio.create_task(effect("a task"))]
 
 
+async def while_the_first_is_written(playbook_, *given):
+    """What has started while the first checkpoint is being written, and how the agent ends. *given*: names of what the
+    playbook gets of `Slow`."""
+    slow = Slow()
+    running = asyncio.create_task(
+        Agent("a", persist=slow.persist).start(playbook_, [vars(slow)[name] for name in given])
+    )
+    await slow.opened.wait()
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    before = list(STARTED)
+    slow.written.set_result(None)
+    return before, await running
+
+
 @pytest.fixture(autouse=True)
 def anew():
     STARTED.clear()
@@ -89,17 +104,7 @@ def test_no_branch_starts_an_effect_while_an_expired_timeout_is_being_written():
     """Given a timeout that has expired and whose checkpoint is being written, When a helper beside it calls a playbook, Then
     its effect waits until that is durable: it may follow from what the handler has done."""
 
-    async def scenario():
-        slow = Slow()
-        running = asyncio.create_task(Agent("a", persist=slow.persist).start(beside_a_helper, (slow.opened,)))
-        await slow.opened.wait()
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
-        before = list(STARTED)
-        slow.written.set_result(None)
-        return before, await running
-
-    before, outcome = asyncio.run(scenario())
+    before, outcome = asyncio.run(while_the_first_is_written(beside_a_helper, "opened"))
     assert before == ["late"]
     assert outcome == Completed(["beside", "after"])
     assert sorted(STARTED) == ["after", "beside", "late"]
@@ -108,16 +113,6 @@ def test_no_branch_starts_an_effect_while_an_expired_timeout_is_being_written():
 def test_a_task_over_a_plain_coroutine_starts_after_what_was_owed_is_durable():
     """Given a handler of an expired timeout that makes a task, When its turn comes, Then the checkpoint comes first."""
 
-    async def scenario():
-        slow = Slow()
-        running = asyncio.create_task(Agent("a", persist=slow.persist).start(starting_tasks))
-        await slow.opened.wait()
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
-        before = list(STARTED)
-        slow.written.set_result(None)
-        return before, await running
-
-    before, outcome = asyncio.run(scenario())
+    before, outcome = asyncio.run(while_the_first_is_written(starting_tasks))
     assert before == []
     assert outcome == Completed(["a task"])

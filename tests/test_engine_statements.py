@@ -12,13 +12,6 @@ sys.path.insert(0, str(Path(__file__).parent / "programs"))
 
 import snippets  # noqa: E402 - found beside the programs it runs
 
-
-@pytest.fixture
-def same(tmp_path):
-    """Checks a playbook body (or a whole program) against plain Python; answers how many checkpoints it had."""
-    return lambda text, **options: snippets.same(text, tmp_path, **options)
-
-
 STATEMENTS = {
     "augmented names": """
         x = 1

@@ -16,7 +16,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 
 import constructs  # noqa: E402
-import snippets  # noqa: E402
 import trials  # noqa: E402 - found beside the programs it runs
 
 from playbooks_worker.engine import Agent, Completed, definitions, playbook_of, playbooks_in  # noqa: E402
@@ -42,12 +41,6 @@ def module(tmp_path, request):
     yield load
     for name in loaded:
         del sys.modules[name]
-
-
-@pytest.fixture
-def same(tmp_path):
-    """Checks a playbook body (or a whole program) against plain Python; answers how many checkpoints it had."""
-    return lambda text, **options: snippets.same(text, tmp_path, **options)
 
 
 # --- operands ----------------------------------------------------------------------------------------------------------

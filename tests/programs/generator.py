@@ -8,6 +8,8 @@ from __future__ import annotations
 import random
 import textwrap
 
+from chance import Choosing
+
 _HEAD = """\
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ GLOBAL = 0
 """
 
 
-class Program:
+class Program(Choosing):
     """Writes one program. ``fuel`` bounds its statements, ``awaits`` is how often an expression awaits."""
 
     def __init__(self, seed: int, fuel: int = 14) -> None:
@@ -58,16 +60,6 @@ class Program:
         return _HEAD + code
 
     # --- helpers --------------------------------------------------------------------------------------------------
-    def k(self) -> int:
-        self.number += 1
-        return self.number
-
-    def chance(self, probability: float) -> bool:
-        return self.random.random() < probability
-
-    def pick(self, *options):
-        return self.random.choice(options)
-
     def functions(self) -> list[str]:
         shared = self.pick("x", "y")
         return [

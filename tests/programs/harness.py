@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.util
+import linecache
 import logging
 import sys
 import warnings
@@ -51,6 +53,18 @@ def run(operation):
     del task, operation
     gc.collect()
     return outcome
+
+
+def load(name, source, folder):
+    """The module *name*, made anew from *source*: its file may have been another a moment ago."""
+    file = folder / f"{name}.py"
+    file.write_text(source)
+    linecache.checkcache(str(file))
+    importlib.invalidate_caches()
+    spec = importlib.util.spec_from_file_location(name, file)
+    made = sys.modules[name] = importlib.util.module_from_spec(spec)
+    exec(compile(source, str(file), "exec"), vars(made))
+    return made
 
 
 def start(playbook, *args, store=None, **kwargs):

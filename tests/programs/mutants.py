@@ -47,7 +47,7 @@ MISTAKES: dict[str, tuple[Any, str, str, str]] = {
         "_, _, _, contents = put_back",
     ),
     "a cancellation that arrives during a write is forgotten": (
-        committing.Committing, "commit", "asyncio.Task.cancel(task, *held.args)", "pass",
+        committing.Committing, "commit", "self.told_later(held)", "pass",
     ),
     "a cancellation that was not told before the crash is forgotten": (
         cancels, "on_the_way", "if cancel is None or", "if True or",

@@ -233,7 +233,7 @@ async def look_in_world(key, kind):
 
 async def hang(kind):
     done("hang", effect_key())
-    await asyncio.sleep(10)
+    await asyncio.Event().wait()
 
 
 raising = step(timeout=0.01, retries=1, backoff=0, on_unknown="raise")(hang)
@@ -581,7 +581,7 @@ def find_at_second_try(key):
 @step(timeout=0.01, retries=1, backoff=0, on_unknown=find_at_second_try)
 async def hangs_once():
     done("begun")
-    await asyncio.sleep(10)
+    await asyncio.Event().wait()
 
 
 @playbook

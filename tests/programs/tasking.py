@@ -6,35 +6,24 @@ Who is cancelled is parked, or cancels itself, so that where it stands does not 
 
 from __future__ import annotations
 
-import random
+import abc
+
+from chance import Choosing
 
 _NEVER_S = 30
 _AT_ONCE_S = 0.01
 
 
-class Tasking:
+class Tasking(Choosing, abc.ABC):
     """What both halves need, and the statements that run branches."""
 
-    random: random.Random
-    number = 0
-
-    def k(self) -> int:
-        self.number += 1
-        return self.number
-
-    def chance(self, probability: float) -> bool:
-        return self.random.random() < probability
-
-    def pick(self, *options):
-        return self.random.choice(options)
-
+    @abc.abstractmethod
     def callee(self) -> str | None:
         """A playbook of the program that may be called here."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def inner(self, depth: int) -> list[str]:
         """An indented block of further statements."""
-        raise NotImplementedError
 
     def concurrent(self, depth: int) -> list[str]:
         """One statement that runs branches."""

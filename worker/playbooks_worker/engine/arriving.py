@@ -39,9 +39,8 @@ class Arriving(Committing):
         self._header_waiters: list[asyncio.Future[None]] = []
         self._loader: restore.Loader | None = None
         self._unreached: set[int] = set()
-        self.waiting: dict[
-            int, tuple[Any, Waiting]
-        ] = {}  # by call, what its open header and its site share: a condition
+        # by call, what its open header and its site share: a condition
+        self.waiting: dict[int, tuple[Any, Waiting]] = {}
         self._progress = 0
         self._untold: dict[asyncio.Task[Any], Said] = {}  # arrived, and to be cancelled again
         self.to_call: list[Branch] = []  # their tasks had ended, and callbacks of the program were about to be called
@@ -128,10 +127,8 @@ class Arriving(Committing):
                 held = cancelled
                 if task is not None:
                     self.held.add(task)
-        if held is not None and task is not None:
-            self.held.discard(task)
-            task.uncancel()
-            asyncio.Task.cancel(task, *held.args)
+        if held is not None:
+            self.told_later(held)
         if self._loader is None:
             return
         branch = getattr(task, "branch", None)

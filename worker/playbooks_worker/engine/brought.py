@@ -10,21 +10,12 @@ import pathlib
 import uuid
 from typing import Any
 
+DATA = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, type(None))
+"""Python's own kinds of data."""
+
 # `as` targets of these kinds are data: they keep their saved value.
 _PLAIN = (
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    bytearray,
-    list,
-    tuple,
-    dict,
-    set,
-    frozenset,
-    type(None),
+    *DATA,
     datetime.date,
     datetime.time,
     datetime.timedelta,

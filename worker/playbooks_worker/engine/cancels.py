@@ -35,7 +35,7 @@ class Cancel(NamedTuple):
 
 def note(agent: Agent, task: asyncio.Task[Any], place: Any, message: Any) -> None:
     """Code at *place* cancels *task*. The index of a checkpoint holds its *message*: plain data."""
-    frames = [call.frame for call in agent.running.values() if call.frame is not None and call.frame.task is task]
+    frames = _run_by(agent, task)
     by: Below | None = None if isinstance(place, Frame) or task in _grouped(agent) else place.below
     if by is not None and by.runs_again:
         if on_the_way(agent, task):
@@ -128,5 +128,10 @@ def untold_without_call(agent: Agent, task: Any) -> bool:
 
 
 def _innermost(agent: Agent, task: Any) -> Call | None:
-    calls = [call for call in agent.running.values() if call.frame is not None and call.frame.task is task]
-    return calls[-1] if calls else None
+    frames = _run_by(agent, task)
+    return frames[-1].call_ if frames else None
+
+
+def _run_by(agent: Agent, task: Any) -> list[Frame]:
+    """The frames that *task* runs, in the order in which they began."""
+    return [call.frame for call in agent.running.values() if call.frame is not None and call.frame.task is task]

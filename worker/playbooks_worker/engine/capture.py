@@ -21,7 +21,7 @@ from playbooks_worker.engine.iterators import HIDDEN
 from playbooks_worker.engine.markers import About
 from playbooks_worker.engine.needs import PYTHON, needs_of
 from playbooks_worker.engine.outcomes import Snapshot
-from playbooks_worker.engine.reducers import Target
+from playbooks_worker.engine.reducers import Target, outside_of
 from playbooks_worker.engine.reentry import MADE_AGAIN
 from playbooks_worker.engine.rewrite import LOWERING
 from playbooks_worker.engine.snapshot import Saver
@@ -197,7 +197,7 @@ class _Attempt:
                 kept[managers.saved_as(step)] = state
             self._header(call.id, step, site.path, kept)
             kept = {}
-            if entries := stacks.held(self.managers.get((call.id, step))):
+            if entries := stacks.held(manager):
                 self.written.append((frame, -step, {".stack": entries}, None, False))
                 self._header(call.id, step, site.path, {stacks.saved_as(step): entries}, "stack")
         calling = not completed and type(frame.value) is Call
@@ -225,8 +225,7 @@ class _Attempt:
     ) -> None:
         """A header's own temporaries never refer to what it, or a header inside it, has brought: it brings it anew. What
         a stack holds may refer to what it holds already."""
-        inside = path[path.index(number) + (kind == "stack") :]
-        outside = {i: t for i, t in self.targets.items() if t.call != call or t.header not in inside}
+        outside = outside_of(self.targets, call, path[path.index(number) + (kind == "stack") :])
         if kind == "stack":
             for manager in stacks.given(kept[stacks.saved_as(number)]):
                 outside.pop(id(manager), None)  # it may be what entering it brings

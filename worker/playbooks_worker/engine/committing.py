@@ -81,11 +81,7 @@ class Committing(Mortal):
         if self.dead:
             raise AgentStopped(self.why)
         if held is not None:
-            task = asyncio.current_task()
-            if task is not None:
-                self.held.discard(task)
-                task.uncancel()
-                asyncio.Task.cancel(task, *held.args)  # who decided it has been noted
+            self.told_later(held)
 
     async def committed(self) -> None:
         if self.regions and in_region(here.get()):

@@ -47,9 +47,7 @@ def needed(frame: Frame, place: int, temporaries: Temporaries, local: Any, kept:
         if value is NOT_BOUND:
             continue
         deps = temporaries.deps.get(name)
-        if deps is not None and (
-            value is MADE_AGAIN or ((place, name) in unsavable) or (deps is not None and _made_anew(value))
-        ):
+        if deps is not None and (value is MADE_AGAIN or (place, name) in unsavable or _made_anew(value)):
             again.append(name)
             names.extend(deps)
         else:

@@ -17,7 +17,7 @@ from playbooks_worker.engine.errors import CannotSave
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.losses import kind_of
 from playbooks_worker.engine.markers import About, Marker, about_of
-from playbooks_worker.engine.reducers import Target
+from playbooks_worker.engine.reducers import Target, outside_of
 from playbooks_worker.engine.rewrite import Site, Temporaries
 from playbooks_worker.engine.snapshot import Diagnosis, Saver
 from playbooks_worker.engine.whereabouts import paths
@@ -114,9 +114,7 @@ class Examination:
         targets = self._targets
         if place < 0:  # what a header brings is no part of what it is made from
             path = _site(frame).path
-            inside = path[path.index(-place) :]
-            call = frame.call_.id
-            targets = {i: t for i, t in targets.items() if t.call != call or t.header not in inside}
+            targets = outside_of(targets, frame.call_.id, path[path.index(-place) :])
         saver = Saver(targets, self._cells, self._running)
         saver.dump(value)
         return any(type(one) is not Marker for one, _ in saver.lost)

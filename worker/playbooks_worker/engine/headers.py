@@ -162,7 +162,6 @@ class AsyncManagedContext(_Managed):
         if waiting is Waiting.DIRECTLY:
             self._opened(None)
             return None
-        task = asyncio.current_task()
         held: asyncio.CancelledError | None = None
         value: Any = None
         while True:
@@ -175,9 +174,8 @@ class AsyncManagedContext(_Managed):
                 held = cancelled
         agent.raise_if_dead()
         self._opened(value)
-        if held is not None and task is not None:
-            task.uncancel()
-            asyncio.Task.cancel(task, *held.args)
+        if held is not None:
+            agent.told_later(held)
         return value
 
     @types.coroutine

@@ -14,13 +14,8 @@ if TYPE_CHECKING:
 
 
 def held_back(agent: Agent) -> bool:
-    """Whether the checkpoint must wait: a header is being entered again."""
-    for call in agent.running.values():
-        frame = call.frame
-        assert frame is not None
-        if agent.regions and in_region(frame):
-            return True
-    return False
+    """Whether the checkpoint must wait: a region is open on the stack."""
+    return bool(agent.regions) and any(in_region(call.frame) for call in agent.running.values())
 
 
 def what_holds(agent: Agent) -> str:

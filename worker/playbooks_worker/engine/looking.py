@@ -13,6 +13,7 @@ from playbooks_worker.engine import restore
 from playbooks_worker.engine.agent import Agent
 from playbooks_worker.engine.attempts import attempts_of
 from playbooks_worker.engine.branches import Branch
+from playbooks_worker.engine.diagnosis import contents
 from playbooks_worker.engine.errors import AgentStopped, CodeChanged
 from playbooks_worker.engine.frames import Frame
 from playbooks_worker.engine.outcomes import Moment
@@ -84,12 +85,7 @@ def _seen(frame: Frame) -> SeenFrame:
         arguments = {name: _shown(frame, value) for name, value in attempts.arguments().items()}
         return SeenFrame(*row(frame), arguments, frame.outcome)
     rewritten = frame.playbook.rewritten
-    kept = dict(frame.saved or {})
-    for name, cell in frame.cells.items():
-        try:
-            kept[name] = cell.cell_contents
-        except ValueError:
-            continue
+    kept = {**(frame.saved or {}), **contents(frame)}
     names = (*rewritten.names.parameters, *rewritten.names.plain, *rewritten.names.cells)
     variables = {
         name: _shown(frame, kept[name]) for name in dict.fromkeys(names) if kept.get(name, NOT_BOUND) is not NOT_BOUND

@@ -152,6 +152,14 @@ class Mortal(abc.ABC):
             self._unseen.add(task)
         self.left_region()
 
+    def told_later(self, held: asyncio.CancelledError) -> None:
+        """What the running task was told while it waited for us is told at its next await. Who decided it has been noted."""
+        task = asyncio.current_task()
+        if task is not None:
+            self.held.discard(task)
+            task.uncancel()
+            asyncio.Task.cancel(task, *held.args)
+
     # --- waiting ---------------------------------------------------------------------------------------------------
     def waits(self, waiters: list[asyncio.Future[None]]) -> Generator[Any, Any, None]:
         """Wait among *waiters*. A collected coroutine dies without a word to its playbooks."""

@@ -36,6 +36,7 @@ from playbooks_worker.engine import (
     synchronisers,
 )
 from playbooks_worker.engine.branches import Branch, branch_of
+from playbooks_worker.engine.brought import DATA
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.losses import Reduced, lost
 from playbooks_worker.engine.markers import Marker
@@ -53,6 +54,11 @@ class Target:
 
     def __repr__(self) -> str:
         return "<made anew by its `with`>"
+
+
+def outside_of(targets: dict[int, Target], call: int, inside: Sequence[str | int]) -> dict[int, Target]:
+    """Those of *targets* that no header *inside* of this call brings."""
+    return {number: one for number, one in targets.items() if one.call != call or one.header not in inside}
 
 
 class Saving(callables.Binding, Protocol):
@@ -245,24 +251,9 @@ def _singletons(module: str) -> dict[int, str]:
 # Plain data, and containers that pickle takes apart itself: never by name, and nothing of them can be lost but their parts.
 _BY_VALUE = frozenset(
     {
-        *(
-            int,
-            float,
-            complex,
-            str,
-            bytes,
-            bytearray,
-            list,
-            tuple,
-            dict,
-            set,
-            frozenset,
-            bool,
-            type(None),
-            range,
-            slice,
-        ),
-        *(type(...), type(NotImplemented), collections.deque, collections.OrderedDict, collections.defaultdict),
+        *DATA,
+        *(range, slice, type(...), type(NotImplemented)),
+        *(collections.deque, collections.OrderedDict, collections.defaultdict),
         *(collections.Counter, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone),
         *(decimal.Decimal, fractions.Fraction, uuid.UUID),
     }

@@ -81,10 +81,10 @@ class Persisting:
             watch.taken(CheckpointId(self.lock.fence, moment.seq), len(payload), moment.took_s)
         if moment.kind != "step" or self._over is not None or not self._history.known or not self._gate.is_open:
             return self._persist_patiently(moment, payload)
+        if moment.dill is not None:  # the stamp of plain steps says nothing of it
+            return self._persist_patiently(moment, payload)
         around, lock, history = self._around, self.lock, self._history
         packed = None
-        if moment.dill is not None:
-            return self._persist_patiently(moment, payload)
         if len(payload) < history.plain_below:
             stamp = self._stamp
             if stamp is None:
