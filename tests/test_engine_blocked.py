@@ -210,5 +210,5 @@ def test_another_version_of_the_engine_is_named(saved):
     for place, said in ((0, "format 99"), (1, "lowering 99")):
         newer = list(index)
         newer[place] = 99
-        why = blocked(written(tuple(newer), Pieces(dumps)))
+        why = blocked(written(tuple(newer), Pieces([dumps])))
         assert said in why and "another version of the engine" in why

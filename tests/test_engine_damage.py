@@ -98,7 +98,7 @@ def test_an_index_that_says_nonsense_under_the_right_sum_breaks_nothing():
         index, dumps = payload.read(stored)
         for path, number in numbers(index):
             for wrong in (number + 1, number + 250, -1):
-                outcome = resumed(payload.written(changed(index, path, wrong), Pieces(dumps)))
+                outcome = resumed(payload.written(changed(index, path, wrong), Pieces([dumps])))
                 assert isinstance(outcome, Blocked | Completed | Failed)
                 if isinstance(outcome, Blocked):
                     assert outcome.why.startswith("agent a: ") and "\n" not in outcome.why

@@ -84,7 +84,9 @@ class Counter:
                 await Counter.effect(done)
                 done += 1
                 moment = Moment(self.next(), dill=self.bound.get(done))
-                await self.persist(moment, f"{done}/{total}".encode())
+                written = self.persist(moment, f"{done}/{total}".encode())
+                if written is not None:  # else it is durable
+                    await written
                 if self.leave:
                     return engine.Stopped(self.leave)
         except engine.AgentLost:
@@ -294,9 +296,9 @@ def test_a_newer_owner_ends_the_life_of_the_older_one_at_its_next_write() -> Non
 @pytest.mark.parametrize(
     ("harm", "why"),
     [
-        (lambda entry: replace(entry, payload=entry.payload + b"x"), "corrupt or not signed"),
-        (lambda entry: replace(entry, payload=entry.payload[:-1]), "truncated"),
-        (lambda entry: replace(entry, header=b"?"), "truncated"),
+        (lambda entry: entry._replace(payload=entry.payload + b"x"), "corrupt or not signed"),
+        (lambda entry: entry._replace(payload=entry.payload[:-1]), "truncated"),
+        (lambda entry: entry._replace(header=b"?"), "truncated"),
     ],
 )
 def test_a_bad_checkpoint_blocks_and_the_one_before_it_is_named(harm: Callable[[Entry], Entry], why: str) -> None:

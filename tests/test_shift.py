@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -245,7 +244,7 @@ def test_a_checkpoint_signed_with_another_key_blocks_its_agent_and_only_it() -> 
         entry = world.store.agents[AgentId("a")].final
         assert entry is not None
         # as if somebody had put another agent's checkpoint under this one's name
-        forged = replace(entry, id=entry.id._replace(fence=record.fence - 1))
+        forged = entry._replace(id=entry.id._replace(fence=record.fence - 1))
         record.entries[forged.id] = forged
         record.resume_from = forged.id
         world.shift(session=SessionId("second"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from contextvars import Context
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Answer(Generic[T]):
         self._loop = loop
         self._done = False
         self._error: BaseException | None = None
-        self._result: T | None = None
+        self._result: Any = None  # a T once it is decided
         self._callbacks: list[_Told] | None = None
 
     # --- deciding -------------------------------------------------------------------------------------------------
@@ -36,7 +36,10 @@ class Answer(Generic[T]):
         if self._done:
             raise asyncio.InvalidStateError("this answer has been given")
         self._result = result
-        self._tell()
+        if self._callbacks is None:  # nobody to tell
+            self._done = True
+        else:
+            self._tell()
 
     def set_exception(self, error: BaseException) -> None:
         if self._done:
@@ -75,7 +78,8 @@ class Answer(Generic[T]):
         error = self.exception_or_cancelled()
         if error is not None:
             raise error
-        return cast(T, self._result)
+        result: T = self._result
+        return result
 
     def exception(self) -> BaseException | None:
         error = self.exception_or_cancelled()

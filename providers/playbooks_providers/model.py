@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
 
@@ -118,9 +118,10 @@ class Lock:
     choice: Choice = Choice.RESUME
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One stored checkpoint: its id, the signed envelope header (`h`) and the stored payload bytes (`d`)."""
+class Entry(NamedTuple):
+    """One stored checkpoint: its id, the signed envelope header (`h`) and the stored payload bytes (`d`).
+
+    (A tuple for the same reason as its id.)"""
 
     id: CheckpointId
     header: bytes

@@ -105,7 +105,7 @@ def _kill(loop, agent, task):
     loop._ready.clear()
     loop._scheduled.clear()
     loop.close()
-    agent._root = None
+    agent.root_task = None
     agent._tasks.clear()
     del task
     with warnings.catch_warnings():

@@ -62,7 +62,7 @@ class Agent(Arriving):
         self.large = False  # the newest checkpoint was (sinks.py)
         self.known_losses: diagnosis.Losses = {}
         self.resources: dict[Key, bool] = {}  # that it has awaited, here or before: made again where it goes on
-        self._ids = 0
+        self.last_id = 0  # of a call or a branch
 
     # --- the seam --------------------------------------------------------------------------------------------------
     async def start(
@@ -93,8 +93,8 @@ class Agent(Arriving):
             why = f"{type(error).__name__}: {error}"
             return Blocked(f"agent {self.id}: its checkpoint cannot be read ({why}); resume from the one before it")
         self._loader = loader
-        self._ids = loader.last_id
-        self._unreached = set(loader.running)
+        self.last_id = loader.last_id
+        self.unreached = set(loader.running)
         self.restoring = True
         self.gated = True
         return await self._run(loader.entry)
@@ -128,9 +128,9 @@ class Agent(Arriving):
         tasks.install(loop)
         if self._loader is not None and not await self._made_resources(self._loader):
             return self._stopped()
-        self._root = tasks.make(self, loop, self._lead(root), context=self.context.copy())
-        if self._loader is not None and isinstance(self._root, tasks.AgentTask):
-            self._root.before = self._loader.root_counted
+        self.root_task = tasks.make(self, loop, self._lead(root), context=self.context.copy())
+        if self._loader is not None and isinstance(self.root_task, tasks.AgentTask):
+            self.root_task.before = self._loader.root_counted
         if self.restoring:
             self.context.run(loop.call_soon, self._watch_barrier, -1, 0)
         if self._loader is not None:
@@ -140,9 +140,9 @@ class Agent(Arriving):
                 self.adopt(branches.start_again(branch, functools.partial(tasks.make, self, loop)), branch)
         current = asyncio.current_task()
         try:
-            outcome: Outcome = await asyncio.shield(self._root)
+            outcome: Outcome = await asyncio.shield(self.root_task)
         except asyncio.CancelledError:
-            if self.dead and self._root.cancelled() and current is not None and not current.cancelling():
+            if self.dead and self.root_task.cancelled() and current is not None and not current.cancelling():
                 outcome = self._stopped()  # while its end was being written
             else:
                 await self.stop("cancelled from outside")
@@ -220,8 +220,8 @@ class Agent(Arriving):
     # --- calls ------------------------------------------------------------------------------------------------------
     def next_id(self) -> int:
         """For a call or a branch."""
-        self._ids += 1
-        return self._ids
+        self.last_id += 1
+        return self.last_id
 
     def _new_call(self, playbook: Playbook, arguments: tuple[Any, ...], key: str) -> Call:
         call = Call(self, self.next_id(), playbook, arguments)
@@ -292,13 +292,9 @@ class Agent(Arriving):
             self.owed = self.gated = True
         self.left_region()
 
-    @property
-    def last_id(self) -> int:
-        return self._ids
-
     def is_adrift(self, call: Call) -> bool:
         """Whether nobody awaits this running call any more: its gather has ended without it."""
-        if call.id in self._unreached:
+        if call.id in self.unreached:
             return self._loader is not None and call.id in self._loader.adrift
         if call.owner is None:
             return call.id != self.root_id
@@ -308,7 +304,7 @@ class Agent(Arriving):
         return call.owner.frame is None or call.owner is not call.owner.frame.below
 
     def _capture(self) -> Snapshot | None:
-        return None if holding.held_back(self) else capture.capture(self)
+        return None if self.regions and holding.held_back(self) else capture.capture(self)
 
     def what_holds(self) -> str:
         return holding.what_holds(self)

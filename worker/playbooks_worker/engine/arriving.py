@@ -38,7 +38,7 @@ class Arriving(Committing):
         self._barrier_waiters: list[asyncio.Future[None]] = []
         self._header_waiters: list[asyncio.Future[None]] = []
         self._loader: restore.Loader | None = None
-        self._unreached: set[int] = set()
+        self.unreached: set[int] = set()  # ids of the calls whose frames have not
         # by call, what its open header and its site share: a condition
         self.waiting: dict[int, tuple[Any, Waiting]] = {}
         self._progress = 0
@@ -60,7 +60,7 @@ class Arriving(Committing):
         if frame.call_.id in self.loader().gathers:
             value._cancel_requested = True  # what `cancel` had noted there
         self._progress += 1
-        self._unreached.discard(frame.call_.id)
+        self.unreached.discard(frame.call_.id)
         if frame.call_.id in self.waiting:
             self._wait_again(value, *self.waiting.pop(frame.call_.id))
         if frame.call_.id in self.loader().untold and frame.task is not None:
@@ -69,7 +69,7 @@ class Arriving(Committing):
                 self._untold[frame.task] = said
             else:
                 self._cancelled(frame.task, said)
-        if not self._unreached:
+        if not self.unreached:
             self._open_barrier()
 
     def _wait_again(self, wait: Any, condition: Any, waiting: Waiting) -> None:
@@ -88,9 +88,6 @@ class Arriving(Committing):
         """Make sure that a call which does not run has its arguments or outcome."""
         if self._loader is not None and call.frame is None and call.id in self._loader.calls:
             self._loader.rest()
-
-    def is_unreached(self, call: Call) -> bool:
-        return call.id in self._unreached
 
     def rest(self) -> None:
         """Load what is left."""
@@ -191,10 +188,8 @@ class Arriving(Committing):
 
     def untold(self) -> list[tuple[int, Said]]:
         """The calls whose tasks a resume from here must cancel again, and what it says."""
-        if not self.cancels and self._loader is None:
-            return []
         before = {} if self._loader is None else self._loader.untold
-        waiting = [(number, said) for number, said in before.items() if number in self._unreached]
+        waiting = [(number, said) for number, said in before.items() if number in self.unreached]
         return [*cancels.untold(cast("Agent", self)), *waiting]
 
     def _cancel_again(self, branch: Branch) -> None:

@@ -200,7 +200,7 @@ class Writing:
 
 def _of_operand(frame: Frame) -> Iterable[Branch]:
     """The branches that the site of *frame* makes again if nothing else holds them."""
-    if frame.call_.agent.is_unreached(frame.call_):
+    if frame.call_.id in frame.call_.agent.unreached:
         return frame.below.claims.values()
     if not frame.in_flight or frame.outcome is not None or type(frame.value) is Call:
         return ()

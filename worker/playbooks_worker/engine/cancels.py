@@ -84,8 +84,10 @@ def said_of(agent: Agent, task: Any) -> Said:
 
 def counted(agent: Agent, task: Any) -> int:
     """How often *task* has been cancelled (`Task.cancelling`), but for what a resume repeats."""
-    count: int = 0 if task is None or task.done() else task.cancelling()
-    if count and (on_the_way(agent, task) or (task in agent.cancels and _decided_again(agent.cancels[task]))):
+    count: int = 0 if task is None else task.cancelling()
+    if not count or task.done():
+        return 0
+    if on_the_way(agent, task) or (task in agent.cancels and _decided_again(agent.cancels[task])):
         count -= 1
     return count
 

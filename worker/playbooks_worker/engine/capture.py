@@ -55,7 +55,8 @@ def capture(agent: Agent) -> Snapshot:
             raise sizes.too_large(
                 agent.id, len(taken), limit, agent.checkpoints_taken, attempt.written, attempt.fresh_saver()
             )
-        return Snapshot(stack_json(agent), steps_json(agent), taken, PYTHON if attempt.saver.codes else None)
+        steps = steps_json(agent) if agent.tries_again else "[]"
+        return Snapshot(stack_json(agent), steps, taken, PYTHON if attempt.saver.codes else None)
 
 
 def can_save(agent: Agent, value: Any) -> bool:
@@ -109,7 +110,7 @@ class _Attempt:
 
     def dump(self) -> None:
         metas, written = self.metas, self.written
-        awaited: Any = None  # by the frame before, which is how most calls stand
+        awaited: Any = self.agent.running.get(self.agent.root_id)  # by the frame before, which is how most calls stand
         branching = False
         for call in self.running:
             frame = call.frame
@@ -137,14 +138,21 @@ class _Attempt:
                 self.adrift.append(call.id)
             awaited = value
         self._flush()
-        self.others, self.rows = self._others(branching)
+        agent, saver = self.agent, self.saver
+        if branching or saver.found or saver.branches or agent.branches or agent.tells:
+            self.others, self.rows = self._others(branching)
 
     def payload(self, markers: list[About]) -> bytes:
+        agent, saver = self.agent, self.saver
         index = (
             FORMAT,
             LOWERING,
-            self.agent.last_id,
-            (self.agent.root_id, counted(self.agent, self.agent.root_task), self.agent.untold()),
+            agent.last_id,
+            (
+                agent.root_id,
+                counted(agent, agent.root_task),
+                agent.untold() if agent.cancels or agent.unreached else [],
+            ),
             self.segments,
             self.metas,
             self.again,
@@ -152,10 +160,10 @@ class _Attempt:
             self.others,
             self.rows,
             [tuple(about) for about in markers],
-            needs_of({**self.saver.resources, **self.agent.resources}, self.saver.codes),
+            needs_of(saver.resources, agent.resources, saver.codes),
         )
-        whole = payload.written(index, self.saver.sink, summed=self.agent.summed)
-        self.agent.large = len(whole) >= sinks.LARGE
+        whole = payload.written(index, saver.sink, summed=agent.summed)
+        agent.large = len(whole) >= sinks.LARGE
         return whole
 
     # --- frames ----------------------------------------------------------------------------------------------------
@@ -174,7 +182,7 @@ class _Attempt:
             call.key,
         )
         self.metas.append(meta)
-        if self.agent.is_unreached(call):
+        if call.id in self.agent.unreached:
             self._unreached(frame)
             return
         rewritten = made.rewritten
@@ -250,9 +258,11 @@ class _Attempt:
         self.entries.append(self._entry(frame, kept))
 
     def _entry(self, frame: Frame, kept: dict[str, Any]) -> tuple[Any, ...]:
-        rows = calls_of(frame.below, self.saver.found, frame.value)
+        call, below = frame.call_, frame.below
+        rows = calls_of(below, self.saver.found, frame.value) if below.made or below.expected else None
         cells = contents(frame) if frame.cells else None
-        return frame.call_.id, kept, cells, frame.outcome, rows or None, frame.call_.given, matching.kept(frame.call_)
+        arguments = matching.kept(call) if call.given is not None else None
+        return call.id, kept, cells, frame.outcome, rows or None, call.given, arguments
 
     # --- other calls, and branches --------------------------------------------------------------------------------
     def _others(self, branching: bool) -> tuple[tuple[tuple[int, str], ...], Any]:

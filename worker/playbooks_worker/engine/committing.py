@@ -136,9 +136,10 @@ class Committing(Mortal):
         self.owed, self._settling = False, self.owed
         if self.careful:
             self.careful = {attempts for attempts in self.careful if attempts.intended}
-        self._gate()
+        if self.gated:
+            self._gate()
         took_s = time.perf_counter() - began
-        moment = Moment(self._take_seq(), "step", stack_json, LOWERING, steps_json=steps_json, took_s=took_s, dill=dill)
+        moment = Moment(self._take_seq(), "step", stack_json, LOWERING, None, None, "", steps_json, took_s, dill)
         self._writing = True
         try:
             written = self._persist(moment, payload)
@@ -182,13 +183,12 @@ class Committing(Mortal):
         if self._handover is not None and not self.dead and not self.careful:
             self.die(self._handover)
             self._abort()
-        if self.dead:
+        if not self.dead:
+            wake(waiters)
+            if self._waiters:
+                self._schedule()
+        if self._idle is not None:
             self._release_idle()
-            return
-        wake(waiters)
-        if self._waiters:
-            self._schedule()
-        self._release_idle()
 
     def _not_written(self, error: BaseException) -> None:
         self._writing = False
@@ -205,6 +205,7 @@ class Committing(Mortal):
         self._abort()
 
     def _release_idle(self) -> None:
+        """Whoever waits in `_quiet` goes on."""
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 

@@ -17,6 +17,9 @@ from playbooks_worker.engine.reentry import MADE_AGAIN, NOT_BOUND
 from playbooks_worker.engine.resources import Resource
 from playbooks_worker.engine.rewrite import Temporaries
 
+# what most temporaries are: savable as they stand, and nothing to await
+_ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
+
 
 class Still(NamedTuple):
     """What was said of a frame that waits at its site: true again while it awaits the same value, below which no more
@@ -47,7 +50,11 @@ def needed(frame: Frame, place: int, temporaries: Temporaries, local: Any, kept:
         if value is NOT_BOUND:
             continue
         deps = temporaries.deps.get(name)
-        if deps is not None and (value is MADE_AGAIN or (place, name) in unsavable or _made_anew(value)):
+        if (
+            deps is not None
+            and type(value) not in _ATOMS
+            and (value is MADE_AGAIN or (place, name) in unsavable or _made_anew(value))
+        ):
             again.append(name)
             names.extend(deps)
         else:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def held_back(agent: Agent) -> bool:
-    """Whether the checkpoint must wait: a region is open on the stack."""
-    return bool(agent.regions) and any(in_region(call.frame) for call in agent.running.values())
+    """Whether the checkpoint must wait: one of the regions is open on the stack."""
+    return any(in_region(call.frame) for call in agent.running.values())
 
 
 def what_holds(agent: Agent) -> str:

@@ -64,7 +64,7 @@ def all_made(below: Below) -> None:
     """Raises `ResumeMismatch` when the code that ran again did not come back to a call that it had in flight."""
     agent = below.agent
     for (path, _, _), call in below.expected.items():
-        if path != OWN and agent.is_unreached(call):
+        if path != OWN and call.id in agent.unreached:
             raise ResumeMismatch(
                 f"agent {agent.id}: below {_where(below)} the call of {call.playbook.id} that was in flight at the crash "
                 "was not made again; plain coroutines between playbooks must make the same calls again: pass what may "
@@ -83,8 +83,8 @@ def _where(below: Below) -> str:
 
 
 def kept(call: Call) -> tuple[Any, ...] | None:
-    """The arguments that a checkpoint must hold of a running call, since what they are now counts too."""
-    if call.given is None or all(isinstance(argument, _ATOMS) for argument in call.arguments):
+    """The arguments that a checkpoint must hold of a running call of plain code, since what they are now counts too."""
+    if all(isinstance(argument, _ATOMS) for argument in call.arguments):
         return None
     return call.arguments
 

@@ -43,7 +43,7 @@ class Mortal(abc.ABC):
         self._again: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._unseen: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()  # failed, and nobody has looked yet
-        self._root: asyncio.Task[Any] | None = None
+        self.root_task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.context = contextvars.Context()
 
@@ -72,7 +72,7 @@ class Mortal(abc.ABC):
 
     def _abort(self) -> None:
         """End all tasks of a dead agent from a callback; again later, since plain code may swallow a cancellation."""
-        pending = [task for task in (self._root, *self._tasks) if task is not None and not task.done()]
+        pending = [task for task in (self.root_task, *self._tasks) if task is not None and not task.done()]
         for task in pending:
             task.cancel()
         if pending and self._loop is not None:
@@ -81,7 +81,7 @@ class Mortal(abc.ABC):
     async def _end_tasks(self) -> None:
         current = asyncio.current_task()
         for _ in range(_CANCEL_ROUNDS):  # plain code may swallow a cancellation; it cannot make a dead agent go on
-            pending = {task for task in (self._root, *self._tasks) if task is not None and not task.done()}
+            pending = {task for task in (self.root_task, *self._tasks) if task is not None and not task.done()}
             if current is not None:
                 pending.discard(current)
             if not pending:
@@ -107,17 +107,13 @@ class Mortal(abc.ABC):
         return self.dead
 
     @property
-    def root_task(self) -> asyncio.Task[Any] | None:
-        return self._root
-
-    @property
     def loop(self) -> asyncio.AbstractEventLoop:
         assert self._loop is not None
         return self._loop
 
     def owns(self, task: asyncio.Task[Any]) -> bool:
         """Whether *task* runs playbooks of this agent."""
-        return task is self._root or task in self._tasks
+        return task is self.root_task or task in self._tasks
 
     def raise_if_dead(self) -> None:
         if self.dead:
@@ -126,7 +122,7 @@ class Mortal(abc.ABC):
     def adopt_current(self) -> asyncio.Task[Any] | None:
         """A task of plain code that runs a playbook ends with the agent, too."""
         task = asyncio.current_task()
-        if task is not None and task is not self._root and task not in self._tasks:
+        if task is not None and task is not self.root_task and task not in self._tasks:
             self.adopt(task)
         return task
 

@@ -19,10 +19,11 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _NAMED = 3
 
 
-def needs_of(resources: Mapping[Key, bool], codes: Iterable[str]) -> dict[str, Any]:
+def needs_of(met: Mapping[Key, bool], awaited: Mapping[Key, bool], codes: Iterable[str]) -> dict[str, Any]:
+    """*met*: resources that the checkpoint refers to; *awaited*: those that the agent has asked for by now."""
     needs: dict[str, Any] = {}
-    if resources:
-        needs["resources"] = [(*key, made) for key, made in resources.items()]
+    if met or awaited:
+        needs["resources"] = [(*key, made) for key, made in {**met, **awaited}.items()]
     if codes:
         needs["python"] = PYTHON, tuple(codes)
     return needs

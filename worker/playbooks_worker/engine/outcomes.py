@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from playbooks_worker.engine.changes import Change
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """What the engine knows about one checkpoint. ``seq`` numbers the checkpoints of the agent's whole life;
     ``stack_json`` is a JSON list of ``[playbook, line, statement, depth]``, ``steps_json`` one of the steps that are being
     tried again: ``[step, attempt, how many at most or null, the last error]``; ``took_s`` is how long the snapshot took;

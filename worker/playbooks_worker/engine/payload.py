@@ -15,21 +15,21 @@ from playbooks_worker.engine.sinks import Sink
 from playbooks_worker.engine.snapshot import load_index, save_index
 
 _FRONT_BYTES = 8
-_NONE = int.from_bytes(b"none", "big")
+_NONE = b"none"
 
 
 def written(index: Any, dumps: Sink, *, summed: bool = True) -> bytes:
     head = save_index(index)
     size = len(head).to_bytes(4, "big")
-    total = dumps.crc(zlib.crc32(head, zlib.crc32(size))) if summed else _NONE
-    return dumps.joined((total.to_bytes(4, "big"), size, head))
+    total = dumps.crc(zlib.crc32(head, zlib.crc32(size))).to_bytes(4, "big") if summed else _NONE
+    return dumps.joined((total, size, head))
 
 
 def read(payload: bytes) -> tuple[tuple[Any, ...], memoryview]:
     """The index and the dumps. Raises `ResumeMismatch` when the bytes are not those that were written."""
     view = memoryview(payload)
-    total = int.from_bytes(view[:4], "big")
-    if len(view) < _FRONT_BYTES or (total != _NONE and zlib.crc32(view[4:]) != total):
+    total = view[:4]
+    if len(view) < _FRONT_BYTES or (total != _NONE and zlib.crc32(view[4:]) != int.from_bytes(total, "big")):
         raise ResumeMismatch("its checkpoint is damaged; resume from the one before it")
     size = int.from_bytes(view[4:8], "big")
     return load_index(view[_FRONT_BYTES : _FRONT_BYTES + size]), view[_FRONT_BYTES + size :]

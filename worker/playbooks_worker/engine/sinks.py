@@ -39,25 +39,24 @@ def _size(piece: Any) -> int:
     return len(piece) if type(piece) is bytes else memoryview(piece).nbytes
 
 
-class Pieces:
-    """What the pickler hands over, as it is: frames of 64 KB, and larger objects without a copy."""
+class Pieces(list[Any]):
+    """What the pickler hands over, as it is: frames of 64 KB, and larger objects without a copy.
 
-    __slots__ = ("_pieces", "write")
+    (A list, whose making calls no Python: one for each checkpoint.)"""
 
-    def __init__(self, *pieces: bytes | memoryview) -> None:
-        self._pieces = list(pieces)
-        self.write = self._pieces.append
+    __slots__ = ()
+    write = list.append
 
     def size(self) -> int:
-        return sum(map(_size, self._pieces))
+        return sum(map(_size, self))
 
     def crc(self, before: int) -> int:
-        for piece in self._pieces:
+        for piece in self:
             before = zlib.crc32(piece, before)
         return before
 
     def joined(self, before: Iterable[bytes] = ()) -> bytes:
-        return b"".join((*before, *self._pieces))
+        return b"".join((*before, *self))
 
 
 class Used:

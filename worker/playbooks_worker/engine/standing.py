@@ -69,8 +69,6 @@ def stack_json(agent: Agent) -> str:
 
 def steps_json(agent: Agent) -> str:
     """The steps that are being tried again, as JSON: ``[step, attempt, how many at most or null, the last error]`` each."""
-    if not agent.tries_again:
-        return "[]"
     found = (attempts_of(call.frame) for call in agent.running.values() if call.frame is not None)
     again = [attempts for attempts in found if attempts is not None and attempts.number > 1]
     rows = [(":".join(one.step.id), one.number, one.step.attempts_max, one.error) for one in again[:_SHOWN_FRAMES]]

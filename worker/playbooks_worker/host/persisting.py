@@ -73,8 +73,8 @@ class Persisting:
             await asyncio.wait([self._waiter])
             self._waiter = None
 
-    def _persist(self, moment: Moment, payload: bytes) -> Awaitable[None]:
-        """The engine's: answers when the checkpoint is durable. A plain step needs no task on its way."""
+    def _persist(self, moment: Moment, payload: bytes) -> Awaitable[None] | None:
+        """The engine's: answers when the checkpoint is durable; None: it is. A plain step needs no task on its way."""
         self._began_s = time.perf_counter()
         watch = self._watch
         if moment.took_s > watch.slow_from_s or len(payload) > watch.big_from:
@@ -103,27 +103,27 @@ class Persisting:
         )
         if not isinstance(saving, Answer):
             return self._saved_by(saving, entry, packed)
+        if saving.done():
+            self._saved(saving.result(), entry, packed)
+            return None if self._gate.is_open else self._pass()
         self._saving = saving
         durable: Answer[None] = Answer(saving.get_loop())
-        if saving.done():
-            self._saved(saving, entry, packed, durable)
-        else:
-            saving.add_done_callback(lambda saving: self._saved(saving, entry, packed, durable))
+        saving.add_done_callback(lambda saving: self._answered(saving, entry, packed, durable))
         return durable
 
-    def _saved(self, saving: Answer[Saved | Lost], entry: Entry, packed: Packed | None, durable: Answer[None]) -> None:
+    def _answered(
+        self, saving: Answer[Saved | Lost], entry: Entry, packed: Packed | None, durable: Answer[None]
+    ) -> None:
         self._saving = None
-        error = saving.exception_or_cancelled()
         if durable.done():
             return
-        if isinstance(error, asyncio.CancelledError):
+        try:
+            self._saved(saving.result(), entry, packed)
+        except asyncio.CancelledError:
             durable.cancel()
-        elif error is not None:
+        except Exception as error:
             durable.set_exception(error)
-        elif isinstance(saving.result(), Lost):
-            durable.set_exception(self._lost())
         else:
-            self._note(entry, packed)
             if self._gate.is_open:
                 durable.set_result(None)
             else:  # the write came through, but its owner may be given up by now
@@ -152,9 +152,7 @@ class Persisting:
             await self._learn_kept()
 
     async def _saved_by(self, saving: Awaitable[Saved | Lost], entry: Entry, packed: Packed | None) -> None:
-        if isinstance(await saving, Lost):
-            raise self._lost()
-        self._note(entry, packed)
+        self._saved(await saving, entry, packed)
         if not self._gate.is_open:
             await self._pass()
 
@@ -162,12 +160,11 @@ class Persisting:
         header = self._header(moment, packed)
         return Entry(header.id, *self._around.sealer.seal(header, packed.stored))
 
-    def _lost(self) -> AgentLost:
-        self._over = self._over or LockLost("a newer owner has it")
-        return AgentLost(self.lock.agent)
-
-    def _note(self, entry: Entry, packed: Packed | None) -> None:
-        """*entry* is durable."""
+    def _saved(self, answer: Saved | Lost, entry: Entry, packed: Packed | None) -> None:
+        """The store's *answer* to *entry*: it is durable. Raises `AgentLost` when it was refused."""
+        if isinstance(answer, Lost):
+            self._over = self._over or LockLost("a newer owner has it")
+            raise AgentLost(self.lock.agent)
         first = not self.proven
         self._last = entry
         self._history.written(entry, packed)
