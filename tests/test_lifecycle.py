@@ -10,13 +10,15 @@ from playbooks_providers.lifecycle import TABLE, Step, after, step_to
 from playbooks_providers.model import FINAL, Status
 
 ALL = [None, *Status]
-OWNERS = {Step.RELEASE, Step.DELAY, Step.COMPLETE, Step.FAIL, Step.CANCEL, Step.PAUSE, Step.BLOCK, Step.QUARANTINE}
+OWNERS = {Step.RELEASE, Step.DELAY, Step.PARK, Step.COMPLETE, Step.FAIL, Step.CANCEL}
+OWNERS |= {Step.PAUSE, Step.BLOCK, Step.QUARANTINE}
 
 EXPECTED = """
 create:      None->ready
 take:        ready->running
 release:     running->ready
 delay:       running->waiting
+park:        running->waiting
 wake:        ready->ready running->ready waiting->ready
 complete:    running->completed
 fail:        running->failed
@@ -25,6 +27,10 @@ pause:       running->paused
 block:       running->blocked
 quarantine:  running->quarantined
 retry:       paused->ready blocked->ready quarantined->ready failed->ready
+order-pause:  ready->paused waiting->paused
+order-cancel: waiting->ready paused->ready blocked->ready quarantined->ready
+terminate:   ready->cancelled running->cancelled waiting->cancelled paused->cancelled blocked->cancelled
+terminate:   quarantined->cancelled
 """
 
 

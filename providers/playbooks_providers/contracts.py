@@ -1,4 +1,4 @@
-"""The two contracts that every home of state keeps: *checkpoints* and *coordination*. Law, before any implementation.
+"""The contracts that homes of state keep: *checkpoints*, *inboxes* and *coordination*. Law, before any implementation.
 
 What every implementation promises, and `playbooks_providers.testing` checks:
 
@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
+from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Ordered, Parked, Unread
 from playbooks_providers.model import (
     AgentView,
     Choice,
@@ -32,6 +33,7 @@ from playbooks_providers.model import (
     Lock,
     Lost,
     Minted,
+    Order,
     ProgramInfo,
     Saved,
     SessionInfo,
@@ -78,6 +80,86 @@ class Checkpoints(Protocol):
         """The text kept under *fingerprint*, or None."""
 
 
+class Inboxes(Protocol):
+    """What agents, people and the system say to an agent: each letter accepted once, in its sender's order.
+
+    A letter is in one of three places: in its sender's state until it is accepted, in the inbox, and in its receiver's
+    state from the checkpoint on whose cursor covers its place. None is ever in no place.
+    """
+
+    async def deliver(
+        self, receiver: AgentId, letter: Letter, *, limit: int, birth: int | None = None
+    ) -> Delivered | Full | Gap | Gone:
+        """Accept *letter*, behind all earlier ones of its sender. Its sender forgets it only after what follows is done.
+
+        By the first rule that holds: no such agent, or *birth* is given and is not its birth: `Gone`. The letter's birth
+        is smaller than the one known of this sender: `Gone`; greater: another sender of that name, from number 1 on. A
+        number that was accepted before: `Delivered(fresh=False)`, whatever has become of the receiver. The receiver has
+        ended: `Gone`. Any other number than the next: `Gap`. *limit* letters are there already and this one is not
+        pressing: `Full`.
+
+        A waiting receiver becomes ready. Whoever delivers enqueues the ticket and pokes the session that it is told; one
+        that died before is made up for by the same letter again: a duplicate answers the ticket while the receiver is
+        ready, and the session while it runs. One that was set aside keeps its mail until it goes on."""
+
+    async def mail(self, agent: AgentId, after: int, *, limit: int) -> Sequence[Mail]:
+        """Up to *limit* accepted letters whose place is greater than *after*, in the order of their places."""
+
+    async def forget_mail(self, lock: Lock, through: int) -> None:
+        """The letters up to place *through* are in a durable checkpoint of *lock*'s owner. From any other: nothing."""
+
+
+class Parking(Protocol):
+    """Agents that only wait, without an owner; and telling an owner that there is something for one of its agents."""
+
+    async def park(
+        self, lock: Lock, at: CheckpointId, cursor: int, wake_ms: int | None, *, keep: bool = False
+    ) -> Parked | Unread | Gone:
+        """Let the agent wait without an owner, for mail or until *wake_ms* (Unix time; None: for mail alone).
+
+        *at* is its newest checkpoint, which is durable and says all that it waits for (another one: `ValueError`), and
+        which has read the mail up to place *cursor*. `Unread` when there is mail beyond it, or an order. A parked agent
+        keeps *at* and what that needs to be opened (with *keep* all its checkpoints), and is under a new fence. It is made
+        ready by a letter, by an order, or when its time has come; the timer is armed here. Attempts start over.
+        Asked for again, and by any former owner of an agent that waits: `Parked`; else `Gone`."""
+
+    async def poke(self, session: SessionId, agent: AgentId) -> None:
+        """Tell *session* that there is something for *agent*, which it runs. May be lost: never the only way to know."""
+
+    async def pokes(self, session: SessionId, *, wait_s: float) -> Sequence[AgentId]:
+        """Who of *session* was poked since it last asked, each once; waits up to *wait_s* for the first."""
+
+
+class Orders(Protocol):
+    """What people want of agents, and what they do to them without an owner's help."""
+
+    async def order(self, agent: AgentId, order: Order) -> Ordered | Gone:
+        """Want something of an agent. It stands until its owner has obeyed, through deaths and hand-overs.
+
+        An agent that runs, or is ready, learns of it from its lock or from `wanted`. *Pause* of a ready or waiting one is
+        done at once: nobody may take it, and its timer wakes nobody. *Cancel* makes one that waits or was set aside
+        ready, so that somebody raises it in there. A newer order replaces an older one, but a pause never a cancel. The
+        order that was obeyed last is not given again (its ``id`` is known).
+
+        `Gone`: unknown or ended; a pause of one that was set aside otherwise, or that is being cancelled."""
+
+    async def wanted(self, agent: AgentId) -> Order | None:
+        """The order that stands now: what an owner asks after a poke."""
+
+    async def obeyed(self, lock: Lock, order: Order) -> None:
+        """The checkpoint is durable in which *order* is done (a pause is obeyed by `stop`). From any other: nothing."""
+
+    async def terminate(self, agent: AgentId, why: str) -> Done | Gone:
+        """End an agent at once, as cancelled, under a new fence: no statement of it runs any more.
+
+        It keeps its start record and *why*, as long as a finished agent is kept. `Gone`: unknown, completed or failed."""
+
+    async def delete(self, agent: AgentId) -> Done | Gone:
+        """Forget everything about an agent, in whatever status. `Gone` when there is none.
+
+        For a day its fence is remembered, so that a new agent of that id has greater ones. Asked again: `Done`."""
+
+
 class Coordination(Protocol):
     """Who may run which agent. Transitions are DESIGN 4.6, one atomic step each; the shells obey `lifecycle`."""
 
@@ -99,17 +181,21 @@ class Coordination(Protocol):
     async def finish(self, lock: Lock, status: Status, final: Entry) -> Done | Gone:
         """End the agent (completed, failed, cancelled). *final* has the signed header that holds result or error.
 
-        The start record and *final* stay readable (`describe`) until the agent's retention ends."""
+        The start record and *final* stay readable (`describe`) until the agent's retention ends. Of its mail a failed
+        agent keeps what is unread; every other one nothing but the memory of what it has accepted."""
 
     async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
-        """Set the agent aside (blocked, paused, quarantined); its checkpoints are kept."""
+        """Set the agent aside (blocked, paused, quarantined); its checkpoints are kept. A pause that was ordered is done."""
 
     async def retry(self, agent: AgentId, fence: int, choice: Choice) -> Minted | Gone:
         """Let an agent go on that was set aside or has failed, and whose fence is still *fence*: mint its next one.
 
         It goes on from its newest checkpoint that holds state (with `Choice.RESTART` from its start record), under
         *choice*, which every owner is told until one of them has written a checkpoint. Attempts start over. An agent that
-        is ready or waiting under a newer fence answers with its ticket; any other one is `Gone`."""
+        is ready or waiting under a newer fence answers with its ticket; any other one is `Gone`.
+
+        A restarted agent is another one under the same id: it gets a new birth, and the mail of the one before, and what
+        was known of its senders, is forgotten."""
 
     async def wake(self, agent: AgentId, fence: int, by: SessionId | None) -> Minted | Gone:
         """Make an orphan (running under *fence* in session *by*) or a due agent (*by* None) ready under a new fence.

@@ -5,6 +5,7 @@ same (the conformance kit compares). It knows nothing of fences and sessions, wh
 
     ready → running → (waiting → ready)* → completed | failed | cancelled
     running → paused | blocked | quarantined | failed → ready (by a person)
+    ready, waiting → paused; any that has not ended → cancelled (by a person, without an owner)
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from playbooks_providers.model import Status
+from playbooks_providers.model import FINAL, Status
 
 
 class Step(StrEnum):
@@ -23,7 +24,8 @@ class Step(StrEnum):
     TAKE = "take"  # an owner opened its newest ticket
     RELEASE = "release"  # its owner handed it over
     DELAY = "delay"  # its owner handed it over, but not before some time has passed
-    WAKE = "wake"  # its owner (or who was about to be) died, or its delay is over
+    PARK = "park"  # its owner lets it wait without an owner, for mail or a time
+    WAKE = "wake"  # its owner (or who was about to be) died, its delay is over, or it has mail
     COMPLETE = "complete"
     FAIL = "fail"
     CANCEL = "cancel"
@@ -31,6 +33,11 @@ class Step(StrEnum):
     BLOCK = "block"
     QUARANTINE = "quarantine"
     RETRY = "retry"  # a person lets an agent go on that was set aside or has failed
+    ORDER_PAUSE = "order-pause"  # a person has it paused while nobody runs it
+    ORDER_CANCEL = (
+        "order-cancel"  # a person wants it cancelled while nobody runs it: somebody must, to raise it in there
+    )
+    TERMINATE = "terminate"  # a person ends it, and no statement of it runs any more
 
 
 TABLE: Mapping[tuple[Status | None, Step], Status] = MappingProxyType(
@@ -39,6 +46,7 @@ TABLE: Mapping[tuple[Status | None, Step], Status] = MappingProxyType(
         (Status.READY, Step.TAKE): Status.RUNNING,
         (Status.RUNNING, Step.RELEASE): Status.READY,
         (Status.RUNNING, Step.DELAY): Status.WAITING,
+        (Status.RUNNING, Step.PARK): Status.WAITING,
         (Status.READY, Step.WAKE): Status.READY,  # its ticket was read by a session that is given up
         (Status.RUNNING, Step.WAKE): Status.READY,
         (Status.WAITING, Step.WAKE): Status.READY,
@@ -52,6 +60,13 @@ TABLE: Mapping[tuple[Status | None, Step], Status] = MappingProxyType(
         (Status.BLOCKED, Step.RETRY): Status.READY,
         (Status.QUARANTINED, Step.RETRY): Status.READY,
         (Status.FAILED, Step.RETRY): Status.READY,
+        (Status.READY, Step.ORDER_PAUSE): Status.PAUSED,
+        (Status.WAITING, Step.ORDER_PAUSE): Status.PAUSED,
+        (Status.WAITING, Step.ORDER_CANCEL): Status.READY,
+        (Status.PAUSED, Step.ORDER_CANCEL): Status.READY,
+        (Status.BLOCKED, Step.ORDER_CANCEL): Status.READY,
+        (Status.QUARANTINED, Step.ORDER_CANCEL): Status.READY,
+        **{(status, Step.TERMINATE): Status.CANCELLED for status in Status if status not in FINAL},
     }
 )
 

@@ -30,6 +30,38 @@ class Status(StrEnum):
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 
+class OrderKind(StrEnum):
+    """What a person, or another agent, can want of an agent whatever it does now."""
+
+    PAUSE = "pause"  # stop after the next checkpoint, until a person lets it go on
+    CANCEL = "cancel"  # raise AgentCancelled at its awaits, so that its `finally` blocks run
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is wanted of an agent; kept with it, as JSON (format 1), until its owner has obeyed.
+
+    ``id`` is random and made by whoever orders: the same order again, after an unknown outcome, is known by it.
+    ``deadline_ms`` is Unix time in milliseconds: an agent that has not ended by then is ended without more ado.
+    """
+
+    id: str
+    kind: OrderKind
+    why: str = ""
+    deadline_ms: int | None = None
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {"format": 1, "id": self.id, "kind": self.kind, "why": self.why, "deadline_ms": self.deadline_ms},
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Order:
+        data = json.loads(text)
+        return cls(data["id"], OrderKind(data["kind"]), data["why"], data["deadline_ms"])
+
+
 class Choice(StrEnum):
     """How an agent goes on that was set aside or has failed, as a person has chosen. Holds until its next checkpoint."""
 
@@ -43,7 +75,9 @@ class StartRecord:
     """What an agent was started with; persisted as JSON (format 1) before its first statement runs.
 
     ``args``/``kwargs`` are JSON values as the caller gave them. ``entry`` is the qualified name of the playbook inside
-    the program. ``created_ms`` is Unix time in milliseconds. Two records are *the same start* when `origin` is equal.
+    the program. ``created_ms`` is Unix time in milliseconds. A child names the agent that has spawned it, and that one's
+    birth. ``run`` is the id of the first agent of its run; empty: this one is the first. Two records are *the same start*
+    when `origin` is equal.
     """
 
     agent: AgentId
@@ -53,11 +87,17 @@ class StartRecord:
     kwargs: dict[str, Any]
     queue: str
     created_ms: int
+    parent: str = ""
+    parent_birth: int = 0
+    run: str = ""
 
     @property
     def origin(self) -> str:
-        """Canonical JSON of program, entry and arguments: what must be equal for a second submit to be the same."""
-        return json.dumps([self.program, self.entry, self.args, self.kwargs], sort_keys=True, separators=(",", ":"))
+        """Canonical JSON of program, entry, arguments and parent: what is equal when a second submit is the same."""
+        said: list[Any] = [self.program, self.entry, self.args, self.kwargs]
+        if self.parent:
+            said += [self.parent, self.parent_birth]
+        return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
     def to_json(self) -> str:
         return json.dumps(
@@ -70,6 +110,9 @@ class StartRecord:
                 "kwargs": self.kwargs,
                 "queue": self.queue,
                 "created_ms": self.created_ms,
+                "parent": self.parent,
+                "parent_birth": self.parent_birth,
+                "run": self.run,
             },
             separators=(",", ":"),
         )
@@ -85,6 +128,9 @@ class StartRecord:
             kwargs=data["kwargs"],
             queue=data["queue"],
             created_ms=data["created_ms"],
+            parent=data["parent"],
+            parent_birth=data["parent_birth"],
+            run=data["run"],
         )
 
 
@@ -104,7 +150,8 @@ class Lock:
 
     ``resume_from`` is the checkpoint to go on from (None: from the start record). ``attempts`` counts how often the
     agent was taken since an owner last wrote anything, this time included. ``choice`` is how a person has said that it
-    is to go on; with `Choice.RESTART` there is no ``resume_from``, though there may be checkpoints.
+    is to go on; with `Choice.RESTART` there is no ``resume_from``, though there may be checkpoints. ``birth`` is the
+    agent's first fence, or that of its last restart: its name on the wire, beside its id. ``order`` is wanted of it now.
     """
 
     agent: AgentId
@@ -116,6 +163,8 @@ class Lock:
     attempts: int
     start: StartRecord
     choice: Choice = Choice.RESUME
+    birth: int = 0
+    order: Order | None = None
 
 
 class Entry(NamedTuple):
@@ -211,7 +260,11 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True)
 class AgentView:
-    """What can be said about an agent without unpickling anything. ``why`` explains blocked, paused, quarantined."""
+    """What can be said about an agent without unpickling anything. ``why`` explains blocked, paused, quarantined.
+
+    ``mail`` counts the letters that were accepted and are not known to be in its state. ``wake_ms`` (Unix time): when it
+    wakes at the latest, if it waits for a time.
+    """
 
     agent: AgentId
     status: Status
@@ -222,6 +275,10 @@ class AgentView:
     why: str = ""
     last: CheckpointId | None = None
     header: bytes = b""
+    birth: int = 0
+    mail: int = 0
+    wake_ms: int | None = None
+    order: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)

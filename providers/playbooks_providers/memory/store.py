@@ -10,12 +10,17 @@ from dataclasses import dataclass, field
 from playbooks_providers.clock import Clock, SystemClock
 from playbooks_providers.errors import Unreachable
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
-from playbooks_providers.model import Choice, Entry, ProgramInfo, SessionInfo, StartRecord, Status, Ticket
+from playbooks_providers.letters import Mail
+from playbooks_providers.model import Choice, Entry, Order, ProgramInfo, SessionInfo, StartRecord, Status, Ticket
 
 
 @dataclass(slots=True)
 class AgentRecord:
-    """One agent. ``last`` is the id of its newest entry, trimmed or not; entries are kept by id, oldest first."""
+    """One agent. ``last`` is the id of its newest entry, trimmed or not; entries are kept by id, oldest first.
+
+    ``accepted`` counts the letters of its whole life, ``senders`` knows the birth and the last number of each, and
+    ``obeyed`` is the id of the last order that was.
+    """
 
     start: StartRecord
     status: Status
@@ -31,6 +36,12 @@ class AgentRecord:
     final: Entry | None = None
     last: CheckpointId = field(default_factory=lambda: CheckpointId(0, 0))
     entries: dict[CheckpointId, Entry] = field(default_factory=dict)
+    birth: int = 0
+    inbox: list[Mail] = field(default_factory=list)
+    accepted: int = 0
+    senders: dict[str, tuple[int, int]] = field(default_factory=dict)
+    order: Order | None = None
+    obeyed: str = ""
 
     @property
     def newest(self) -> Entry | None:
@@ -39,6 +50,11 @@ class AgentRecord:
     @property
     def ticket(self) -> Ticket:
         return Ticket(self.start.agent, self.fence, self.start.queue)
+
+    @property
+    def goes_on(self) -> bool:
+        """By itself: somebody takes it, or its timer makes it ready."""
+        return self.status is Status.READY or (self.status is Status.WAITING and self.due_ms is not None)
 
     def owned(self, fence: int, session: SessionId | None, nonce: Nonce) -> bool:
         return self.status is Status.RUNNING and self.fence == fence and self.session == session and self.nonce == nonce
@@ -60,6 +76,8 @@ class MemoryStore:
         self.sources: dict[str, str] = {}
         self.queues: dict[str, list[Ticket]] = {}
         self.pending: dict[str, tuple[SessionId, Ticket]] = {}  # by the ticket's entry
+        self.deleted: dict[AgentId, int] = {}  # the fence that it had
+        self.pokes: dict[SessionId, list[AgentId]] = {}
         self.sessions: dict[SessionId, SessionRecord] = {}
         self.session_timeout_s: float | None = None
         self.lease: tuple[Nonce, float] | None = None  # holder, end on the monotonic clock

@@ -1,0 +1,86 @@
+"""What agents say to each other, as the homes of state see it: numbered letters, their places, and what is answered.
+
+Letters are made by the worker's host and kept by every home, blind like everything here: a body is bytes that the host has
+sealed. `contracts.Inboxes` is the law of how they move; the answers to parking and to orders are here, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from playbooks_providers.ids import AgentId, SessionId
+from playbooks_providers.model import Status, Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One thing sent to an agent: a message, a question, an answer, or that a child has ended.
+
+    ``sender`` is an agent's id, ``person:<name>``, or any other name that needs an order of its own. ``birth`` tells two
+    senders of one name apart: the greater is the later one. ``number`` counts this sender's letters to this receiver, from
+    1. ``pressing`` passes a full inbox: that a child has ended.
+    """
+
+    sender: str
+    birth: int
+    number: int
+    body: bytes
+    pressing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One accepted letter. ``place``: the receiver's own count of what it has accepted, from 1, never used twice."""
+
+    place: int
+    sender: str
+    birth: int
+    number: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Accepted, now (``fresh``) or before. *ticket* must be enqueued; *session* runs the receiver and should be poked."""
+
+    fresh: bool
+    ticket: Ticket | None = None
+    session: SessionId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """The inbox has no room: nothing was accepted. The same letter again, later."""
+
+    agent: AgentId
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Not accepted: of this sender, number *expected* comes next."""
+
+    agent: AgentId
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The agent waits, and its owner is out: nothing of it may stay in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Not parked: there is mail beyond its cursor, or an order. Its owner goes on and looks."""
+
+    agent: AgentId
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """The order stands (or is done: a pause of an agent that nobody ran). *status* is that of now.
+
+    *ticket* must be enqueued; *session* runs the agent and should be poked."""
+
+    status: Status
+    ticket: Ticket | None = None
+    session: SessionId | None = None

@@ -1,0 +1,82 @@
+"""What people want of agents, in memory: the third part of `contracts.Coordination`. Each method is one step."""
+
+from __future__ import annotations
+
+from playbooks_providers.ids import AgentId
+from playbooks_providers.letters import Ordered
+from playbooks_providers.lifecycle import Step, after
+from playbooks_providers.memory.store import AgentRecord, MemoryStore
+from playbooks_providers.model import FINAL, Done, Gone, Lock, Order, OrderKind, Status
+
+
+class MemoryOrders:
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def order(self, agent: AgentId, order: Order) -> Ordered | Gone:
+        self._store.require()
+        record = self._store.agents.get(agent)
+        if record is None or record.status in FINAL:
+            return Gone(agent)
+        if record.obeyed == order.id:
+            return _ordered(record)
+        if order.kind is OrderKind.CANCEL:
+            record.order = order
+            ready = after(record.status, Step.ORDER_CANCEL)
+            if ready is not None:
+                self._store.mint(record, ready)
+                record.attempts, record.why = 0, ""
+            return _ordered(record)
+        if record.order is not None and record.order.kind is OrderKind.CANCEL:
+            return Gone(agent)
+        paused = after(record.status, Step.ORDER_PAUSE)
+        if paused is not None:
+            self._store.mint(record, paused)
+            record.why, record.order, record.obeyed = order.why, None, order.id
+        elif record.status is Status.RUNNING:
+            record.order = order
+        elif record.status is not Status.PAUSED:
+            return Gone(agent)
+        return _ordered(record)
+
+    async def wanted(self, agent: AgentId) -> Order | None:
+        self._store.require()
+        record = self._store.agents.get(agent)
+        return None if record is None else record.order
+
+    async def obeyed(self, lock: Lock, order: Order) -> None:
+        self._store.require()
+        record = self._store.agents.get(lock.agent)
+        if (
+            record is not None
+            and record.fence == lock.fence
+            and record.order is not None
+            and record.order.id == order.id
+        ):
+            record.order, record.obeyed = None, order.id
+
+    async def terminate(self, agent: AgentId, why: str) -> Done | Gone:
+        self._store.require()
+        record = self._store.agents.get(agent)
+        if record is None:
+            return Gone(agent)
+        cancelled = after(record.status, Step.TERMINATE)
+        if cancelled is None:
+            return Done() if record.status is Status.CANCELLED else Gone(agent)
+        self._store.mint(record, cancelled)
+        record.why, record.order, record.final, record.attempts = why, None, None, 0
+        record.entries.clear()
+        record.inbox.clear()
+        return Done()
+
+    async def delete(self, agent: AgentId) -> Done | Gone:
+        self._store.require()
+        record = self._store.agents.pop(agent, None)
+        if record is not None:
+            self._store.deleted[agent] = record.fence
+        return Done() if agent in self._store.deleted else Gone(agent)
+
+
+def _ordered(record: AgentRecord) -> Ordered:
+    ticket = record.ticket if record.status is Status.READY else None
+    return Ordered(record.status, ticket, record.session if record.status is Status.RUNNING else None)
