@@ -61,7 +61,7 @@ def test_the_keys_that_scripts_and_people_rely_on() -> None:
 
 def test_all_keys_of_an_agent_are_in_one_slot_of_a_cluster() -> None:
     keys = Keys("playbooks").agent(AgentId("a1"))
-    assert {re.findall(r"\{(.*?)\}", key)[0] for key in (keys.meta, keys.checkpoints, keys.state)} == {"a1"}
+    assert {re.findall(r"\{(.*?)\}", key)[0] for key in (keys.meta, keys.checkpoints, keys.state, keys.inbox)} == {"a1"}
 
 
 def test_every_key_that_is_built_is_described_by_one_line_of_the_table_and_no_other_is() -> None:
@@ -71,12 +71,14 @@ def test_every_key_that_is_built_is_described_by_one_line_of_the_table_and_no_ot
         "meta": agent.meta,
         "checkpoints": agent.checkpoints,
         "state": agent.state,
+        "inbox": agent.inbox,
         "sources": keys.sources,
         "queue": keys.queue("q"),
         "queues": keys.queues,
         "programs": keys.programs,
         "sessions": keys.sessions,
         "session": keys.session(SessionId("s")),
+        "pokes": keys.pokes(SessionId("s")),
         "session_timeout": keys.session_timeout,
         "due": keys.due,
         "leader": keys.leader,

@@ -160,7 +160,7 @@ class Orders(Protocol):
         For a day its fence is remembered, so that a new agent of that id has greater ones. Asked again: `Done`."""
 
 
-class Coordination(Protocol):
+class Coordination(Inboxes, Parking, Orders, Protocol):
     """Who may run which agent. Transitions are DESIGN 4.6, one atomic step each; the shells obey `lifecycle`."""
 
     # --- agents -------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from playbooks_providers.model import (
     Gone,
     Lock,
     Minted,
+    Order,
     Stale,
     StartRecord,
     Status,
@@ -62,7 +63,7 @@ class Agents(Room):
         )
         if answer[0] == b"stale":
             return Stale(ticket)
-        _, resume_from, attempts, queue, start, choice = answer
+        _, resume_from, attempts, queue, start, choice, birth, order = answer
         return Taken(
             Lock(
                 agent=ticket.agent,
@@ -74,6 +75,8 @@ class Agents(Room):
                 attempts=int(attempts),
                 start=StartRecord.from_json(start),
                 choice=Choice(choice.decode() or Choice.RESUME),
+                birth=int(birth),
+                order=Order.from_json(order) if order else None,
             )
         )
 
@@ -94,7 +97,7 @@ class Agents(Room):
         keys = self._keys.agent(lock.agent)
         answer = await self._server.run(
             script("finish"),
-            [keys.meta, keys.checkpoints, keys.state],
+            [keys.meta, keys.checkpoints, keys.state, keys.inbox],
             [lock.fence, lock.session, status.value, str(final.id), final.header, round(self._retention_s * 1000)],
         )
         self._writer.disown(lock.agent, lock.fence)
@@ -111,7 +114,7 @@ class Agents(Room):
     async def retry(self, agent: AgentId, fence: int, choice: Choice) -> Minted | Gone:
         keys = self._keys.agent(agent)
         answer = await self._server.run(
-            script("retry"), [keys.meta, keys.checkpoints, keys.state], [fence, choice.value]
+            script("retry"), [keys.meta, keys.checkpoints, keys.state, keys.inbox], [fence, choice.value]
         )
         minted = _minted(agent, answer)
         if isinstance(minted, Minted) and minted.due_ms is not None:
@@ -126,10 +129,10 @@ class Agents(Room):
 
     async def describe(self, agent: AgentId) -> AgentView | None:
         keys = self._keys.agent(agent)
-        answer = await self._server.run(script("describe"), [keys.meta, keys.checkpoints, keys.state], [])
+        answer = await self._server.run(script("describe"), [keys.meta, keys.checkpoints, keys.state, keys.inbox], [])
         if not answer:
             return None
-        status, fence, session, attempts, start, why, last, header = answer
+        status, fence, session, attempts, start, why, last, header, birth, mail, wake, order = answer
         return AgentView(
             agent=agent,
             status=Status(status.decode()),
@@ -140,6 +143,10 @@ class Agents(Room):
             why=why.decode(),
             last=_checkpoint(last),
             header=header,
+            birth=int(birth),
+            mail=int(mail),
+            wake_ms=int(wake) if wake else None,
+            order=Order.from_json(order) if order else None,
         )
 
     async def agents(self) -> Sequence[AgentId]:
@@ -149,7 +156,14 @@ class Agents(Room):
             cursor, keys = await self._scan(cursor, 1000)
             found.update(map(self._keys.agent_of, keys))
             if cursor == 0:
-                return sorted(found)
+                break
+        there: list[AgentId] = []
+        ordered = sorted(found)
+        for first in range(0, len(ordered), 1000):
+            agents = ordered[first : first + 1000]
+            known = await self._server.commands([("HEXISTS", self._keys.agent(one).meta, "status") for one in agents])
+            there += [one for one, is_known in zip(agents, known, strict=True) if is_known]  # the others were deleted
+        return there
 
     # --- shared with the queue and the timers -----------------------------------------------------------------------
 
@@ -160,8 +174,8 @@ class Agents(Room):
 
     def _wake_call(self, agent: AgentId, fence: int, by: SessionId | None) -> Call:
         keys = self._keys.agent(agent)
-        why = "its delay is over" if by is None else f"session {by} is over"
-        return script("wake"), [keys.meta, keys.checkpoints], [fence, by or "", why]
+        why = "its time has come" if by is None else f"session {by} is over"
+        return script("wake"), [keys.meta, keys.checkpoints, keys.state], [fence, by or "", why]
 
     async def _wake_many(self, woken: Sequence[tuple[AgentId, int]], by: SessionId | None) -> list[Ticket]:
         """Wake each, arm the timers of those that wait, answer the tickets of those that are ready."""
@@ -170,6 +184,11 @@ class Agents(Room):
         minted = [one for one in all_minted if isinstance(one, Minted)]
         await self._arm([one for one in minted if one.due_ms is not None])
         return [one.ticket for one in minted if one.due_ms is None]
+
+    async def _disarm(self, agent: AgentId, fence: bytes) -> None:
+        """A timer under a fence that is over would wake nobody; a day's worth of them should not lie about."""
+        if fence:
+            await self._server.command("ZREM", self._keys.due, f"{agent}:{fence.decode()}")
 
     async def _arm(self, waiting: Sequence[Minted]) -> None:
         for first in range(0, len(waiting), 500):

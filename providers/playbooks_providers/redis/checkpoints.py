@@ -1,7 +1,7 @@
 """The histories of agents in Redis: one stream each, whose ids are the fence (DESIGN 4.1).
 
-Implements `contracts.Checkpoints`. Writes go through the writer, reads through the server's main pool. A finished agent
-has no stream any more; what its `state` kept is read instead.
+Implements `contracts.Checkpoints`. Writes go through the writer, reads through the server's main pool. A parked agent
+and one that has ended have no stream; what their `state` keeps is read instead.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class RedisCheckpoints:
             if top and _id(top[0]).seq > 0:
                 return _entry(top[0])
             if not top:
-                ended = await self._ended(keys.state)
-                return ended[-1] if ended else None
+                folded = await self._folded(keys.state)
+                return folded[-1] if folded else None
             after = top[0][1][b"from"].decode()
             if not after:
                 return None
@@ -51,20 +51,20 @@ class RedisCheckpoints:
         found = await self._server.command("XRANGE", keys.checkpoints, str(at), str(at))
         if found:
             return _entry(found[0]) if at.seq > 0 else None
-        return next((entry for entry in await self._ended(keys.state) if entry.id == at), None)
+        return next((entry for entry in await self._folded(keys.state) if entry.id == at), None)
 
     async def load_many(self, agent: AgentId, ids: Sequence[CheckpointId]) -> Sequence[Entry]:
         keys = self._keys.agent(agent)
         answers = await self._server.commands([("XRANGE", keys.checkpoints, str(id), str(id)) for id in ids])
         found = [_entry(rows[0]) for rows in answers if rows and _id(rows[0]).seq > 0]
-        return found or [entry for entry in await self._ended(keys.state) if entry.id in ids]
+        return found or [entry for entry in await self._folded(keys.state) if entry.id in ids]
 
     async def list(self, agent: AgentId) -> Sequence[Entry]:
         keys = self._keys.agent(agent)
         flat = await self._server.run(script("headers"), [keys.checkpoints], [])
         pairs = zip(flat[::2], flat[1::2], strict=True)
         kept = [Entry(CheckpointId.parse(id.decode()), header, b"") for id, header in pairs]
-        return kept or [Entry(entry.id, entry.header, b"") for entry in await self._ended(keys.state)]
+        return kept or [Entry(entry.id, entry.header, b"") for entry in await self._folded(keys.state)]
 
     async def cleanup(self, lock: Lock, *, oldest: CheckpointId) -> None:
         keys = self._keys.agent(lock.agent)
@@ -86,8 +86,8 @@ class RedisCheckpoints:
         text = await self._server.command("HGET", self._keys.sources, fingerprint)
         return None if text is None else text.decode(errors="replace")
 
-    async def _ended(self, key: str) -> builtins.list[Entry]:
-        """What is kept of an agent that has ended, oldest first."""
+    async def _folded(self, key: str) -> builtins.list[Entry]:
+        """What is kept of an agent that has no stream, oldest first."""
         kept = state.parse(await self._server.command("GET", key) or b"")
         named = {name: [value for other, value in kept if other == name] for name, _ in kept}
         whole = (named.get(name, []) for name in ("id", "h", "d"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from playbooks_providers.redis.due import Due
+from playbooks_providers.redis.inboxes import Inboxes
 from playbooks_providers.redis.leader import Leader
+from playbooks_providers.redis.orders import Orders
 from playbooks_providers.redis.sessions import Sessions
 
 
-class RedisCoordination(Due, Sessions, Leader):
+class RedisCoordination(Due, Inboxes, Orders, Sessions, Leader):
     async def ping(self) -> None:
         await self._server.command("PING")
 

@@ -30,9 +30,16 @@ class KeyKind:
 
 
 KINDS = (
-    KeyKind("meta", r"\{[^{}]+\}:meta", "hash", "scripts only", "finished: PEXPIREAT with all keys of the agent"),
-    KeyKind("checkpoints", r"\{[^{}]+\}:checkpoints", "stream", "owner (XADD), mint (-0)", "finished: deleted"),
-    KeyKind("state", r"\{[^{}]+\}:state", "string", "create, stop, finish", "with meta"),
+    KeyKind("meta", r"\{[^{}]+\}:meta", "hash", "scripts only", "finished: PEXPIREAT with all keys; deleted: 1 day"),
+    KeyKind("checkpoints", r"\{[^{}]+\}:checkpoints", "stream", "owner (XADD), mint (-0)", "parked, finished: deleted"),
+    KeyKind("state", r"\{[^{}]+\}:state", "string", "create, park, stop, finish, orders", "with meta"),
+    KeyKind(
+        "inbox",
+        r"\{[^{}]+\}:inbox",
+        "stream",
+        "deliver; its owner trims",
+        "parked, finished: deleted; failed: with meta",
+    ),
     KeyKind(
         "sources", r"sources", "hash", "keep_sources; one field per version of a playbook", "stays (few, 1 KB each)"
     ),
@@ -41,8 +48,9 @@ KINDS = (
     KeyKind("programs", r"programs", "hash", "publish; one field per session", "its field with the session"),
     KeyKind("sessions", r"sessions", "zset", "register, beat; bury removes", "stays (empty: gone)"),
     KeyKind("session", r"session:\{[^{}]+\}", "hash", "register", "buried: 1 day"),
+    KeyKind("pokes", r"pokes:\{[^{}]+\}", "stream", "poke", "buried, or an hour after the last"),
     KeyKind("session_timeout", r"session_timeout", "string", "coordinator", "stays (one)"),
-    KeyKind("due", r"due", "zset", "release's caller; fire_due removes", "stays (empty: gone)"),
+    KeyKind("due", r"due", "zset", "callers of release, park; fire_due, deliver", "stays (empty: gone)"),
     KeyKind("leader", r"leader", "string", "coordinators", "PX: the lease"),
 )
 
@@ -52,6 +60,7 @@ class AgentKeys:
     meta: str
     checkpoints: str
     state: str
+    inbox: str
 
 
 class Keys:
@@ -76,6 +85,7 @@ class Keys:
             meta=f"{self.prefix}:{{{agent}}}:meta",
             checkpoints=f"{self.prefix}:{{{agent}}}:checkpoints",
             state=f"{self.prefix}:{{{agent}}}:state",
+            inbox=f"{self.prefix}:{{{agent}}}:inbox",
         )
 
     def queue(self, queue: str) -> str:
@@ -83,6 +93,9 @@ class Keys:
 
     def session(self, session: SessionId) -> str:
         return f"{self.prefix}:session:{{{session}}}"
+
+    def pokes(self, session: SessionId) -> str:
+        return f"{self.prefix}:pokes:{{{session}}}"
 
     def agent_of(self, meta: bytes | str) -> AgentId:
         """The agent whose ``meta`` key this is."""

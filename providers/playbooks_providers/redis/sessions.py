@@ -61,6 +61,7 @@ class Sessions(Room):
         if gone:
             await self._server.command("EXPIRE", self._keys.session(session), _AFTERLIFE_S)
             await self._server.command("HDEL", self._keys.programs, session)
+            await self._server.command("UNLINK", self._keys.pokes(session))
         return bool(gone)
 
     async def publish_timeout(self, seconds: float) -> None:

@@ -3,15 +3,18 @@
 Netstrings (`<bytes>:<value>,`), name and value in turn. Names, in this order, the absent ones left out:
 
 ``start``     the start record, JSON (`model.StartRecord`); always there
-``why``       why the agent was set aside (blocked, paused, quarantined)
+``why``       why the agent was set aside (blocked, paused, quarantined) or terminated
+``order``     what is wanted of the agent (`model.Order`), until its owner has obeyed
+``choice``    parked: what a person has chosen, when no owner has written anything since
 ``final_id``  finished: id of the final entry, and
 ``final``     its envelope header, which holds result or error
-``id``        failed: id of the newest checkpoint that holds state,
+``id``        parked, failed: id of the newest checkpoint that holds state,
 ``h``         its envelope header and
-``d``         its payload, for a retry; before it, in the same way, each checkpoint that it needs, the whole one first
+``d``         its payload; before it, in the same way, each checkpoint that it needs, the whole one first
 
 A string of netstrings rather than a hash: a value above 64 bytes doubles the memory of a hash (DESIGN 4.1), JSON cannot
-hold bytes, and Lua and Python both read this in a few lines. Called by checkpoints.py, for agents that have ended.
+hold bytes, and Lua and Python both read this in a few lines. Called by checkpoints.py, for agents that have no stream
+(parked ones, and those that have ended), and by orders.py.
 """
 
 from __future__ import annotations

@@ -21,13 +21,19 @@ local function now_ms()
   return now[1] * 1000 + math.floor(now[2] / 1000)
 end
 
+-- next_fence(meta) -> the fence after the one in meta (a string). Who has no stream that it could be written to, as the
+-- fence that Redis itself keeps, writes it to the hash alone: NOMKSTREAM keeps every earlier owner out.
+local function next_fence(meta)
+  local last = tonumber(redis.call('HGET', meta, 'fence') or '0')
+  return string.format('%.0f', math.max(last + 1, now_ms()))
+end
+
 -- mint(meta, checkpoints, why) -> the new fence (a string). From here on Redis refuses every write of every earlier
 -- owner, because their ids are smaller. The mint's entry before this one is removed, so that an agent that nobody can
 -- run does not grow; the stream keeps its last id all the same. XADD comes first: if it fails, nothing has changed.
--- `from` and `choice` are given by a person's retry; every other mint leaves them as they are.
+-- `from` and `choice` are given by a person's retry, `choice` by who unfolds a parked agent; else they stay as they are.
 local function mint(meta, checkpoints, why, from, choice)
-  local last = tonumber(redis.call('HGET', meta, 'fence') or '0')
-  local fence = string.format('%.0f', math.max(last + 1, now_ms()))
+  local fence = next_fence(meta)
   local top, before, written, chosen = newest(checkpoints)
   from, choice = from or before, choice or chosen
   if choice == '' then

@@ -25,15 +25,50 @@ local function fields(text, wanted)
   return found
 end
 
--- kept(text) -> the checkpoints of a failed agent, {id =, h =, d =} each, oldest first.
+-- small(text) -> a table of all values in front of the checkpoints, and where those begin.
+local function small(text)
+  local found, at = {}, 1
+  while at <= #text do
+    local name, after = value_at(text, at)
+    if name == 'id' then
+      break
+    end
+    found[name], at = value_at(text, after)
+  end
+  return found, at
+end
+
+-- last_kept(text) -> id and header of the newest checkpoint in it ('' when there is none), without copying payloads.
+local function last_kept(text)
+  local id, header, _, at = '', '', small(text)
+  local name, value
+  while at <= #text do
+    name, at = value_at(text, at)
+    if name == 'd' then
+      local colon = string.find(text, ':', at, true)
+      at = colon + tonumber(string.sub(text, at, colon - 1)) + 2
+    else
+      value, at = value_at(text, at)
+      if name == 'id' then
+        id = value
+      else
+        header = value
+      end
+    end
+  end
+  return id, header
+end
+
+-- kept(text) -> the checkpoints of a parked or failed agent, {id =, h =, d =} each, oldest first.
 local function kept(text)
-  local all, at, name, value = {}, 1, nil, nil
+  local all, _, at = {}, small(text)
+  local name, value
   while at <= #text do
     name, at = value_at(text, at)
     value, at = value_at(text, at)
     if name == 'id' then
       all[#all + 1] = {id = value}
-    elseif name == 'h' or name == 'd' then
+    else
       all[#all][name] = value
     end
   end

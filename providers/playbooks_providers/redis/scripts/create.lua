@@ -15,6 +15,7 @@ if known[1] then
   end
   return {'exists', known[1], fields(redis.call('GET', KEYS[3]) or '', {start = true}).start or ''}
 end
+redis.call('PERSIST', KEYS[1]) -- it may hold the fence of a deleted one of that id
 local fence = mint(KEYS[1], KEYS[2], 'created')
 redis.call('SET', KEYS[3], fold('start', ARGV[2]))
 redis.call('HSET', KEYS[1], 'status', 'ready', 'birth', fence, 'attempts', '0', 'queue', ARGV[3], 'origin', ARGV[1])

@@ -7,7 +7,8 @@
 redis.call('UNLINK', KEYS[1])
 local state = redis.call('GET', KEYS[2])
 if state then
-  local kept = fields(state, {start = true, why = true})
-  redis.call('SET', KEYS[2], fold('start', kept.start or false, 'why', kept.why or false), 'KEEPTTL')
+  local found = small(state)
+  local text = fold('start', found.start or false, 'why', found.why or false, 'order', found.order or false)
+  redis.call('SET', KEYS[2], text, 'KEEPTTL')
 end
 return 'done'

@@ -1,13 +1,14 @@
 -- retry(a, fence, choice) -> its ticket: a person lets an agent go on that was set aside or has failed.
--- uses: mint, state
+-- uses: mint, state, fold
 --
--- KEYS  1 meta  2 checkpoints  3 state
+-- KEYS  1 meta  2 checkpoints  3 state  4 inbox
 -- ARGV  1 fence  2 choice: 'resume', 'accept-changed' (both from its newest checkpoint) or 'restart' (from its start record)
 -- ANSWERS  {'ready', fence, queue}                 its caller enqueues the ticket
 --          {'waiting', fence, queue, due in ms}    it goes on already, and its owner has handed it over with a delay
 --          {'gone'}                                running, completed, cancelled, unknown
--- The choice stands in the mint's entry, so that every owner is told it until one has written a checkpoint. A failed agent
--- gets the stream back that finish.lua has folded into `state`, and its keys lose their end. Attempts start over.
+-- The choice stands in the mint's entry, so that every owner is told it until one has written a checkpoint. A failed agent,
+-- and one that was paused while it was parked, gets the stream back that was folded into `state`; its keys lose their end.
+-- Attempts start over. A restarted agent is another one under the same id: a new birth, no mail, no known senders, no order.
 -- IDEMPOTENT because the fence is compared: once it is another one, the answer is the ticket of whoever made the agent
 -- ready, and nothing changes.
 redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
@@ -21,16 +22,10 @@ if known[2] ~= ARGV[1] then
   end
   return {'gone'}
 end
-local failed = known[1] == 'failed'
-if not (failed or known[1] == 'paused' or known[1] == 'blocked' or known[1] == 'quarantined') then
+if not (known[1] == 'failed' or known[1] == 'paused' or known[1] == 'blocked' or known[1] == 'quarantined') then
   return {'gone'}
 end
-local state = redis.call('GET', KEYS[3]) or ''
-if failed then
-  for _, entry in ipairs(kept(state)) do
-    redis.call('XADD', KEYS[2], entry.id, 'h', entry.h, 'd', entry.d, 'n', '')
-  end
-end
+unfold(KEYS[2], KEYS[3])
 local from = ''
 if ARGV[2] ~= 'restart' then
   local before = '+'
@@ -47,8 +42,21 @@ if ARGV[2] ~= 'restart' then
   end
 end
 local fence = mint(KEYS[1], KEYS[2], 'retry', from, ARGV[2] == 'resume' and '' or ARGV[2])
-redis.call('SET', KEYS[3], fold('start', fields(state, {start = true}).start or false))
+local found = small(redis.call('GET', KEYS[3]) or '')
+if ARGV[2] == 'restart' then
+  found.order = nil
+  redis.call('UNLINK', KEYS[4])
+  redis.call('HDEL', KEYS[1], 'order')
+  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+    if string.sub(field, 1, 2) == 's:' then
+      redis.call('HDEL', KEYS[1], field)
+    end
+  end
+  redis.call('HSET', KEYS[1], 'birth', fence)
+end
+redis.call('SET', KEYS[3], fold('start', found.start or false, 'order', found.order or false))
 redis.call('PERSIST', KEYS[1])
+redis.call('PERSIST', KEYS[4])
 redis.call('HDEL', KEYS[1], 'stopped')
 redis.call('HSET', KEYS[1], 'status', 'ready', 'attempts', '0')
 return {'ready', fence, known[3]}

@@ -6,9 +6,10 @@
 -- ANSWERS  'done' or 'gone'
 -- A fence is minted, so that the owner that stopped it is refused like any other former owner; it opens nothing, because a
 -- stopped agent is not taken. The reason goes to `state`: values of the hash stay below 64 bytes.
+-- A pause that was ordered is done by it, whatever the status; a cancel stands.
 -- IDEMPOTENT because that status, stopped under this fence, answers 'done' and changes nothing.
 redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
-local known = redis.call('HMGET', KEYS[1], 'status', 'fence', 'session', 'stopped')
+local known = redis.call('HMGET', KEYS[1], 'status', 'fence', 'session', 'stopped', 'order')
 if known[1] == ARGV[3] and known[4] == ARGV[1] then
   return 'done'
 end
@@ -16,8 +17,13 @@ if known[2] ~= ARGV[1] or known[1] ~= 'running' or known[3] ~= ARGV[2] then
   return 'gone'
 end
 mint(KEYS[1], KEYS[2], ARGV[3])
-local start = fields(redis.call('GET', KEYS[3]) or '', {start = true}).start
-redis.call('SET', KEYS[3], fold('start', start, 'why', ARGV[4]))
+local found = small(redis.call('GET', KEYS[3]) or '')
+if known[5] and string.sub(known[5], 1, 6) == 'pause:' then
+  found.order = nil
+  redis.call('HDEL', KEYS[1], 'order')
+  redis.call('HSET', KEYS[1], 'obeyed', known[5])
+end
+redis.call('SET', KEYS[3], fold('start', found.start or false, 'why', ARGV[4], 'order', found.order or false))
 redis.call('HDEL', KEYS[1], 'session', 'nonce', 'wake')
 redis.call('HSET', KEYS[1], 'status', ARGV[3], 'stopped', ARGV[1])
 return 'done'

@@ -3,11 +3,12 @@
 --
 -- KEYS  1 meta  2 checkpoints  3 state
 -- ARGV  1 fence  2 session  3 nonce
--- ANSWERS  {'taken', checkpoint to go on from or '', attempts, queue, start record, what a person has chosen or ''}
+-- ANSWERS  {'taken', checkpoint to go on from or '', attempts, queue, start record, what a person has chosen or '', birth,
+--           order or ''}
 --          {'stale'}
 -- Counts an attempt. IDEMPOTENT because session and nonce are compared: the same call again gets the same lock again.
 redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
-local known = redis.call('HMGET', KEYS[1], 'fence', 'status', 'session', 'nonce', 'attempts', 'queue')
+local known = redis.call('HMGET', KEYS[1], 'fence', 'status', 'session', 'nonce', 'attempts', 'queue', 'birth')
 if known[1] ~= ARGV[1] then
   return {'stale'}
 end
@@ -19,5 +20,5 @@ elseif not (known[2] == 'running' and known[3] == ARGV[2] and known[4] == ARGV[3
   return {'stale'}
 end
 local _, from, _, choice = newest(KEYS[2])
-local start = fields(redis.call('GET', KEYS[3]) or '', {start = true}).start or ''
-return {'taken', from, attempts, known[6], start, choice}
+local found = small(redis.call('GET', KEYS[3]) or '')
+return {'taken', from, attempts, known[6], found.start or '', choice, known[7], found.order or ''}

@@ -1,7 +1,7 @@
--- wake(a, fence, session or timer) -> its ticket: an orphan, or an agent whose delay is over, becomes ready.
--- uses: mint
+-- wake(a, fence, session or timer) -> its ticket: an orphan, or an agent whose time has come, becomes ready.
+-- uses: mint, state, fold
 --
--- KEYS  1 meta  2 checkpoints
+-- KEYS  1 meta  2 checkpoints  3 state
 -- ARGV  1 fence  2 session that died ('' for the timer)  3 why
 -- ANSWERS  {'ready', fence, queue}                 its caller enqueues the ticket, then removes what it woke it for
 --          {'waiting', fence, queue, due in ms}    asked for a dead session: it waits for its timer, which may not be
@@ -34,7 +34,8 @@ if orphan then
     attempts = '0'
   end
 end
-local fence = mint(KEYS[1], KEYS[2], ARGV[3])
+local choice = due and unfold(KEYS[2], KEYS[3]) or nil
+local fence = mint(KEYS[1], KEYS[2], ARGV[3], nil, choice)
 redis.call('HDEL', KEYS[1], 'session', 'nonce', 'wake')
 redis.call('HSET', KEYS[1], 'status', 'ready', 'attempts', attempts)
 return {'ready', fence, known[5]}

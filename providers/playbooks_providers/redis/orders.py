@@ -1,0 +1,65 @@
+"""What people want of agents, and do to them, in Redis. The rules are in the scripts' headers.
+
+A part of `contracts.Coordination`. Nothing here needs an owner or waits for one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from playbooks_providers.ids import AgentId, SessionId
+from playbooks_providers.letters import Ordered
+from playbooks_providers.model import Done, Gone, Lock, Order, Status, Ticket
+from playbooks_providers.redis import state
+from playbooks_providers.redis.agents import Agents
+from playbooks_providers.redis.scripts import script
+
+_TOMBSTONE_MS = 24 * 3600 * 1000
+
+
+class Orders(Agents):
+    async def order(self, agent: AgentId, order: Order) -> Ordered | Gone:
+        keys = self._keys.agent(agent)
+        answer = await self._server.run(
+            script("order"),
+            [keys.meta, keys.checkpoints, keys.state],
+            [order.kind.value, _name(order), order.to_json(), order.why],
+        )
+        if answer[0] == b"gone":
+            return Gone(agent)
+        status, fence, queue, session, timer = answer
+        await self._disarm(agent, timer)
+        return Ordered(
+            Status(status.decode()),
+            ticket=Ticket(agent, int(fence), queue.decode()) if fence else None,
+            session=SessionId(session.decode()) if session else None,
+        )
+
+    async def wanted(self, agent: AgentId) -> Order | None:
+        # An agent with an order is never folded, so this is small
+        found = dict(state.parse(await self._server.command("GET", self._keys.agent(agent).state) or b""))
+        return Order.from_json(found["order"]) if "order" in found else None
+
+    async def obeyed(self, lock: Lock, order: Order) -> None:
+        keys = self._keys.agent(lock.agent)
+        await self._server.run(script("obeyed"), [keys.meta, keys.state], [lock.fence, _name(order)])
+
+    async def terminate(self, agent: AgentId, why: str) -> Done | Gone:
+        return await self._end("terminate", agent, [why, round(self._retention_s * 1000)])
+
+    async def delete(self, agent: AgentId) -> Done | Gone:
+        return await self._end("delete", agent, [_TOMBSTONE_MS])
+
+    async def _end(self, name: str, agent: AgentId, args: list[str | bytes | int]) -> Done | Gone:
+        keys = self._keys.agent(agent)
+        answer = await self._server.run(script(name), [keys.meta, keys.checkpoints, keys.state, keys.inbox], args)
+        if answer[0] == b"gone":
+            return Gone(agent)
+        await self._disarm(agent, answer[1])
+        return Done()
+
+
+def _name(order: Order) -> str:
+    """Kind and id; an id that is too long for a value of the hash stands there hashed."""
+    id = order.id.encode()
+    return f"{order.kind.value}:{order.id if len(id) <= 40 else hashlib.sha256(id).hexdigest()[:40]}"
