@@ -242,27 +242,21 @@ class Agent(Arriving):
             )
         if below.frame.playbook.of_step:
             raise inside_a_step(below.frame, playbook)
-        key = (path, playbook.id)
-        number = below.counts.get(key, 0)
-        place = (path, playbook.id, number)
+        number = below.counts.get((path, playbook.id), 0)
+        call = None
         if below.expected:
             try:
-                number, known = matching.match(below, path, playbook, number, arguments)
+                number, call = matching.match(below, path, playbook, number, arguments)
             except ResumeMismatch as error:
                 self.block(str(error))
                 raise AgentStopped(str(error)) from None
-            below.counts[key] = number + 1
-            if known is not None:
-                below.made[(path, playbook.id, number)] = known
-                known.again = known.again or path is not OWN
-                return known
-            place = (path, playbook.id, number)
+        if call is not None:
+            call.again = call.again or path is not OWN
         else:
-            below.counts[key] = number + 1
-        call = self._new_call(playbook, arguments, effects.call_key(below, path, playbook, number))
-        if path is not OWN:
-            call.given = matching.given(arguments)
-        below.made[place] = call
+            call = self._new_call(playbook, arguments, effects.call_key(below, path, playbook, number))
+            if path is not OWN:
+                call.given = matching.given(arguments)
+        below.keep((path, playbook.id, number), call)
         return call
 
     def all_made(self, below: Below) -> None:

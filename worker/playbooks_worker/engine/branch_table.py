@@ -107,8 +107,9 @@ class Writing:
 
     def plain(self) -> Any:
         """What the index has of it, when all else has been written."""
-        calls = {call.id: call for call in (*self._running, *self._calls.values())}
-        self.rows.told[:] = [number for number, call in calls.items() if told(call)]
+        if self._agent.tells:
+            calls = {call.id: call for call in (*self._running, *self._calls.values())}
+            self.rows.told[:] = [number for number, call in calls.items() if told(call)]
         return self.rows.plain()
 
     def fresh(self) -> list[Contents]:
@@ -185,7 +186,7 @@ class Writing:
         return branch.id, making, outcome, branch.callbacks or None
 
     def _untold(self, branch: Branch) -> Said | None:
-        if branch.cancelled is not None or branch.task is None:
+        if branch.cancelled is not None or branch.task is None or not self._agent.cancels:
             return branch.cancelled
         return said_of(self._agent, branch.task) if untold_without_call(self._agent, branch.task) else None
 
@@ -264,7 +265,7 @@ def read(loader: Loader, rows: Any) -> None:
         branch = _branch(loader, operand.id, operand.creator, operand.number, operand.calls)
         branch.ended, branch.cancelled, branch.counted = operand.ended, operand.cancelled, operand.counted
         assert branch.below.frame is not None
-        branch.below.frame.below.claims[branch.number] = branch
+        branch.below.frame.below.claim(branch)
     for number, known in numbers.items():
         frame = loader.calls[number].frame
         assert frame is not None
@@ -274,6 +275,6 @@ def read(loader: Loader, rows: Any) -> None:
 def _branch(loader: Loader, identity: int, creator: int, number: int, calls: list[CallRow]) -> Branch:
     frame = loader.calls[creator].frame if creator else None
     branch = loader.branches[identity] = Branch(loader.agent, frame, number, identity)
-    for path, playbook, place, made in calls:
-        branch.below.expected[path, playbook, place] = loader.calls[made]
+    for path, playbook, number_there, made in calls:
+        branch.below.expect((path, playbook, number_there), loader.calls[made])
     return branch

@@ -158,7 +158,7 @@ def begin(frame: Frame, coroutine: Any) -> tuple[Branch, Any]:
     if branch is None:
         branch = Branch(frame.agent, frame, number, frame.agent.next_id())
     branch.key = branch_key(frame, number)
-    below.branches.append(branch)
+    below.add(branch)
     if frame.coroutine is not None and frame.coroutine.cr_frame is not None:  # a callback may come after its end
         branch.spot = frame.coroutine.cr_frame.f_lasti
     if isinstance(coroutine, Call):

@@ -100,7 +100,8 @@ class Committing(Mortal):
         assert loop is not None
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiters.append(waiter)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
         return waiter
 
     def _schedule(self) -> None:

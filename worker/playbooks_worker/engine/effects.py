@@ -70,7 +70,8 @@ def key_inside(place: Any, step_id: str) -> str:
     """The key of a step that is called inside another: part of its effect."""
     below: Below = place.below
     counted = ((*getattr(place, "path", DIRECT), "inside"), step_id)
-    number = below.counts[counted] = below.counts.get(counted, 0) + 1
+    number = below.counts.get(counted, 0) + 1
+    below.count(counted, number)
     return f"{effect_key()}/{step_id}.{number}"
 
 

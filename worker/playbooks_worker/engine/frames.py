@@ -141,6 +141,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         self.owner = owner
         frame.task = task
         self.agent.running[self.id] = self
+        self.agent.ordered = None
         frame.coroutine = self.playbook.activation(frame, frame.cells, HELPERS)()
         return frame.coroutine
 
@@ -150,6 +151,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         if self.given is None:
             self.arguments = ()  # otherwise matching.py may ask for them
         self.agent.running.pop(self.id, None)
+        self.agent.ordered = None
 
     # --- a coroutine for asyncio -----------------------------------------------------------------------------------
     def send(self, value: Any) -> Any:

@@ -19,6 +19,7 @@ from playbooks_worker.engine.frames import Call
 if TYPE_CHECKING:
     from playbooks_worker.engine.branches import Branch
     from playbooks_worker.engine.cancels import Cancel
+    from playbooks_worker.engine.frames import Frame
 
 ENDED = "ended"
 _CANCEL_ROUNDS = 5
@@ -35,6 +36,7 @@ class Mortal(abc.ABC):
         self.stopping: Any = ()  # what emitted handlers let pass first: everything, once dead
         self.gated = False  # an effect must ask `may_start` before it starts
         self.running: dict[int, Call] = {}
+        self.ordered: list[Frame] | None = None  # their frames, until another begins or ends (standing.py)
         self.branches: dict[int, Branch] = {}  # those that have not ended
         self.cancels: dict[asyncio.Task[Any], Cancel] = {}
         self.tells = False  # plain code has cancelled a call (`Call.told`)

@@ -8,6 +8,7 @@ coroutines again, finds it again: by the path of tasks, playbook and number (DES
 from __future__ import annotations
 
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 Path: TypeAlias = tuple[str, ...]
 # (True, value) or (False, exception); (None, CancelledError) of a call or task that was cancelled
 Outcome: TypeAlias = "tuple[bool | None, Any]"
+
+
+# The path of the task that made a call, its playbook, and which one of those.
+Made: TypeAlias = tuple[Path, str, int]
+
+# What most places hold: nothing is ever put into these.
+_NOTHING: Any = MappingProxyType({})
+_NONE: Any = ()
 
 
 class Place(Protocol):
@@ -65,13 +74,14 @@ class Below:
         self.frame = frame
         self.branch = branch
         self.atomic = atomic  # while it is open, nothing of this is in any checkpoint
-        self.counts: dict[tuple[Path, str], int] = {}
-        self.tasks: dict[Path, int] = {}
-        self.made: dict[tuple[Path, str, int], Call] = {}
-        self.expected: dict[tuple[Path, str, int], Call] = {}
+        # made for each await, and what follows stays empty below most: kept by the methods that say so, read by anybody
+        self.counts: dict[tuple[Path, str], int] = _NOTHING
+        self.tasks: dict[Path, int] = _NOTHING
+        self.made: dict[Made, Call] = _NOTHING
+        self.expected: dict[Made, Call] = _NOTHING
         # branches that the frame's own statements have made; those that an expression will make again, by number
-        self.branches: list[Branch] = []
-        self.claims: dict[int, Branch] = {}
+        self.branches: list[Branch] = _NONE
+        self.claims: dict[int, Branch] = _NOTHING
         self.numbers: tuple[int, ...] = ()  # the numbers that come again first, where they are not 0, 1, 2, …
 
     @property
@@ -97,8 +107,36 @@ class Below:
         """The depth of a call that is made here."""
         return 0 if self.frame is None else self.frame.depth + 1
 
+    def keep(self, made: Made, call: Call) -> None:
+        if self.made is _NOTHING:
+            self.made = {}
+        self.made[made] = call
+        self.count(made[:2], made[2] + 1)
+
+    def count(self, key: tuple[Path, str], number: int) -> None:
+        if self.counts is _NOTHING:
+            self.counts = {}
+        self.counts[key] = number
+
+    def expect(self, made: Made, call: Call) -> None:
+        if self.expected is _NOTHING:
+            self.expected = {}
+        self.expected[made] = call
+
+    def add(self, branch: Branch) -> None:
+        if self.branches is _NONE:
+            self.branches = []
+        self.branches.append(branch)
+
+    def claim(self, branch: Branch) -> None:
+        if self.claims is _NOTHING:
+            self.claims = {}
+        self.claims[branch.number] = branch
+
     def next_path(self, parent: Path) -> Path:
         number = self.tasks.get(parent, 0)
+        if self.tasks is _NOTHING:
+            self.tasks = {}
         self.tasks[parent] = number + 1
         return (*parent, str(number))
 

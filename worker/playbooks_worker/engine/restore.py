@@ -129,6 +129,7 @@ class Loader:
         frame.saved = dict.fromkeys(again.get(number, ()), MADE_AGAIN)
         self.unentered.update((number, step) for step in made.rewritten.sites[site - 1].path if isinstance(step, int))
         self.agent.running[number] = call
+        self.agent.ordered = None
         self.running.append(number)
 
     # --- asked by frames -------------------------------------------------------------------------------------------
@@ -258,7 +259,7 @@ class Loader:
             frame.cells[name].cell_contents = contents
         frame.outcome = outcome
         for path, playbook_id, place, made in rows or ():
-            frame.below.expected[path, playbook_id, place] = self.calls[made]
+            frame.below.expect((path, playbook_id, place), self.calls[made])
 
     def _tell(self, kind: str, number: int, loaded: Any) -> None:
         """Let the markers of what could not be loaded say where they stand."""

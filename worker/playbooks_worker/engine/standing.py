@@ -16,14 +16,16 @@ EMPTY_STACK = "[]"
 _SHOWN_FRAMES = 50
 
 
-def _ordered(agent: Agent, at_most: int | None = None) -> list[Frame]:
-    """Frames from the outermost, each branch's frames together; the first *at_most* of them."""
-    began = itertools.islice(agent.running.values(), at_most)
-    frames = [call.frame for call in began if call.frame is not None and call.frame.site]
+def _standing(agent: Agent) -> list[Frame]:
+    """Frames from the outermost, each branch's frames together. Put in order once, until a call begins or ends."""
+    if agent.ordered is None:
+        agent.ordered = _ordered([call.frame for call in agent.running.values() if call.frame is not None])
+    return agent.ordered
+
+
+def _ordered(frames: list[Frame]) -> list[Frame]:
     if len(frames) < 2 or all(one.depth < two.depth for one, two in itertools.pairwise(frames)):
         return frames  # each inside the one before
-    if at_most is not None:
-        return _ordered(agent)[:at_most]
     children: dict[int, list[Frame]] = {}
     for frame in frames:
         owner = frame.call_.owner
@@ -50,13 +52,17 @@ def row(frame: Frame) -> tuple[str, int, str, int]:
 
 def stack(agent: Agent) -> list[tuple[str, int, str, int]]:
     """(playbook, line, statement, depth) of each frame, outermost first."""
-    return [row(frame) for frame in _ordered(agent)]
+    return [row(frame) for frame in _standing(agent) if frame.site]
 
 
 def stack_json(agent: Agent) -> str:
     """The same as JSON, from fragments that are made once for each site and depth."""
     parts: list[str] = []
-    for frame in _ordered(agent, _SHOWN_FRAMES):
+    for frame in _standing(agent):
+        if not frame.site:
+            continue
+        if len(parts) == _SHOWN_FRAMES:
+            break
         key = (frame.site, frame.depth)
         fragment = frame.playbook.fragments.get(key)
         if fragment is None:
