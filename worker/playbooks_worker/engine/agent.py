@@ -26,7 +26,14 @@ from playbooks_worker.engine import (
 )
 from playbooks_worker.engine.arriving import Arriving
 from playbooks_worker.engine.attempts import inside_a_step
-from playbooks_worker.engine.errors import AgentLost, AgentStopped, CodeChanged, DetachedTask, ResumeMismatch
+from playbooks_worker.engine.errors import (
+    AgentLost,
+    AgentStopped,
+    CheckpointTooLarge,
+    CodeChanged,
+    DetachedTask,
+    ResumeMismatch,
+)
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import ENDED, wake
 from playbooks_worker.engine.outcomes import Blocked, Completed, Failed, Moment, Outcome, Persist, Snapshot, Stopped
@@ -187,23 +194,32 @@ class Agent(Arriving):
             if self.must_stop(error):
                 if self._failed is None:
                     return self._stopped()
+                self.ends_by_itself()
                 error = self._failed
             text = tracebacks.readable(error)
             final, moment = Failed(error, text), ("failed", None, error, text)
+        here.set(None)  # what the store starts from here is no task of the program
         await self._quiet()
         if self.dead and self._failed is None:
             return self._stopped()
         if self._failed is None:
             self.die(ENDED)  # whatever still runs beside the entry playbook ends with it
-        stack = standing.EMPTY_STACK
-        kind, result, error_, text = moment
         try:
-            written = self._persist(Moment(self._take_seq(), kind, stack, LOWERING, result, error_, text), b"")
-            if written is not None:
-                await written
+            try:
+                await self._write_end(*moment)
+            except CheckpointTooLarge as error:  # what it answers
+                text = tracebacks.readable(error)
+                final = Failed(error, text)
+                await self._write_end("failed", None, error, text)
         except AgentLost as lost:
             return Stopped(str(lost) or "another owner has it")
         return final
+
+    async def _write_end(self, kind: str, result: Any, error: BaseException | None, text: str) -> None:
+        moment = Moment(self._take_seq(), kind, standing.EMPTY_STACK, LOWERING, result, error, text)
+        written = self._persist(moment, b"")
+        if written is not None:
+            await written
 
     async def _adrift(self, call: Call) -> None:
         """A call that a helper's task was left with goes on as it did before the crash."""
