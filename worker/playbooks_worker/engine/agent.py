@@ -23,6 +23,7 @@ from playbooks_worker.engine import (
     standing,
     tasks,
     tracebacks,
+    undoing,
 )
 from playbooks_worker.engine.arriving import Arriving
 from playbooks_worker.engine.attempts import inside_a_step
@@ -68,6 +69,7 @@ class Agent(Arriving):
         self.summed = summed
         self.large = False  # the newest checkpoint was (sinks.py)
         self.known_losses: diagnosis.Losses = {}
+        self.watches: dict[undoing.Header, undoing.Watch] = {}  # headers that are open, being entered or left
         self.resources: dict[Key, bool] = {}  # that it has awaited, here or before: made again where it goes on
         self.last_id = 0  # of a call or a branch
 

@@ -11,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import managers, matching, payload, sinks, sizes, stacks
+from playbooks_worker.engine import managers, matching, payload, sinks, sizes, stacks, undoing
 from playbooks_worker.engine.branch_table import Writing, calls_of
 from playbooks_worker.engine.cancels import counted, leaving_told
 from playbooks_worker.engine.described import Still, needed
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
+from playbooks_worker.engine.footprints import is_made_by_generator
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.iterators import HIDDEN
 from playbooks_worker.engine.markers import About
 from playbooks_worker.engine.needs import PYTHON, needs_of
 from playbooks_worker.engine.outcomes import Snapshot
-from playbooks_worker.engine.reducers import Target, outside_of
+from playbooks_worker.engine.reducers import Target, outside_of, singleton_of
 from playbooks_worker.engine.reentry import MADE_AGAIN
 from playbooks_worker.engine.rewrite import LOWERING
 from playbooks_worker.engine.snapshot import Saver
@@ -84,8 +85,9 @@ class _Attempt:
             if frame.headers:
                 for number, targets, manager in frame.headers:
                     self.managers[call.id, number] = manager
+                    own = self._own(call, number, manager)
                     for index, value in enumerate(targets):
-                        if value is not None and not (value is manager and _saved_itself(frame, number, manager)):
+                        if value is not None and id(value) not in own:
                             self.targets.setdefault(id(value), Target(call.id, number, index))
             if frame.cells:
                 for name, cell in frame.cells.items():
@@ -99,8 +101,39 @@ class _Attempt:
         self.rows: Any = None
         self.entries: list[Any] = []
         self.branches: Writing | None = None
+        self.undone: undoing.Undone | None = None
         # for the diagnosis: what was to be saved, by frame
         self.written: list[Written] = []
+
+    def _own(self, call: Call, number: int, manager: Any) -> set[int]:
+        """By id, what a header brings that is saved like any other object: itself (`async with limiter`), what it had before
+        (`async with pool as thing`). What refers to it, other headers among them, then refers to the one object."""
+        agent = self.agent
+        assert call.frame is not None
+        saved = _saved_itself(call.frame, number, manager)
+        found = {id(manager)} if saved else set()
+        watch = agent.watches.get((call.id, number))
+        if watch is None:
+            return found
+        if watch.own and (saved or is_made_by_generator(manager)):
+            found.update(id(one) for one in watch.own if self._saves(watch, one))
+        if isinstance(manager, stacks.KnownStack):
+            found.update(id(one) for one in stacks.own(manager) if self._saves(watch, one))
+        return found
+
+    def _saves(self, watch: undoing.Watch, value: Any) -> bool:
+        """Asked once for each header."""
+        if id(value) not in watch.saves:
+            watch.saves[id(value)] = value, self._is_whole(value)
+        return watch.saves[id(value)][1]
+
+    def _is_whole(self, value: Any) -> bool:
+        saver = Saver({}, self.cells, self.running)
+        try:
+            saver.dump(value)
+        except Exception:  # whatever a program's own reducers raise
+            return False
+        return not saver.lost
 
     def fresh_saver(self, large: bool = False) -> Saver:
         return Saver(self.targets, self.cells, self.running, self.agent.strict, large)
@@ -109,6 +142,17 @@ class _Attempt:
         return Examination(self.agent, self.targets, self.cells, self.running)
 
     def dump(self) -> None:
+        if not self.agent.watches:
+            self._dump_all()
+            return
+        self.undone = undoing.Undone(self.agent.watches)
+        try:
+            self.undone.begin()
+            self._dump_all()
+        finally:
+            self.undone.end()
+
+    def _dump_all(self) -> None:
         metas, written = self.metas, self.written
         awaited: Any = self.agent.running.get(self.agent.root_id)  # by the frame before, which is how most calls stand
         branching = False
@@ -203,6 +247,8 @@ class _Attempt:
             state = managers.state_of(manager, told, frame.value)
             if state is not None:
                 kept[managers.saved_as(step)] = state
+            if self.undone is not None and (since := self._since(call, step, manager, kept)):
+                kept[undoing.saved_as(step)] = since
             self._header(call.id, step, site.path, kept)
             kept = {}
             if entries := stacks.held(manager):
@@ -228,6 +274,15 @@ class _Attempt:
             made_below, unsavable = len(frame.below.made), len(made.unsavable)
             frame.still = Still(frame.value, made_below, unsavable, meta, entry, again, written)
 
+    def _since(self, call: Call, step: int, manager: Any, kept: dict[str, Any]) -> list[Any]:
+        """What holds again when this header has been entered: in objects that are saved with it."""
+        assert self.undone is not None
+        saved = any(value is manager for value in kept.values()) or is_made_by_generator(manager)
+        if not saved or singleton_of(self.saver, manager) is not None:
+            return []
+        since = self.undone.since((call.id, step), self.targets.keys())
+        return [tuple(one) for one in since if singleton_of(self.saver, one.thing) is None]
+
     def _header(
         self, call: int, number: int, path: Sequence[str | int], kept: dict[str, Any], kind: str = "header"
     ) -> None:
@@ -247,7 +302,7 @@ class _Attempt:
         again = [name for name, value in kept.items() if value is MADE_AGAIN]
         if again:
             self.again[frame.call_.id] = again
-        kept = {name: value for name, value in kept.items() if value is not MADE_AGAIN}
+        kept = {name: value for name, value in kept.items() if value is not MADE_AGAIN and not undoing.is_since(name)}
         site = frame.playbook.rewritten.sites[frame.site - 1]
         headers = [step for step in site.path if isinstance(step, int)]
         if headers:  # all of it before the first header: its temporaries are there, in a harmless order
@@ -308,9 +363,13 @@ class _Attempt:
 
 
 def _saved_itself(frame: Frame, number: int, manager: Any) -> bool:
-    """Whether a manager that brings itself is saved with its header: `async with limiter`. What refers to it, other headers
-    among them, then refers to the one object."""
+    """Whether a manager is saved with its header."""
     local = frame.coroutine.cr_frame.f_locals
-    names = frame.playbook.rewritten.headers[number - 1].temporaries.roots
+    temporaries = frame.playbook.rewritten.headers[number - 1].temporaries
     unsavable = frame.playbook.unsavable
-    return any(local.get(name) is manager and (-number, name) not in unsavable for name in names)
+    return any(
+        local.get(name) is manager
+        and (-number, name) not in unsavable
+        and (name in temporaries.loads or not managers.made_anew(manager))
+        for name in temporaries.roots
+    )
