@@ -11,18 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import managers, matching, payload, sinks, sizes, stacks, undoing
+from playbooks_worker.engine import managers, matching, owned, payload, sinks, sizes, stacks, undoing
 from playbooks_worker.engine.branch_table import Writing, calls_of
 from playbooks_worker.engine.cancels import counted, leaving_told
 from playbooks_worker.engine.described import Still, needed
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
-from playbooks_worker.engine.footprints import is_made_by_generator
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.iterators import HIDDEN
 from playbooks_worker.engine.markers import About
 from playbooks_worker.engine.needs import PYTHON, needs_of
 from playbooks_worker.engine.outcomes import Snapshot
-from playbooks_worker.engine.reducers import Target, outside_of, singleton_of
+from playbooks_worker.engine.reducers import Target, outside_of
 from playbooks_worker.engine.reentry import MADE_AGAIN
 from playbooks_worker.engine.rewrite import LOWERING
 from playbooks_worker.engine.snapshot import Saver
@@ -85,7 +84,7 @@ class _Attempt:
             if frame.headers:
                 for number, targets, manager in frame.headers:
                     self.managers[call.id, number] = manager
-                    own = self._own(call, number, manager)
+                    own = owned.own(agent, call, number, manager, self.fresh_saver)
                     for index, value in enumerate(targets):
                         if value is not None and id(value) not in own:
                             self.targets.setdefault(id(value), Target(call.id, number, index))
@@ -104,36 +103,6 @@ class _Attempt:
         self.undone: undoing.Undone | None = None
         # for the diagnosis: what was to be saved, by frame
         self.written: list[Written] = []
-
-    def _own(self, call: Call, number: int, manager: Any) -> set[int]:
-        """By id, what a header brings that is saved like any other object: itself (`async with limiter`), what it had before
-        (`async with pool as thing`). What refers to it, other headers among them, then refers to the one object."""
-        agent = self.agent
-        assert call.frame is not None
-        saved = _saved_itself(call.frame, number, manager)
-        found = {id(manager)} if saved else set()
-        watch = agent.watches.get((call.id, number))
-        if watch is None:
-            return found
-        if watch.own and (saved or is_made_by_generator(manager)):
-            found.update(id(one) for one in watch.own if self._saves(watch, one))
-        if isinstance(manager, stacks.KnownStack):
-            found.update(id(one) for one in stacks.own(manager) if self._saves(watch, one))
-        return found
-
-    def _saves(self, watch: undoing.Watch, value: Any) -> bool:
-        """Asked once for each header."""
-        if id(value) not in watch.saves:
-            watch.saves[id(value)] = value, self._is_whole(value)
-        return watch.saves[id(value)][1]
-
-    def _is_whole(self, value: Any) -> bool:
-        saver = Saver({}, self.cells, self.running)
-        try:
-            saver.dump(value)
-        except Exception:  # whatever a program's own reducers raise
-            return False
-        return not saver.lost
 
     def fresh_saver(self, large: bool = False) -> Saver:
         return Saver(self.targets, self.cells, self.running, self.agent.strict, large)
@@ -247,7 +216,9 @@ class _Attempt:
             state = managers.state_of(manager, told, frame.value)
             if state is not None:
                 kept[managers.saved_as(step)] = state
-            if self.undone is not None and (since := self._since(call, step, manager, kept)):
+            if self.undone is not None and (
+                since := owned.since(self.undone, (call.id, step), manager, kept, self.saver)
+            ):
                 kept[undoing.saved_as(step)] = since
             self._header(call.id, step, site.path, kept)
             kept = {}
@@ -273,15 +244,6 @@ class _Attempt:
             # nobody can rebind anything of it meanwhile
             made_below, unsavable = len(frame.below.made), len(made.unsavable)
             frame.still = Still(frame.value, made_below, unsavable, meta, entry, again, written)
-
-    def _since(self, call: Call, step: int, manager: Any, kept: dict[str, Any]) -> list[Any]:
-        """What holds again when this header has been entered: in objects that are saved with it."""
-        assert self.undone is not None
-        saved = any(value is manager for value in kept.values()) or is_made_by_generator(manager)
-        if not saved or singleton_of(self.saver, manager) is not None:
-            return []
-        since = self.undone.since((call.id, step), self.targets.keys())
-        return [tuple(one) for one in since if singleton_of(self.saver, one.thing) is None]
 
     def _header(
         self, call: int, number: int, path: Sequence[str | int], kept: dict[str, Any], kind: str = "header"
@@ -360,16 +322,3 @@ class _Attempt:
     def _dump(self, kind: str, call: int, number: int, value: Any) -> None:
         self.segments.append((kind, call, number))
         self.saver.dump(value)
-
-
-def _saved_itself(frame: Frame, number: int, manager: Any) -> bool:
-    """Whether a manager is saved with its header."""
-    local = frame.coroutine.cr_frame.f_locals
-    temporaries = frame.playbook.rewritten.headers[number - 1].temporaries
-    unsavable = frame.playbook.unsavable
-    return any(
-        local.get(name) is manager
-        and (-number, name) not in unsavable
-        and (name in temporaries.loads or not managers.made_anew(manager))
-        for name in temporaries.roots
-    )

@@ -103,7 +103,13 @@ class KnownStack:
         self.open = self.leaving = False
 
     def _pushed(
-        self, method: str, making: Making | None, args: tuple[Any, ...], words: Any, value: Any = None, act: Entered | None = None
+        self,
+        method: str,
+        making: Making | None,
+        args: tuple[Any, ...],
+        words: Any,
+        value: Any = None,
+        act: Entered | None = None,
     ) -> None:
         self._settle(len(self._exit_callbacks) - 1)
         self.entries.append(Entry(method, making, args, words, len(self.targets)))

@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from playbooks_worker.engine import stacks
-from playbooks_worker.engine.footprints import ABSENT, WHOLE, Act, Change, got, is_atom, put, unchanged
+from playbooks_worker.engine.footprints import Act, Change
 from playbooks_worker.engine.markers import Marker
+from playbooks_worker.engine.shapes import ABSENT, WHOLE, got, is_atom, put, unchanged
 
 Header: TypeAlias = tuple[int, int]  # call, number
 _Place: TypeAlias = tuple[int, Any]  # the id of a thing, and the key in it that has changed
@@ -91,7 +92,7 @@ class Undone:
     def begin(self) -> None:
         for change in self._latest_first(self._running):
             self._undo(change)
-        before = dict.fromkeys(self._headers, ABSENT)
+        before: dict[_Place, Any] = dict.fromkeys(self._headers, ABSENT)
         for change in self._over:
             before[_place(change)] = got(change.thing, change.key)
         for change in self._latest_first(self._over):
