@@ -39,6 +39,7 @@ class Moment:
     traceback: str = ""
     took_s: float = 0.0
     dill: str | None = None
+    mailing: Any = None
 
 
 class Counter:
@@ -56,6 +57,7 @@ class Counter:
         strict: bool = False,
         max_bytes: int | None = None,
         summed: bool = True,
+        world: Any = None,
     ) -> None:
         self.persist = persist
         self.seq = next_seq

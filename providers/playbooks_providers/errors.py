@@ -34,16 +34,6 @@ class StorageFailed(ProviderError):
     """The store refuses in a way that trying again does not cure: permissions, a broken disk, a file in the way."""
 
 
-class EntryTooLarge(ProviderError):
-    """The store takes no entry of this size; it never will. Nothing of it was stored, and what was before is untouched."""
-
-    def __init__(self, size: int, why: str, cure: str) -> None:
-        super().__init__(f"an entry of {size} bytes is refused: {why}; {cure}")
-        self.size = size
-        self.why = why
-        self.cure = cure
-
-
 class BadCheckpoint(ProviderError):
     """A checkpoint that must not be used: torn, corrupt, or not signed with this key. Nothing of it was unpickled."""
 
@@ -52,6 +42,15 @@ class BadCheckpoint(ProviderError):
         self.agent = agent
         self.checkpoint = checkpoint
         self.why = why
+
+
+class BadLetter(ProviderError):
+    """A letter that must not be read: not signed with this key, or written for another place."""
+
+    def __init__(self, agent: str, sender: str, why: str) -> None:
+        super().__init__(f"agent {agent}: a letter of {sender} cannot be read: {why}")
+        self.agent = agent
+        self.sender = sender
 
 
 class AgentLocked(ProviderError):

@@ -24,7 +24,7 @@ from playbooks_worker.engine import arriving, branches, cancels, capture, commit
 MISTAKES: dict[str, tuple[Any, str, str, str]] = {
     "every third outcome is not checkpointed": (
         frames, "go",
-        "if not frame.playbook.of_step:", "if frame.turn % 3 and not frame.playbook.of_step:",
+        "if not frame.playbook.of_operation:", "if frame.turn % 3 and not frame.playbook.of_operation:",
     ),
     "user code goes on while its checkpoint is being written": (
         committing.Committing, "_checkpoint", "self._writing = True\n", "self._writing = True; wake(waiters)\n",

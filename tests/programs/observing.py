@@ -10,7 +10,6 @@ from collections import Counter
 from typing import Any
 
 import branching
-import cancelling
 import fuzzing
 import generator
 import sharing
@@ -92,7 +91,5 @@ class Counted:
 
 
 def observed(seed: int, fuel: int) -> Ordered | Counted:
-    """The program of *seed*: one grammar writes two in seven, the others one half each of the rest."""
-    if seed % 7 in (3, 5):
-        return Counted(cancelling.program(seed, fuel))
+    """The program of *seed*: each grammar writes every second one."""
     return Counted(branching.program(seed, fuel)) if seed % 2 else Ordered(generator.program(seed, fuel))

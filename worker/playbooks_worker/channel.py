@@ -39,6 +39,8 @@ class Orders:
     drain_timeout_s: float
     log_format: LogFormat
     max_bytes: int
+    park_after_s: float
+    inbox_limit: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,8 @@ def staff_of(
         drain_timeout_s=settings.worker.drain_timeout_s,
         log_format=log_format,
         max_bytes=settings.durability.max_checkpoint_bytes,
+        park_after_s=settings.worker.park_after_s,
+        inbox_limit=settings.worker.inbox_limit,
     )
     return Staff(
         name=name,

@@ -121,6 +121,8 @@ async def host(channel: Channel, orders: Orders, programs: Mapping[str, Program]
         orders.keep_last_n,
         strict=orders.strict,
         max_bytes=orders.max_bytes,
+        inbox_limit=orders.inbox_limit,
+        park_after_s=orders.park_after_s,
     )
     bench = Bench(home.coordination, around, programs)
     try:

@@ -15,12 +15,13 @@ import structlog
 
 from playbooks_providers.contracts import Coordination
 from playbooks_providers.envelope import Header
-from playbooks_providers.ids import SessionId, new_nonce
+from playbooks_providers.ids import AgentId, SessionId, new_nonce
 from playbooks_providers.model import Gone, Lock, Minted, Stale, Status, Ticket
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.life import Life
-from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
+from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Parked, Paused
 from playbooks_worker.host.patience import patiently
+from playbooks_worker.host.post import Post
 from playbooks_worker.host.programs import Program, no_such_playbook
 from playbooks_worker.host.signatures import ArgumentsError
 from playbooks_worker.host.surroundings import Surroundings
@@ -52,6 +53,9 @@ class Neighbours(Protocol):
 
     def no_longer_alone(self, hold: Hold) -> None:
         """*hold* needs no room of its own any more."""
+
+    def mail_for(self, agent: AgentId) -> bool:
+        """Tell an agent that there is mail for it. False: it is not here."""
 
 
 class Hold:
@@ -128,7 +132,14 @@ class Hold:
             return HandedOver(leaving, abandoned=False)
         if self._lost:
             return LockLost(self._lost)
-        self.life = Life(lock, function, self._bench.around, self._gate, begun=self._begun)
+        self.life = Life(
+            lock,
+            function,
+            self._bench.around,
+            self._gate,
+            begun=self._begun,
+            post=Post(self._bench.coordination, self._neighbours.mail_for),
+        )
         return await self.life.live()
 
     def _begun(self, header: Header) -> None:
@@ -148,6 +159,10 @@ class Hold:
                     return self._gone()
                 error = (header.error or {}).get("type")
                 self._log.info(f"agent {status}", checkpoint=str(header.id), **({"error": error} if error else {}))
+            case Paused(why):
+                await self._set_aside(lock, Status.PAUSED, why)
+            case Parked():
+                self._log.info("agent parked")
             case HandedOver(why, unasked=True):  # counts as a death: it may end every process that it comes to
                 await self._give_back(lock, why, delay_s=HAND_BACK_S, abandoned=True, blameless=False)
             case HandedOver(why, abandoned):
@@ -180,7 +195,8 @@ class Hold:
         answer = await patiently(lambda: coordination.stop(lock, status, why), f"set an agent aside as {status}")
         if isinstance(answer, Gone):
             return self._gone()
-        self._log.error(f"agent {status}", reason=why.partition("\n")[0])
+        told = self._log.info if status is Status.PAUSED else self._log.error
+        told(f"agent {status}", reason=why.partition("\n")[0])
 
     def _gone(self) -> None:
         self._log.warning("agent lost", reason="a newer owner has it")

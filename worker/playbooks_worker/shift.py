@@ -7,13 +7,14 @@ from the supervisor what has become of the session. Knows neither processes nor 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import structlog
 
 from playbooks_providers.errors import ProviderError
-from playbooks_providers.ids import SessionId
+from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.model import Ticket
 from playbooks_worker.hold import Bench, Hold
 from playbooks_worker.host.gate import Gate
@@ -23,6 +24,7 @@ AWAY_S = 0.2
 READ_AT_ONCE = 8
 """A burst of tickets is shared with other executors that wait, instead of going to whoever reads first."""
 DROP_WITHIN_S = 5.0
+LOOK_EVERY_S = 5.0
 
 _ON_TRIAL = "an agent that may kill its process needs this one alone"
 _log = structlog.get_logger()
@@ -60,8 +62,13 @@ class Shift:
         """Until `drain` or `drop` has ended it. Raises what a hold raised: a bug, which ends the process."""
         async with asyncio.TaskGroup() as group:
             self._reader = group.create_task(self._read(group))
+            listening = group.create_task(self._listen())
             if self._draining or self._dropping:
                 self._reader.cancel()
+            await asyncio.wait([self._reader])
+            while self._holds:  # they hear of their mail until the last of them is gone
+                await self._change()
+            listening.cancel()
 
     async def _read(self, group: asyncio.TaskGroup) -> None:
         again, away = False, False
@@ -90,6 +97,20 @@ class Shift:
                 _log.info("store available again", session=self.session)
             again = away = False
             self._start(tickets, group)
+
+    async def _listen(self) -> None:
+        """Pokes from everywhere for the agents that are held here. One that is lost costs a while, and no letter."""
+        look_at = time.monotonic() + LOOK_EVERY_S
+        while True:
+            try:
+                for agent in await self._bench.coordination.pokes(self.session, wait_s=READ_WAIT_S):
+                    self._poke(agent)
+                if time.monotonic() > look_at:  # a poke may be lost
+                    look_at = time.monotonic() + LOOK_EVERY_S
+                    for hold in self._holds:
+                        self._poke(hold.ticket.agent)
+            except ProviderError:
+                await asyncio.sleep(AWAY_S)
 
     def _next(self) -> Coroutine[Any, Any, Sequence[Ticket]]:
         limit = min(self._concurrency - len(self._holds), READ_AT_ONCE)
@@ -136,6 +157,15 @@ class Shift:
 
     def leaving(self, hold: Hold) -> str:
         return self._draining or (_ON_TRIAL if self._alone not in (None, hold) else "")
+
+    def mail_for(self, agent: AgentId) -> bool:
+        return self._poke(agent, mail_alone=True)
+
+    def _poke(self, agent: AgentId, *, mail_alone: bool = False) -> bool:
+        lives = [hold.life for hold in self._holds if hold.ticket.agent == agent and hold.life is not None]
+        for life in lives:
+            life.poked(mail_alone=mail_alone)
+        return bool(lives)
 
     def no_longer_alone(self, hold: Hold) -> None:
         if self._alone is hold:

@@ -6,12 +6,25 @@ and by commands that show agents (`read_header`). It knows neither stores nor pi
 """
 
 from playbooks_providers.envelope.chain import Chain, oldest_needed
-from playbooks_providers.envelope.header import FORMAT, Base, Codec, Header, Kind, Unverified, base_mac, read_header
+from playbooks_providers.envelope.header import (
+    FORMAT,
+    Asked,
+    Base,
+    Codec,
+    Header,
+    Kind,
+    Unverified,
+    base_mac,
+    read_header,
+)
+from playbooks_providers.envelope.letter import Body, open_letter, seal_letter
 from playbooks_providers.envelope.sealer import Opened, Sealer, Stamp
 
 __all__ = [
     "FORMAT",
+    "Asked",
     "Base",
+    "Body",
     "Chain",
     "Codec",
     "Header",
@@ -22,5 +35,7 @@ __all__ = [
     "Unverified",
     "base_mac",
     "oldest_needed",
+    "open_letter",
     "read_header",
+    "seal_letter",
 ]

@@ -14,6 +14,8 @@ time_ms   Unix time of writing, in milliseconds, by the writer's clock (for peop
 kind      "step", or how the agent ended: "completed", "failed", "cancelled"
 stack     the call stack, outermost first: [playbook id, line, statement, depth] each
 steps     only when steps are being tried again: [step id, attempt, how many at most or null, the last error] each
+asks      only when people are asked: the questions without an answer: [id, person, question as JSON, when it was asked,
+          until when it waits or null] each, times as Unix time in milliseconds
 size      bytes of the payload before compression
 codec     only of a whole one: how the stored payload is encoded, "raw" or "zstd" (one frame)
 base      only of a delta (delta.py): what it was made from: {"ids": its chain, a whole one first, the one it was made
@@ -26,7 +28,7 @@ lowering  version of the engine's lowering (DESIGN 3.5)
 attempts  how often the agent had been taken since an owner last wrote, this owner included
 dill      only when dill wrote part of the payload: the minor version that it is therefore bound to
 result    only when completed: what the entry playbook returned, as JSON
-error     only when failed: {"type", "message", "traceback"}
+error     only when failed or cancelled: {"type", "message", "traceback"}
 ========  ============================================================================================================
 """
 
@@ -37,7 +39,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
-from typing import Any, Literal, NewType, get_args
+from typing import Any, Literal, NamedTuple, NewType, get_args
 
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce
 
@@ -67,12 +69,22 @@ class Base:
     delta_bytes: int
 
 
+class Asked(NamedTuple):
+    """A question to a person (fields as in the module's table)."""
+
+    id: str
+    person: str
+    question: Any
+    asked_ms: int
+    until_ms: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """What a checkpoint says about itself (fields as in the module's table).
 
-    ``stack_json`` and ``steps_json`` are already encoded JSON fragments, since the engine keeps them so; `stack` and
-    `steps` decode them. ``key`` and ``python`` are what the sealer writes: values given to `Sealer.seal` are not looked
+    ``stack_json``, ``steps_json`` and ``asks_json`` are already encoded JSON fragments; `stack`, `steps` and `asks` decode
+    them. ``key`` and ``python`` are what the sealer writes: values given to `Sealer.seal` are not looked
     at, nor is ``size`` when it is raw.
     """
 
@@ -91,6 +103,7 @@ class Header:
     base: Base | None = None
     dill: str | None = None
     steps_json: str = "[]"
+    asks_json: str = "[]"
     size: int = 0
     codec: Codec = "raw"
     key: str = ""
@@ -115,6 +128,11 @@ class Header:
         """The steps that are being tried again: (step id, attempt, how many at most, the last error)."""
         return [(step, attempt, most, error) for step, attempt, most, error in json.loads(self.steps_json)]
 
+    @property
+    def asks(self) -> list[Asked]:
+        """The questions to people that have no answer yet."""
+        return [Asked(*row) for row in json.loads(self.asks_json)]
+
 
 Unverified = NewType("Unverified", Header)
 """A header whose signature nobody has checked: good for telling people about it, never for deciding anything."""
@@ -131,11 +149,11 @@ def encode(header: Header, size: int, key_id: str) -> bytes:
     outcome = ""
     if header.kind == "completed":
         outcome = f',"result":{_compact(header.result)}'
-    elif header.kind == "failed":
+    elif header.kind in ("failed", "cancelled"):
         outcome = f',"error":{_compact(dict(header.error or {}))}'
     return (
         f'{start}{header.seq}{middle}{header.time_ms},"kind":"{header.kind}","stack":{header.stack_json}'
-        f'{steps_field(header.steps_json)},"size":{size}{end}{outcome}}}'
+        f'{steps_field(header.steps_json)}{_asks_field(header.asks_json)},"size":{size}{end}{outcome}}}'
     ).encode()
 
 
@@ -151,6 +169,10 @@ def fixed(header: Header, key_id: str) -> tuple[str, str, str]:
 
 def steps_field(steps_json: str) -> str:
     return "" if steps_json == "[]" else f',"steps":{steps_json}'
+
+
+def _asks_field(asks_json: str) -> str:
+    return "" if asks_json == "[]" else f',"asks":{asks_json}'
 
 
 def parse(text: bytes) -> Header:
@@ -175,6 +197,7 @@ def parse(text: bytes) -> Header:
             kind=data["kind"],
             stack_json=_compact(data["stack"]),
             steps_json=_compact(data["steps"]) if "steps" in data else "[]",
+            asks_json=_compact(data["asks"]) if "asks" in data else "[]",
             lowering=data["lowering"],
             attempts=data["attempts"],
             result=data.get("result"),

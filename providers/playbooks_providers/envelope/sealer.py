@@ -64,7 +64,7 @@ class Sealer:
 
         *header* says how it is stored: codec, base, and the payload's own size unless it is raw."""
         text = encode(header, len(stored) if header.codec == "raw" else header.size, self.key_id)
-        return self._mac(text, stored) + text, stored
+        return self.mac(text, stored) + text, stored
 
     def stamp(self, header: Header) -> Stamp:
         """For an owner who seals many steps that differ from *header* only in seq, time, stack, steps and size."""
@@ -76,7 +76,7 @@ class Sealer:
         For a final entry (completed, failed, cancelled) pass an empty payload, which is what it was sealed with.
         """
         mac, text = entry.header[:MAC_BYTES], entry.header[MAC_BYTES:]
-        if not hmac.compare_digest(mac, self._mac(text, entry.payload)):
+        if not hmac.compare_digest(mac, self.mac(text, entry.payload)):
             raise BadCheckpoint(agent, str(entry.id), self._why_refused(entry))
         try:
             header = parse(text)
@@ -121,7 +121,8 @@ class Sealer:
             raise BadCheckpoint(agent, str(id), f"its base {base.id} is another checkpoint than the one it was made on")
         return header
 
-    def _mac(self, text: bytes, payload: bytes) -> bytes:
+    def mac(self, text: bytes, payload: bytes) -> bytes:
+        """HMAC-SHA256 over the length of *text* (4 bytes), *text* and *payload*."""
         inner = self._inner.copy()
         inner.update(len(text).to_bytes(4, "big") + text)
         inner.update(payload)
@@ -171,4 +172,4 @@ class Stamp:
             f'{self._start}{seq}{self._middle}{time_ms},"kind":"step","stack":{stack_json}'
             f'{steps_field(steps_json)},"size":{len(payload)}{self._end}'
         ).encode()
-        return self._sealer._mac(text, payload) + text, payload
+        return self._sealer.mac(text, payload) + text, payload

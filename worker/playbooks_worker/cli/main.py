@@ -8,10 +8,12 @@ import sys
 import typer
 
 from playbooks_worker.cli.check import check
+from playbooks_worker.cli.control import cancel, delete, pause, terminate, unpause
 from playbooks_worker.cli.dev import dev
 from playbooks_worker.cli.explain import explain
 from playbooks_worker.cli.list import list_agents
 from playbooks_worker.cli.output import NOTHING_KNOWN
+from playbooks_worker.cli.people import answer, inbox
 from playbooks_worker.cli.retry import retry
 from playbooks_worker.cli.run import run
 from playbooks_worker.cli.show import show
@@ -36,6 +38,13 @@ app.command("show")(show)
 app.command("check")(check)
 app.command("explain")(explain)
 app.command("retry")(retry)
+app.command("inbox")(inbox)
+app.command("answer")(answer)
+app.command("cancel")(cancel)
+app.command("terminate")(terminate)
+app.command("pause")(pause)
+app.command("unpause")(unpause)
+app.command("delete")(delete)
 app.command("workers")(workers)
 app.command("dev")(dev)
 

@@ -10,7 +10,8 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import CodeType
+from typing import Any, ClassVar
 
 from playbooks_worker.engine import (
     branches,
@@ -23,35 +24,48 @@ from playbooks_worker.engine import (
     standing,
     tasks,
     tracebacks,
-    undoing,
 )
-from playbooks_worker.engine.arriving import Arriving
-from playbooks_worker.engine.attempts import inside_a_step
 from playbooks_worker.engine.errors import (
+    AgentCancelled,
     AgentLost,
     AgentStopped,
-    CheckpointTooLarge,
     CodeChanged,
     DetachedTask,
     ResumeMismatch,
 )
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import ENDED, wake
-from playbooks_worker.engine.outcomes import Blocked, Completed, Failed, Moment, Outcome, Persist, Snapshot, Stopped
+from playbooks_worker.engine.operations import inside_an_operation
+from playbooks_worker.engine.outcomes import (
+    Blocked,
+    Cancelled,
+    Completed,
+    Failed,
+    Moment,
+    Outcome,
+    Persist,
+    Snapshot,
+    Stopped,
+)
 from playbooks_worker.engine.place import OWN, Below, Path, Region, here
 from playbooks_worker.engine.playbooks import Playbook, playbook_of
 from playbooks_worker.engine.resources import Key
 from playbooks_worker.engine.rewrite import LOWERING
+from playbooks_worker.engine.talk.idle import is_idle
+from playbooks_worker.engine.talk.talking import Talking
+from playbooks_worker.engine.talk.world import Alone, World
 
 
-class Agent(Arriving):
+class Agent(Talking):
     """One agent, once: `start` or `resume`, to its end.
 
     ``persist(moment, payload)`` answers when the checkpoint is durable: None (it is), or an awaitable. It raises
     `AgentLost` when the agent belongs to another owner. *strict*: a value that cannot be saved is an error at the
     checkpoint, and not a marker where the agent goes on. *max_bytes*: an agent whose payload is bigger fails.
-    *summed*: payloads have a check sum; not needed where they are signed.
+    *summed*: payloads have a check sum; not needed where they are signed. *world*: what it asks of the world around it.
     """
+
+    own_code: ClassVar[frozenset[CodeType]]  # of tasks that run nothing of the program themselves
 
     def __init__(
         self,
@@ -62,14 +76,14 @@ class Agent(Arriving):
         strict: bool = False,
         max_bytes: int | None = None,
         summed: bool = True,
+        world: World | None = None,
     ) -> None:
-        super().__init__(agent_id, persist, next_seq)
+        super().__init__(agent_id, persist, next_seq, world or Alone())
         self.strict = strict
         self.max_bytes = max_bytes
         self.summed = summed
         self.large = False  # the newest checkpoint was (sinks.py)
         self.known_losses: diagnosis.Losses = {}
-        self.watches: dict[undoing.Header, undoing.Watch] = {}  # headers that are open, being entered or left
         self.resources: dict[Key, bool] = {}  # that it has awaited, here or before: made again where it goes on
         self.last_id = 0  # of a call or a branch
 
@@ -102,6 +116,11 @@ class Agent(Arriving):
             why = f"{type(error).__name__}: {error}"
             return Blocked(f"agent {self.id}: its checkpoint cannot be read ({why}); resume from the one before it")
         self._loader = loader
+        self.mailbox = loader.mailbox
+        if self.mailbox is not None:
+            self.world.resumed(self.mailbox.mailing())
+            if not self.mailbox.raised:
+                asyncio.get_running_loop().call_soon(self.raise_cancelled, context=self.context)
         self.last_id = loader.last_id
         self.unreached = set(loader.running)
         self.restoring = True
@@ -110,6 +129,7 @@ class Agent(Arriving):
 
     async def stop(self, why: str) -> None:
         """Mark the agent dead, then end its tasks. No playbook statement runs from now on."""
+        self.left = True
         self.die(why)
         await self._end_tasks()
 
@@ -129,6 +149,15 @@ class Agent(Arriving):
     def stack(self) -> list[tuple[str, int, str, int]]:
         """Where the agent stands: playbook, line, statement, depth; outermost first."""
         return standing.stack(self)
+
+    def is_idle(self) -> bool:
+        """Whether everything in the agent waits for letters, deadlines, or for one another, so that nothing would be done
+        twice if it ended here now."""
+        return is_idle(self)
+
+    async def settle(self) -> None:
+        """Take a checkpoint now, and answer when it is durable. Raises `AgentStopped` when the agent ends meanwhile."""
+        await self.committed()
 
     # --- running ----------------------------------------------------------------------------------------------------
     async def _run(self, root: Call) -> Outcome:
@@ -196,32 +225,28 @@ class Agent(Arriving):
             if self.must_stop(error):
                 if self._failed is None:
                     return self._stopped()
-                self.ends_by_itself()
                 error = self._failed
-            text = tracebacks.readable(error)
-            final, moment = Failed(error, text), ("failed", None, error, text)
-        here.set(None)  # what the store starts from here is no task of the program
+            box = self.mailbox
+            if isinstance(error, asyncio.CancelledError) and box is not None and box.order:
+                final, moment = Cancelled(box.cancelled), ("cancelled", None, AgentCancelled(box.cancelled), "")
+            else:
+                text = tracebacks.readable(error)
+                final, moment = Failed(error, text), ("failed", None, error, text)
         await self._quiet()
-        if self.dead and self._failed is None:
+        await self.all_accepted()  # the end says nothing of them
+        if self.dead and (self._failed is None or self.left):
             return self._stopped()
         if self._failed is None:
             self.die(ENDED)  # whatever still runs beside the entry playbook ends with it
+        stack = standing.EMPTY_STACK
+        kind, result, error_, text = moment
         try:
-            try:
-                await self._write_end(*moment)
-            except CheckpointTooLarge as error:  # what it answers
-                text = tracebacks.readable(error)
-                final = Failed(error, text)
-                await self._write_end("failed", None, error, text)
+            written = self._persist(Moment(self._take_seq(), kind, stack, LOWERING, result, error_, text), b"")
+            if written is not None:
+                await written
         except AgentLost as lost:
             return Stopped(str(lost) or "another owner has it")
         return final
-
-    async def _write_end(self, kind: str, result: Any, error: BaseException | None, text: str) -> None:
-        moment = Moment(self._take_seq(), kind, standing.EMPTY_STACK, LOWERING, result, error, text)
-        written = self._persist(moment, b"")
-        if written is not None:
-            await written
 
     async def _adrift(self, call: Call) -> None:
         """A call that a helper's task was left with goes on as it did before the crash."""
@@ -258,8 +283,8 @@ class Agent(Arriving):
                 f"agent {self.id}: {playbook.id} was called from a task whose maker, a call of {whose}, has ended; "
                 "await the task before that playbook returns, or start the playbook itself as the task"
             )
-        if below.frame.playbook.of_step:
-            raise inside_a_step(below.frame, playbook)
+        if below.frame.playbook.of_operation:
+            raise inside_an_operation(below.frame, playbook)
         number = below.counts.get((path, playbook.id), 0)
         call = None
         if below.expected:
@@ -320,3 +345,6 @@ class Agent(Arriving):
 
     def what_holds(self) -> str:
         return holding.what_holds(self)
+
+
+Agent.own_code = frozenset({Agent._lead.__code__, Agent._adrift.__code__})

@@ -1,8 +1,6 @@
-"""One call of a step inside an agent: its attempts, one after another, as a playbook of our own.
+"""One call of a step inside an agent: its attempts, one after another, as an operation.
 
-The playbook is only the loop that the engine resumes; all that a checkpoint says of the step is its `Attempts`. Its name
-carries a version: checkpoints refer to it, so that a later engine which needs another loop adds one beside it. The same
-`Attempts` runs a step outside an agent, where nothing is recorded. What may be declared about a step is steps.py's.
+The same `Attempts` runs a step outside an agent, where nothing is recorded. What may be declared about a step is steps.py's.
 """
 
 from __future__ import annotations
@@ -10,40 +8,32 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine.effects import key_of_step
+from playbooks_worker.engine.effects import key_of_operation
 from playbooks_worker.engine.errors import EngineError, NotDone, OutcomeUnknown, PlaybookRefused
 from playbooks_worker.engine.mortal import Awaitable
-from playbooks_worker.engine.place import Outcome, here, in_region
-from playbooks_worker.engine.playbooks import playbook, playbook_of
+from playbooks_worker.engine.operations import Operation, operation_of
+from playbooks_worker.engine.place import Outcome, in_region
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.frames import Frame
-    from playbooks_worker.engine.playbooks import Playbook
     from playbooks_worker.engine.steps import Step
 
 _SHOWN = 200  # characters of an error in a header
 
 
-@playbook
-async def attempts_1(attempts: Attempts) -> Any:
-    while attempts.result is None:
-        await attempts
-    return attempts.take()
-
-
-class Attempts:
+class Attempts(Operation):
     """Where a step's call stands. Awaiting it makes one attempt, the pause before it included.
 
     ``number`` counts attempts from 1; ``spent_s`` is the time since the first began, over all processes, pauses included;
     ``intended``: a step whose outcome must be known may have begun its attempt, as the checkpoint before it says;
     ``result`` ends the loop."""
 
-    __slots__ = ("args", "error", "intended", "kwargs", "number", "pause_s", "result", "spent_s", "step")
+    __slots__ = ("args", "error", "intended", "kwargs", "number", "pause_s", "spent_s", "step")
 
     def __init__(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__()
         self.step = step
         self.args = args
         self.kwargs = kwargs
@@ -52,23 +42,16 @@ class Attempts:
         self.pause_s = 0.0
         self.error = ""
         self.intended = False
-        self.result: Outcome | None = None
 
     def __reduce__(self) -> Any:
         said = (self.number, self.spent_s, self.pause_s, self.error, self.intended)
         return _attempts_1, (self.step, self.args, self.kwargs, *said)
 
-    def __await__(self) -> Generator[Any, Any, None]:
-        return self.once(here.get().frame).__await__()
+    def row(self, frame: Frame) -> tuple[str, int, str]:
+        return ":".join(self.step.id), self.step.line, self.told()
 
-    def take(self) -> Any:
-        """The result, once."""
-        assert self.result is not None
-        done, value = self.result
-        self.result = None
-        if done:
-            return value
-        raise value
+    def named(self) -> str:
+        return f"step {self.step.name}"
 
     def told(self) -> str:
         """For people: where it stands."""
@@ -88,7 +71,7 @@ class Attempts:
         """One attempt: of *frame*'s agent, or (None) outside any, as the effect *key*."""
         began = time.monotonic()
         if frame is not None:
-            key = key_of_step(frame.call_)
+            key = key_of_operation(frame.call_)
             if self.number > 1:
                 frame.agent.tries_again = True
         if self.pause_s:
@@ -230,30 +213,6 @@ def _attempts_1(
 
 
 def attempts_of(frame: Frame) -> Attempts | None:
-    """Of a step's frame, running or restored; None for a playbook's own."""
-    if not frame.playbook.of_step:
-        return None
-    if frame.call_.arguments:
-        found = frame.call_.arguments[0]
-    elif frame.saved:
-        found = frame.saved.get("attempts")
-    else:
-        coroutine = frame.coroutine
-        found = None if coroutine is None else coroutine.cr_frame.f_locals.get("attempts")
+    """Of a step's frame, running or restored; None for any other."""
+    found = operation_of(frame)
     return found if isinstance(found, Attempts) else None
-
-
-made = playbook_of(attempts_1)
-assert made is not None
-ATTEMPTS = made
-ATTEMPTS.of_step = True
-
-
-def inside_a_step(frame: Frame, called: Playbook) -> RuntimeError:
-    """The error of a step that calls a playbook."""
-    attempts = attempts_of(frame)
-    name = "a step" if attempts is None else f"step {attempts.step.name}"
-    return RuntimeError(
-        f"{name} calls playbook {called.id}: a step is one effect, which is not resumed inside; call the playbook from a "
-        "playbook, or make the step a playbook"
-    )

@@ -10,13 +10,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine.errors import AgentLost, AgentStopped, CheckpointTooLarge
+from playbooks_worker.engine.errors import AgentLost, AgentStopped
 from playbooks_worker.engine.mortal import Awaitable, Mortal, wake
 from playbooks_worker.engine.outcomes import Moment, Persist, Snapshot
 from playbooks_worker.engine.place import Region, here, in_region
 from playbooks_worker.engine.rewrite import LOWERING
+
+if TYPE_CHECKING:
+    from playbooks_worker.engine.talk.mailbox import Mailing
 
 _log = logging.getLogger("playbooks_worker.engine")
 _HELD_LONG_S = 1.0
@@ -49,6 +52,10 @@ class Committing(Mortal):
     @abc.abstractmethod
     def _capture(self) -> Snapshot | None:
         """The agent now; None while something holds checkpoints back."""
+
+    @abc.abstractmethod
+    def _mailing(self) -> Mailing | None:
+        """What follows from the letters in a checkpoint that is taken now; None for an agent that never talked."""
 
     @abc.abstractmethod
     def what_holds(self) -> str:
@@ -89,6 +96,11 @@ class Committing(Mortal):
         waiter = self._due()
         await waiter
         self.raise_if_dead()
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether something is being checkpointed, or about to be."""
+        return self._writing or self._scheduled or bool(self._waiters)
 
     @property
     def handing_over(self) -> bool:
@@ -133,6 +145,7 @@ class Committing(Mortal):
             self._held.cancel()
             self._held = None
         stack_json, steps_json, payload, dill = captured
+        mailing = self._mailing()
         waiters, self._waiters = self._waiters, []
         self.owed, self._settling = False, self.owed
         if self.careful:
@@ -140,7 +153,9 @@ class Committing(Mortal):
         if self.gated:
             self._gate()
         took_s = time.perf_counter() - began
-        moment = Moment(self._take_seq(), "step", stack_json, LOWERING, None, None, "", steps_json, took_s, dill)
+        moment = Moment(
+            self._take_seq(), "step", stack_json, LOWERING, None, None, "", steps_json, took_s, dill, mailing
+        )
         self._writing = True
         try:
             written = self._persist(moment, payload)
@@ -193,10 +208,6 @@ class Committing(Mortal):
 
     def _not_written(self, error: BaseException) -> None:
         self._writing = False
-        if isinstance(error, CheckpointTooLarge) and not self.dead:
-            self._release_idle()
-            self._fail(error)
-            return
         if not isinstance(error, AgentLost):
             self._crash = error
         self.die(str(error) or type(error).__name__)

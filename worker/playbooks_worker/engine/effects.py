@@ -61,8 +61,8 @@ def branch_key(frame: Frame, number: int) -> str:
     return _digest(f"{_at(frame.below)}/branch/{number}")
 
 
-def key_of_step(call: Call) -> str:
-    """The key of a step's call: what `effect_key` answers in each of its attempts."""
+def key_of_operation(call: Call) -> str:
+    """The key of an operation's call: what `effect_key` answers in each attempt of a step."""
     return f"{call.agent.id}/{call.key}"
 
 
@@ -91,7 +91,7 @@ def _at(below: Below) -> str:
     frame = below.frame
     assert frame is not None  # only a branch outlives it
     key: str = frame.call_.key
-    if frame.playbook.of_step:  # all attempts are one effect
+    if frame.playbook.of_operation:  # all attempts are one effect
         return key
     turn = frame.turn if frame.in_flight or frame.pc else frame.turn + 1
     return f"{key}/{turn}.header{len(frame.headers)}" if below.atomic else f"{key}/{turn}"

@@ -97,3 +97,31 @@ class AwaitedTwice(RuntimeError):
 
     def __reduce__(self) -> Any:
         return RuntimeError, self.args
+
+
+class AgentCancelled(asyncio.CancelledError):
+    """Raised at the awaits of an agent that a person, or its parent, has cancelled. Its `finally` blocks run, durably; ended
+    by it, the agent is *cancelled*. ``why`` is what was said."""
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class NoSuchAgent(EngineError):
+    """A letter was to go to an agent that is unknown, or has ended."""
+
+
+class ChildFailed(EngineError):
+    """A child that was awaited has failed or was cancelled. ``agent_id`` is its id, ``status`` how it ended, ``kind`` the
+    type of its error."""
+
+    def __init__(self, agent_id: str, status: str, kind: str, message: str) -> None:
+        super().__init__(f"child {agent_id} {status}: {kind}: {message}" if kind else f"child {agent_id} {status}")
+        self.agent_id = agent_id
+        self.status = status
+        self.kind = kind
+        self.message = message
+
+    def __reduce__(self) -> Any:
+        return ChildFailed, (self.agent_id, self.status, self.kind, self.message)

@@ -244,11 +244,13 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
             agent.owed = agent.gated = True
             if agent.restoring:  # its handlers wait for the other frames
                 yield from agent.barrier()
+            if (seen := agent.as_raised(frame, error)) is not error:
+                raise seen from None
             raise
         outcome = (False, error)
     frame.outcome = outcome
     frame.turned()
-    if not frame.playbook.of_step:  # the end of its call is the checkpoint
+    if not frame.playbook.of_operation:  # the end of its call is the checkpoint
         yield from agent.commit()
     frame.outcome = None
     if outcome[0]:

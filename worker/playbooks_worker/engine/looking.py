@@ -11,11 +11,11 @@ from typing import Any
 
 from playbooks_worker.engine import restore
 from playbooks_worker.engine.agent import Agent
-from playbooks_worker.engine.attempts import attempts_of
 from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.diagnosis import contents
 from playbooks_worker.engine.errors import AgentStopped, CodeChanged
 from playbooks_worker.engine.frames import Frame
+from playbooks_worker.engine.operations import operation_of
 from playbooks_worker.engine.outcomes import Moment
 from playbooks_worker.engine.reducers import Target
 from playbooks_worker.engine.reentry import NOT_BOUND
@@ -80,9 +80,9 @@ def look(agent_id: str, payload: bytes) -> list[SeenFrame]:
 
 
 def _seen(frame: Frame) -> SeenFrame:
-    attempts = attempts_of(frame)
-    if attempts is not None:
-        arguments = {name: _shown(frame, value) for name, value in attempts.arguments().items()}
+    operation = operation_of(frame)
+    if operation is not None:
+        arguments = {name: _shown(frame, value) for name, value in operation.arguments().items()}
         return SeenFrame(*row(frame), arguments, frame.outcome)
     rewritten = frame.playbook.rewritten
     kept = {**(frame.saved or {}), **contents(frame)}

@@ -74,21 +74,16 @@ class Mortal(abc.ABC):
 
     def _abort(self) -> None:
         """End all tasks of a dead agent from a callback; again later, since plain code may swallow a cancellation."""
-        pending = [task for task in (self.root_task, *self._tasks) if task is not None and not task.done()]
+        pending = [task for task in self.tasks() if not task.done()]
         for task in pending:
             task.cancel()
         if pending and self._loop is not None:
             self._again = self._loop.call_later(_CANCEL_AGAIN_S, self._abort, context=self.context)
 
-    def ends_by_itself(self) -> None:
-        """Its root task has been told, and writes its end: no more cancellations, however long that takes."""
-        if self._again is not None:
-            self._again.cancel()
-
     async def _end_tasks(self) -> None:
         current = asyncio.current_task()
         for _ in range(_CANCEL_ROUNDS):  # plain code may swallow a cancellation; it cannot make a dead agent go on
-            pending = {task for task in (self.root_task, *self._tasks) if task is not None and not task.done()}
+            pending = {task for task in self.tasks() if not task.done()}
             if current is not None:
                 pending.discard(current)
             if not pending:
@@ -117,6 +112,10 @@ class Mortal(abc.ABC):
     def loop(self) -> asyncio.AbstractEventLoop:
         assert self._loop is not None
         return self._loop
+
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """Those that run playbooks of this agent, and have not been seen to end."""
+        return [task for task in (self.root_task, *self._tasks) if task is not None]
 
     def owns(self, task: asyncio.Task[Any]) -> bool:
         """Whether *task* runs playbooks of this agent."""

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.changes import Change
+    from playbooks_worker.engine.talk.mailbox import Mailing
 
 
 class Moment(NamedTuple):
     """What the engine knows about one checkpoint. ``seq`` numbers the checkpoints of the agent's whole life;
     ``stack_json`` is a JSON list of ``[playbook, line, statement, depth]``, ``steps_json`` one of the steps that are being
     tried again: ``[step, attempt, how many at most or null, the last error]``; ``took_s`` is how long the snapshot took;
-    ``dill`` the one Python version that can resume it, when it holds code without source."""
+    ``dill`` the one Python version that can resume it, when it holds code without source; ``mailing`` what follows from the
+    letters in it."""
 
     seq: int
     kind: str
@@ -26,6 +28,7 @@ class Moment(NamedTuple):
     steps_json: str = "[]"
     took_s: float = 0.0
     dill: str | None = None
+    mailing: Mailing | None = None
 
 
 class Snapshot(NamedTuple):
@@ -52,6 +55,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """It ended of an `AgentCancelled`: a person, or its parent, has cancelled it."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """It goes on elsewhere, or here later: nothing of it runs any more."""
 
@@ -66,4 +76,4 @@ class Blocked:
     changes: tuple[Change, ...] = ()
 
 
-Outcome: TypeAlias = Completed | Failed | Stopped | Blocked
+Outcome: TypeAlias = Completed | Failed | Cancelled | Stopped | Blocked

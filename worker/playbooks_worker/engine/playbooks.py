@@ -41,7 +41,7 @@ class Playbook:
         refusals.check(definition, function)
         refusals.check_name(definition, function, _known.get(self.id))
         self.filename = definition.filename
-        self.of_step = False  # attempts.py: one call of a step
+        self.of_operation = False  # operations.py
         self.lowering = LOWERING
         with deep_trees():
             self.fingerprint = fingerprint(definition.node)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import CellType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from playbooks_worker.engine import branch_table, branches, managers, stacks, undoing
+from playbooks_worker.engine import branch_table, branches, managers, stacks
 from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.callbacks import added_again
 from playbooks_worker.engine.capture import FORMAT
@@ -28,6 +28,7 @@ from playbooks_worker.engine.replacing import replace
 from playbooks_worker.engine.rewrite import LOWERING
 from playbooks_worker.engine.snapshot import Reader
 from playbooks_worker.engine.synchronisers import Waiting
+from playbooks_worker.engine.talk.mailbox import Mailbox
 from playbooks_worker.engine.whereabouts import paths
 
 if TYPE_CHECKING:
@@ -90,10 +91,11 @@ class Loader:
     """Loads segments in order, as far as somebody needs."""
 
     def __init__(self, agent: Agent, index: tuple[Any, ...], body: memoryview) -> None:
-        _, _, self.last_id, root, segments, metas, again, adrift, others, rows, markers, needs = index
+        _, _, self.last_id, root, segments, metas, again, adrift, others, rows, markers, needs, mailbox = index
         self.root, self.root_counted, untold = root
         self.untold: dict[int, Said] = dict(untold)  # calls whose tasks are to be cancelled again
         self.agent = agent
+        self.mailbox = None if mailbox is None else Mailbox.of(mailbox)
         self.adrift: tuple[int, ...] = adrift
         self.resources = resources_to_make(needs)
         self.running: list[int] = []
@@ -202,10 +204,7 @@ class Loader:
         """What a manager knew, and the tasks that a group waited for, belong to the one that was entered instead."""
         call = frame.call_.id
         waiting = [b for b in self.branches.values() if b.group == (call, number) and b.task is not None]
-        saved = frame.saved or {}
-        managers.fill(manager, saved.get(managers.saved_as(number)), waiting)
-        if self.agent.restoring:
-            undoing.holds_again(saved.get(undoing.saved_as(number), ()), self.unentered)
+        managers.fill(manager, None if frame.saved is None else frame.saved.get(managers.saved_as(number)), waiting)
 
     # --- loading ---------------------------------------------------------------------------------------------------
     def _headers_left(self) -> bool:

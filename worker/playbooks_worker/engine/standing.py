@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from playbooks_worker.engine.attempts import attempts_of
 from playbooks_worker.engine.frames import Frame
+from playbooks_worker.engine.operations import operation_of
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
@@ -43,9 +44,9 @@ def _ordered(frames: list[Frame]) -> list[Frame]:
 
 def row(frame: Frame) -> tuple[str, int, str, int]:
     """(playbook or step, line, statement or attempt, depth)."""
-    attempts = attempts_of(frame)
-    if attempts is not None:
-        return ":".join(attempts.step.id), attempts.step.line, attempts.told(), frame.depth
+    operation = operation_of(frame)
+    if operation is not None:
+        return *operation.row(frame), frame.depth
     site = frame.playbook.rewritten.sites[frame.site - 1]
     return frame.playbook.id, site.line, site.statement, frame.depth
 
@@ -67,7 +68,7 @@ def stack_json(agent: Agent) -> str:
         fragment = frame.playbook.fragments.get(key)
         if fragment is None:
             fragment = json.dumps(row(frame))
-            if not frame.playbook.of_step:
+            if not frame.playbook.of_operation:
                 frame.playbook.fragments[key] = fragment
         parts.append(fragment)
     return f"[{', '.join(parts)}]"

@@ -20,9 +20,10 @@ import tenacity
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
-from playbooks_worker.engine.attempts import ATTEMPTS, Attempts
+from playbooks_worker.engine.attempts import Attempts
 from playbooks_worker.engine.effects import key_inside, keyed, random_key
 from playbooks_worker.engine.errors import CodeChanged, EngineError, NotDone, PlaybookRefused
+from playbooks_worker.engine.operations import OPERATION
 from playbooks_worker.engine.place import here
 from playbooks_worker.engine.playbooks import binder, playbook_of
 
@@ -141,10 +142,10 @@ class Step:
         if place is None:
             return self._alone(args, kwargs, random_key())
         frame = place.below.frame
-        if frame is not None and frame.playbook.of_step:
+        if frame is not None and frame.playbook.of_operation:
             return self._alone(args, kwargs, key_inside(place, self.name))
         assert self.id
-        return place.call(ATTEMPTS, (Attempts(self, args, kwargs),))
+        return place.call(OPERATION, (Attempts(self, args, kwargs),))
 
     async def _alone(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: str) -> Any:
         """Outside an agent, or as a part of another step: the same attempts, and nothing recorded."""

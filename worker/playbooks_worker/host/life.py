@@ -7,22 +7,25 @@ session or which queue; what an outcome means for the agent's status is the call
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from playbooks_providers.envelope import Header, Opened, read_header
 from playbooks_providers.errors import BadCheckpoint
-from playbooks_providers.model import Choice, Lock, Status
+from playbooks_providers.model import Choice, Lock, OrderKind, Status
 from playbooks_worker import engine
 from playbooks_worker.engine import Agent
 from playbooks_worker.host import changed
+from playbooks_worker.host.courier import Courier
 from playbooks_worker.host.gate import Gate
+from playbooks_worker.host.obeying import Obeying
 from playbooks_worker.host.opening import newest_that_opens, open_checkpoint
-from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
-from playbooks_worker.host.persisting import Persisting
+from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Paused
+from playbooks_worker.host.post import Post
 from playbooks_worker.host.surroundings import Surroundings
 
-_ENDS = {"completed": Status.COMPLETED, "failed": Status.FAILED}
+_ENDS = {"completed": Status.COMPLETED, "failed": Status.FAILED, "cancelled": Status.CANCELLED}
 
 
 class EntryPoint(Protocol):
@@ -31,12 +34,12 @@ class EntryPoint(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
-class Life(Persisting):
+class Life(Obeying):
     """Call `live` once; the other methods from the same event loop, whenever.
 
     *progress* is called with the header of each checkpoint when it is durable, *begun* with that of this owner's first.
     *numbered_after*: the number of the agent's newest checkpoint when the lock resumes from an older one (`run --resume
-    --at`); new ones count on from it.
+    --at`); new ones count on from it. *post*: where agents write to one another.
     """
 
     def __init__(
@@ -49,12 +52,20 @@ class Life(Persisting):
         progress: Callable[[Header], None] | None = None,
         begun: Callable[[Header], None] | None = None,
         numbered_after: int = 0,
+        post: Post | None = None,
     ) -> None:
         super().__init__(lock, around, gate, progress, begun)
+        if post is not None:
+            self.courier = Courier(
+                lock,
+                post,
+                around.sealer,
+                now_ms=around.now_ms,
+                limit=around.inbox_limit,
+                idle=self.begun_to_wait,
+            )
         self._entry = entry
         self._numbered_after = numbered_after
-        self._agent: Agent | None = None
-        self._leaving: HandedOver | None = None
 
     # --- what the owner may do meanwhile --------------------------------------------------------------------------
     def hand_over(self, why: str) -> None:
@@ -85,9 +96,37 @@ class Life(Persisting):
         """Where the agent stands now: (playbook id, line, statement, depth), outermost first."""
         return self._agent.stack() if self._agent is not None else []
 
+    def poked(self, *, mail_alone: bool = False) -> None:
+        """There is something for the agent, perhaps: *mail_alone*, or an order."""
+        if self.courier is not None:
+            self.courier.poked()
+            if not mail_alone:
+                self.look_for_orders()
+
     # --- the life -------------------------------------------------------------------------------------------------
     async def live(self) -> Outcome:
         """Run the agent until it ends, blocks, or leaves. Raises only what is a bug of ours."""
+        try:
+            outcome = await self._live()
+            if isinstance(outcome, Ended) and self.courier is not None:
+                outcome = await self._farewell(outcome, self.courier)
+            return outcome
+        finally:
+            self.no_more_parking()
+            if self.courier is not None:
+                self.courier.close()
+
+    async def _farewell(self, ended: Ended, courier: Courier) -> Outcome:
+        """Its parent knows before the agent is finished, or whoever finishes it tells it again."""
+        error = ended.header.error or {}
+        value = {"status": ended.status.value, "value": ended.header.result}
+        if ended.status is not Status.COMPLETED:
+            value = {"status": ended.status.value, "type": error.get("type", ""), "message": error.get("message", "")}
+        telling = courier.begin(courier.farewell(value))
+        await asyncio.wait([telling])
+        return ended if not telling.cancelled() else self._over or ended
+
+    async def _live(self) -> Outcome:
         found = await self._find() if self.lock.resume_from is not None else None
         if isinstance(found, Blocked):
             return found
@@ -98,6 +137,9 @@ class Life(Persisting):
             if header.kind in _ENDS:  # the earlier owner died between its last write and saying so
                 return Ended(_ENDS[header.kind], header, entry)
         await self._pass()
+        wanted = self.lock.order
+        if wanted is not None and wanted.kind is OrderKind.PAUSE:
+            return Paused(wanted.why)
         left = self._over or self._leaving
         if left is not None:
             return left
@@ -110,7 +152,12 @@ class Life(Persisting):
             strict=around.strict,
             max_bytes=around.max_bytes,
             summed=False,  # the envelope is signed
+            world=self.courier,
         )
+        if self.courier is not None:
+            self.courier.agent = self._agent
+        if wanted is not None:
+            asyncio.get_running_loop().call_soon(self._obey, wanted)
         start = self.lock.start
         if found is not None:
             payload = found.payload
@@ -124,9 +171,9 @@ class Life(Persisting):
             return Blocked("\n".join([said.why, *told]), elsewhere=True)
         return self._outcome(said)
 
-    def _outcome(self, said: engine.Completed | engine.Failed | engine.Stopped | engine.Blocked) -> Outcome:
+    def _outcome(self, said: engine.Outcome) -> Outcome:
         match said:
-            case engine.Completed() | engine.Failed():
+            case engine.Completed() | engine.Failed() | engine.Cancelled():
                 assert self._last is not None  # the engine persists the end before it says so
                 header = read_header(self._last.header)
                 return Ended(_ENDS[header.kind], header, self._last)
@@ -138,6 +185,9 @@ class Life(Persisting):
     async def _end(self, outcome: HandedOver | LockLost) -> None:
         if self._over is None:
             self._over = outcome
+        self.no_more_parking()
+        if self.courier is not None:
+            self.courier.close()
         if self._waiter is not None:
             self._waiter.cancel()
         if self._agent is not None:

@@ -31,6 +31,18 @@ class HandedOver:
 
 
 @dataclass(frozen=True, slots=True)
+class Parked:
+    """It only waits, and its home knows for what: nobody holds it until that comes. The lock is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A person wants it to rest, and it stands at a checkpoint. The lock is still ours."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class LockLost:
     """Somebody else owns the agent now, or soon will. Nothing more may be done for it here."""
 
@@ -50,4 +62,4 @@ class Blocked:
     before: CheckpointId | None = None
 
 
-Outcome = Ended | HandedOver | LockLost | Blocked
+Outcome = Ended | HandedOver | Parked | Paused | LockLost | Blocked

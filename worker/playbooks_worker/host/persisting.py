@@ -7,16 +7,18 @@ a task in between.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import cast
 
 from playbooks_providers.answer import Answer
 from playbooks_providers.envelope import Header, Kind, Stamp, read_header
-from playbooks_providers.errors import EntryTooLarge, Unreachable
+from playbooks_providers.errors import Unreachable
 from playbooks_providers.ids import CheckpointId
 from playbooks_providers.model import Choice, Entry, Lock, Lost, Saved
-from playbooks_worker.engine import AgentLost, CheckpointTooLarge, Moment
+from playbooks_worker.engine import AgentLost, Mailing, Moment
+from playbooks_worker.host.courier import Courier
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.history import History, Packed
 from playbooks_worker.host.outcome import LockLost, Outcome
@@ -48,6 +50,8 @@ class Persisting:
         known = lock.resume_from is None and lock.choice is not Choice.RESTART
         self._history = History(around.keep_last_n, plain_below=around.plain_below, known=known)
         self._watch = Watch(lock.agent, around.max_bytes)
+        self.courier: Courier | None = None  # of an agent whose home has inboxes
+        self._mailing: Mailing | None = None  # what follows from the write under way
         self._last: Entry | None = None  # the newest checkpoint that this owner wrote, or resumed from
         self._stamp: Stamp | None = None
         self._began_s = 0.0  # when the write under way was asked for
@@ -76,12 +80,13 @@ class Persisting:
     def _persist(self, moment: Moment, payload: bytes) -> Awaitable[None] | None:
         """The engine's: answers when the checkpoint is durable; None: it is. A plain step needs no task on its way."""
         self._began_s = time.perf_counter()
+        self._mailing = mailing = moment.mailing
         watch = self._watch
         if moment.took_s > watch.slow_from_s or len(payload) > watch.big_from:
             watch.taken(CheckpointId(self.lock.fence, moment.seq), len(payload), moment.took_s)
         if moment.kind != "step" or self._over is not None or not self._history.known or not self._gate.is_open:
             return self._persist_patiently(moment, payload)
-        if moment.dill is not None:  # the stamp of plain steps says nothing of it
+        if moment.dill is not None or (mailing is not None and mailing.questions):  # a stamp says nothing of it
             return self._persist_patiently(moment, payload)
         around, lock, history = self._around, self.lock, self._history
         packed = None
@@ -121,8 +126,6 @@ class Persisting:
             self._saved(saving.result(), entry, packed)
         except asyncio.CancelledError:
             durable.cancel()
-        except EntryTooLarge as error:
-            durable.set_exception(self._too_large(error, entry))
         except Exception as error:
             durable.set_exception(error)
         else:
@@ -154,10 +157,7 @@ class Persisting:
             await self._learn_kept()
 
     async def _saved_by(self, saving: Awaitable[Saved | Lost], entry: Entry, packed: Packed | None) -> None:
-        try:
-            self._saved(await saving, entry, packed)
-        except EntryTooLarge as error:
-            raise self._too_large(error, entry) from error
+        self._saved(await saving, entry, packed)
         if not self._gate.is_open:
             await self._pass()
 
@@ -172,6 +172,8 @@ class Persisting:
             raise AgentLost(self.lock.agent)
         first = not self.proven
         self._last = entry
+        if self._mailing is not None:
+            self._follow(self._mailing)
         self._history.written(entry, packed)
         took_s = time.perf_counter() - self._began_s
         if took_s > self._watch.late_from_s:
@@ -181,17 +183,8 @@ class Persisting:
         if first and self._begun is not None:
             self._begun(read_header(entry.header))
 
-    def _too_large(self, error: EntryTooLarge, entry: Entry) -> CheckpointTooLarge:
-        """What the agent fails with, as with `max_checkpoint_size_mb` (engine/sizes.py)."""
-        agent, number, size = self.lock.agent, entry.id.seq, f"{error.size / 1e6:.1f} MB"
-        self._history.unwritten(entry.id)
-        before = 0 if self._last is None else self._last.id.seq
-        safe = f"checkpoint {before} is safe" if before else "it has no checkpoint yet"
-        way = f"playbooksctl retry {agent}" if before else "start it again"
-        return CheckpointTooLarge(
-            f"agent {agent}: its checkpoint {number} takes {size} as it is stored, and {error.why}; {safe}; "
-            f"keep less in variables, or {error.cure}, then: {way}"
-        )
+    def _follow(self, mailing: Mailing) -> None:
+        """A checkpoint with *mailing* is durable."""
 
     def _header(self, moment: Moment, packed: Packed) -> Header:
         lock = self.lock
@@ -208,11 +201,12 @@ class Persisting:
             lowering=moment.lowering,
             attempts=lock.attempts,
             result=jsonable(moment.result) if moment.kind == "completed" else None,
-            error=failure(moment.error, moment.traceback) if moment.kind == "failed" else None,
+            error=failure(moment.error, moment.traceback) if moment.kind in ("failed", "cancelled") else None,
             size=len(packed.payload),
             codec=packed.codec,
             base=packed.base,
             dill=moment.dill,
+            asks_json=_asks(moment.mailing),
         )
 
     async def _learn_kept(self) -> None:
@@ -222,3 +216,22 @@ class Persisting:
         except Unreachable:
             return  # trims nothing this time; asked again after the next write
         self._history.learn(stored)
+
+
+def _asks(mailing: Mailing | None) -> str:
+    """The questions to people, for a header."""
+    if mailing is None or not mailing.questions:
+        return "[]"
+    return json.dumps(
+        [
+            (
+                one.id,
+                one.person,
+                one.value,
+                round(one.asked_s * 1000),
+                None if one.until_s is None else round(one.until_s * 1000),
+            )
+            for one in mailing.questions
+        ],
+        separators=(",", ":"),
+    )

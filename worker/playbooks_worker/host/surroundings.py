@@ -10,6 +10,7 @@ from playbooks_providers.envelope import Sealer
 from playbooks_worker.host.history import PLAIN_BELOW
 
 DEFAULT_MAX_BYTES = 64_000_000
+DEFAULT_INBOX_LIMIT = 1000
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Surroundings:
     """What every life in a process shares. ``now_ms`` is Unix time in milliseconds, for people.
 
     ``plain_below``: bytes of a payload below which it is stored as it is, and not as a delta; ``max_bytes``: beyond
-    which the agent fails."""
+    which the agent fails. ``inbox_limit``: letters that wait for one agent, beyond which senders wait. ``park_after_s``: how
+    long an agent has only waited when it is given up until something comes for it; None: never."""
 
     checkpoints: Checkpoints
     sealer: Sealer
@@ -26,3 +28,5 @@ class Surroundings:
     plain_below: int = PLAIN_BELOW
     strict: bool = False  # a value that cannot be saved is an error, and no marker
     max_bytes: int = DEFAULT_MAX_BYTES
+    inbox_limit: int = DEFAULT_INBOX_LIMIT
+    park_after_s: float | None = None

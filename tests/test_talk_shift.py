@@ -1,0 +1,246 @@
+"""Agents that talk, over the in-memory home and one or two executors' shifts: letters, children, parking."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from playbooks_providers.clock import ManualClock
+from playbooks_providers.envelope import Sealer, read_header
+from playbooks_providers.ids import AgentId, Nonce, SessionId
+from playbooks_providers.letters import Ordered
+from playbooks_providers.memory import MemoryCheckpoints, MemoryCoordination, MemoryStore
+from playbooks_providers.model import Choice, Order, OrderKind, SessionInfo, StartRecord, Status
+from playbooks_providers.testing import eventually
+from playbooks_worker.hold import Bench
+from playbooks_worker.host.gate import Gate
+from playbooks_worker.host.giving import give
+from playbooks_worker.host.programs import load
+from playbooks_worker.host.surroundings import Surroundings
+from playbooks_worker.shift import Shift
+
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
+PROGRAM = str(Path(__file__).parent / "programs" / "talkers.py")
+
+
+class World:
+    def __init__(self, park_after_s=None):
+        self.clock = ManualClock()
+        self.store = MemoryStore(self.clock)
+        self.coordination = MemoryCoordination(self.store)
+        self.program = load(PROGRAM)
+        self.park_after_s = park_after_s
+        self.tasks = []
+        self.shifts = {}
+
+    async def worker(self, name):
+        session = SessionId(name)
+        await self.coordination.register(SessionInfo(session, name, "h", 1, "b", 0))
+        around = Surroundings(
+            MemoryCheckpoints(self.store), Sealer("k" * 32), self.clock.now_ms, park_after_s=self.park_after_s
+        )
+        bench = Bench(self.coordination, around, {"talkers": self.program})
+        shift = Shift(session, Gate(lambda: 0.0), bench, ["q"], concurrency=50, drain_timeout_s=5.0)
+        self.shifts[name] = shift
+        self.tasks.append(asyncio.create_task(shift.serve()))
+        return shift
+
+    async def submit(self, entry, *args, name="boss"):
+        made = await self.coordination.create(StartRecord(AgentId(name), "talkers", entry, list(args), {}, "q", 0))
+        await self.coordination.enqueue(made.ticket)
+
+    async def view(self, name="boss"):
+        return await self.coordination.describe(AgentId(name))
+
+    async def becomes(self, status, name="boss"):
+        async def is_so():
+            view = await self.view(name)
+            return view if view is not None and view.status is status else None
+
+        return await eventually(is_so, 10.0, f"{name} to be {status}")
+
+    async def has_written(self, name="boss"):
+        async def it_has():
+            view = await self.view(name)
+            return view is not None and view.last is not None
+
+        await eventually(it_has, 10.0, f"{name} to have a checkpoint")
+
+    async def waiting(self, count):
+        views = [await self.view(agent) for agent in await self.coordination.agents()]
+        return sum(view.status is Status.WAITING for view in views) > count
+
+    async def result(self, name="boss"):
+        return read_header((await self.becomes(Status.COMPLETED, name)).header).result
+
+
+def run(scenario, **options):
+    async def body():
+        world = World(**options)
+        try:
+            async with asyncio.timeout(25):
+                await scenario(world)
+        finally:
+            for task in world.tasks:
+                task.cancel()
+            await asyncio.gather(*world.tasks, return_exceptions=True)
+
+    asyncio.run(body())
+
+
+CONVERSATIONS = [
+    ("boss", (3,), [[["heard", 0], ["heard", 1], ["heard", 2]], 3]),
+    ("burst", (20,), list(range(20))),
+    ("asker", (), ["ONE", "TWO", 2]),
+    ("fan", (3,), [[0, 1, 4], [0, 1, 4, 100]]),
+    ("failing_child", (), [["ChildFailed", "failed", True], ["ChildFailed"]]),
+    ("picky", (), ["b", ["a", "c"]]),
+    ("in_branches", (), [[1, 2], [1, 2]]),
+]
+
+
+@pytest.mark.parametrize(("entry", "args", "expected"), CONVERSATIONS, ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_conversations_on_one_worker_and_on_two(entry, args, expected, workers):
+    async def scenario(world):
+        for number in range(workers):
+            await world.worker(f"w{number}")
+        await world.submit(entry, *args)
+        assert await world.result() == expected
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("entry", "args", "expected"), CONVERSATIONS, ids=lambda value: str(value)[:20])
+def test_conversations_of_agents_that_are_parked_whenever_they_wait(entry, args, expected):
+    async def scenario(world):
+        await world.worker("w0")
+        await world.submit(entry, *args)
+        assert await world.result() == expected
+
+    run(scenario, park_after_s=0.0)
+
+
+def test_an_agent_that_sleeps_is_parked_and_wakes_when_it_is_due():
+    async def scenario(world):
+        shift = await world.worker("w0")
+        await world.submit("nap")
+        view = await world.becomes(Status.WAITING)
+        assert view.wake_ms == world.clock.now_ms() + 3_600_000
+        await eventually(lambda: not shift.agents, 5.0, "nobody to hold it")
+        world.clock.advance(3600)
+        assert await world.coordination.fire_due(limit=10)
+        assert await world.result() == "awake"
+
+    run(scenario, park_after_s=0.0)
+
+
+async def order(world, kind, *, name="boss", why="enough", deadline_ms=None):
+    return await give(world.coordination, AgentId(name), Order(f"{kind} 1", kind, why, deadline_ms))
+
+
+@pytest.mark.parametrize("park_after_s", [0.0, None], ids=["parked", "in memory"])
+def test_a_cancelled_agent_tidies_up_and_ends_as_cancelled(park_after_s):
+    async def scenario(world):
+        await world.worker("w0")
+        await world.submit("tidies_up")
+        await waits(world, park_after_s)
+        assert isinstance(await order(world, OrderKind.CANCEL), Ordered)
+        view = await world.becomes(Status.CANCELLED)
+        assert read_header(view.header).error["message"] == "enough"
+        assert talkers().DONE == ["enough", "tidied", "twice"]
+
+    run(scenario, park_after_s=park_after_s)
+
+
+def talkers():
+    talkers = sys.modules["talkers"]
+    return talkers
+
+
+async def waits(world, park_after_s):
+    talkers().DONE.clear()
+    if park_after_s is not None:
+        await world.becomes(Status.WAITING)
+    else:
+        await eventually(lambda: world.shifts["w0"].agents, 5.0, "it to be taken")
+        await world.has_written()
+
+
+@pytest.mark.parametrize("park_after_s", [0.0, None], ids=["parked", "in memory"])
+def test_a_paused_agent_goes_on_when_a_person_says_so(park_after_s):
+    async def scenario(world):
+        shift = await world.worker("w0")
+        await world.submit("nap")
+        await waits(world, park_after_s)
+        await order(world, OrderKind.PAUSE, why="lunch")
+        view = await world.becomes(Status.PAUSED)
+        assert view.why == "lunch"
+        await eventually(lambda: not shift.agents, 5.0, "nobody to hold it")
+        world.clock.advance(4000)
+        again = await world.coordination.retry(AgentId("boss"), view.fence, Choice.RESUME)
+        await world.coordination.enqueue(again.ticket)
+        assert await world.result() == "awake"
+
+    run(scenario, park_after_s=park_after_s)
+
+
+def test_an_agent_at_work_is_paused_at_its_next_checkpoint_and_nothing_is_done_twice():
+    async def scenario(world):
+        await world.worker("w0")
+        await world.submit("counts", 50)
+        await world.has_written()
+        await order(world, OrderKind.PAUSE)
+        view = await world.becomes(Status.PAUSED)
+        again = await world.coordination.retry(AgentId("boss"), view.fence, Choice.RESUME)
+        await world.coordination.enqueue(again.ticket)
+        assert await world.result() == 50
+        assert (await world.view()).last.seq <= 52
+
+    run(scenario)
+
+
+def test_a_cancellation_reaches_the_children():
+    async def scenario(world):
+        await world.worker("w0")
+        await world.worker("w1")
+        await world.submit("parent_of_sleepers")
+        await eventually(lambda: world.waiting(2), 5.0, "its children to wait")
+        talkers().DONE.clear()
+        await order(world, OrderKind.CANCEL)
+        await world.becomes(Status.CANCELLED)
+        children = [agent for agent in await world.coordination.agents() if agent != "boss"]
+        for child in children:
+            view = await world.becomes(Status.CANCELLED, child)
+            assert "its parent boss was cancelled" in read_header(view.header).error["message"]
+        assert talkers().DONE.count("twice") == 2
+
+    run(scenario, park_after_s=0.0)
+
+
+def test_an_agent_that_does_not_end_by_the_deadline_is_ended():
+    async def scenario(world):
+        await world.worker("w0")
+        await world.submit("stubborn")
+        await world.has_written()
+        await order(world, OrderKind.CANCEL, deadline_ms=world.clock.now_ms() + 50)
+        view = await world.becomes(Status.CANCELLED)
+        assert "deadline" in view.why
+
+    run(scenario)
+
+
+def test_an_order_to_an_orphan_is_obeyed_by_its_next_owner():
+    async def scenario(world):
+        made = await world.coordination.create(StartRecord(AgentId("boss"), "talkers", "nap", [], {}, "q", 0))
+        await world.coordination.take(made.ticket, SessionId("dead"), Nonce("n"))
+        await order(world, OrderKind.CANCEL)
+        woken = await world.coordination.wake(AgentId("boss"), made.ticket.fence, SessionId("dead"))
+        await world.coordination.enqueue(woken.ticket)
+        await world.worker("w0")
+        await world.becomes(Status.CANCELLED)
+
+    run(scenario)

@@ -1,0 +1,173 @@
+"""`playbooksctl cancel, terminate, pause, unpause, delete`: what people want of an agent on workers, whatever it does."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from playbooks_worker.cli import options
+from playbooks_worker.cli.output import CommandError, Output
+
+if TYPE_CHECKING:
+    from playbooks_providers.model import AgentView, OrderKind
+    from playbooks_worker.cli.connect import Home
+
+AgentId = Annotated[str, typer.Argument(metavar="ID")]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Kept with the agent, and in the logs.")]
+
+
+def cancel(
+    agent_id: AgentId,
+    why: Why = "a person has cancelled it",
+    within: Annotated[
+        float | None, typer.Option("--within", metavar="SECONDS", min=0, help="Then it is ended without more ado.")
+    ] = None,
+    redis_url: options.RedisUrl = None,
+    json: options.Json = False,
+) -> None:
+    """Raise AgentCancelled in an agent and its children: their `finally` blocks run, wherever they are."""
+    with Output(json) as out:
+        from playbooks_providers.model import OrderKind
+
+        deadline_ms = None if within is None else round((time.time() + within) * 1000)
+        asyncio.run(_order(out, agent_id, OrderKind.CANCEL, why, deadline_ms, redis_url))
+
+
+def pause(
+    agent_id: AgentId,
+    why: Why = "a person has paused it",
+    redis_url: options.RedisUrl = None,
+    json: options.Json = False,
+) -> None:
+    """Stop an agent at its next checkpoint, until `unpause`. Nothing is done twice."""
+    with Output(json) as out:
+        from playbooks_providers.model import OrderKind
+
+        asyncio.run(_order(out, agent_id, OrderKind.PAUSE, why, None, redis_url))
+
+
+async def _order(
+    out: Output, agent: str, kind: OrderKind, why: str, deadline_ms: int | None, redis_url: str | None
+) -> None:
+    from playbooks_providers.model import Gone, Order, Status
+    from playbooks_worker.cli.connect import redis_home
+    from playbooks_worker.host.giving import give
+
+    async with redis_home(redis_url) as home:
+        before = await _known(home, agent)
+        said = await give(home.coordination, before.agent, Order(secrets.token_hex(8), kind, why, deadline_ms))
+    if isinstance(said, Gone):
+        raise _refused(before, f"it cannot be {'paused' if kind.value == 'pause' else 'cancelled'}")
+    if out.as_json:
+        out.json({"agent_id": agent, "order": kind.value, "was": before.status.value, "status": said.status.value})
+    elif said.status is Status.PAUSED:
+        out.say(f"agent {agent} is paused")
+    else:
+        out.say(f"agent {agent} is told to {kind.value}")
+        out.note(f"See it: playbooksctl wait {agent}")
+
+
+def unpause(agent_id: AgentId, redis_url: options.RedisUrl = None, json: options.Json = False) -> None:
+    """Let a paused agent go on where it stands."""
+    with Output(json) as out:
+        asyncio.run(_unpause(out, agent_id, redis_url))
+
+
+async def _unpause(out: Output, agent: str, redis_url: str | None) -> None:
+    from playbooks_providers.model import Choice, Gone, Status
+    from playbooks_worker.cli.connect import redis_home
+
+    async with redis_home(redis_url) as home:
+        before = await _known(home, agent)
+        if before.status is not Status.PAUSED:
+            hint = f"Let it go on all the same: playbooksctl retry {agent}" if before.why else ""
+            raise CommandError(f"agent {agent} is {before.status}, not paused", hint=hint, facts=_facts(before))
+        answer = await home.coordination.retry(before.agent, before.fence, Choice.RESUME)
+        if isinstance(answer, Gone):
+            raise _refused(before, "it was changed meanwhile")
+        if answer.due_ms is None:
+            await home.coordination.enqueue(answer.ticket)
+    _done(out, before, "ready", f"agent {agent} goes on")
+
+
+def terminate(
+    agent_id: AgentId,
+    why: Why = "a person has terminated it",
+    redis_url: options.RedisUrl = None,
+    json: options.Json = False,
+) -> None:
+    """End an agent at once: no statement of it runs any more, not even a `finally`. (`cancel` is the gentle way.)"""
+    with Output(json) as out:
+        asyncio.run(_terminate(out, agent_id, why, redis_url))
+
+
+async def _terminate(out: Output, agent: str, why: str, redis_url: str | None) -> None:
+    from playbooks_providers.model import Gone
+    from playbooks_worker.cli.connect import redis_home, signing
+    from playbooks_worker.host.farewell import tell_parent
+
+    async with redis_home(redis_url) as home:
+        before = await _known(home, agent)
+        sealer = signing(home) if before.start.parent else None
+        if isinstance(await home.coordination.terminate(before.agent, why), Gone):
+            raise _refused(before, "there is nothing to terminate")
+        if sealer is not None:
+            value = {"status": "cancelled", "type": "AgentCancelled", "message": why}
+            await tell_parent(home.coordination, sealer, before.start, before.birth, value)
+    _done(out, before, "cancelled", f"agent {agent} was {before.status} and is cancelled")
+
+
+def delete(
+    agent_id: AgentId,
+    yes: Annotated[bool, typer.Option("--yes", help="Also when it has not ended.")] = False,
+    redis_url: options.RedisUrl = None,
+    json: options.Json = False,
+) -> None:
+    """Forget everything about an agent: its state, its history, its mail, its result."""
+    with Output(json) as out:
+        asyncio.run(_delete(out, agent_id, yes, redis_url))
+
+
+async def _delete(out: Output, agent: str, yes: bool, redis_url: str | None) -> None:
+    from playbooks_providers.model import FINAL
+    from playbooks_worker.cli.connect import redis_home
+
+    async with redis_home(redis_url) as home:
+        before = await _known(home, agent)
+        if before.status not in FINAL and not yes:
+            raise CommandError(
+                f"agent {agent} is {before.status}: all its work would be lost",
+                hint=f"Delete it all the same: playbooksctl delete {agent} --yes",
+                facts=_facts(before),
+            )
+        await home.coordination.delete(before.agent)
+    _done(out, before, None, f"agent {agent} was {before.status} and is deleted")
+
+
+async def _known(home: Home, agent: str) -> AgentView:
+    from playbooks_providers import ids
+    from playbooks_providers.errors import UnknownAgent
+
+    view = await home.coordination.describe(ids.agent_id(agent))
+    if view is None:
+        raise UnknownAgent(agent)
+    return view
+
+
+def _facts(view: AgentView) -> dict[str, object]:
+    return {"agent_id": view.agent, "status": view.status.value}
+
+
+def _refused(view: AgentView, why: str) -> CommandError:
+    return CommandError(f"agent {view.agent} is {view.status}: {why}", facts=_facts(view))
+
+
+def _done(out: Output, before: AgentView, status: str | None, said: str) -> None:
+    if out.as_json:
+        out.json({"agent_id": before.agent, "was": before.status.value, "status": status})
+    else:
+        out.say(said)

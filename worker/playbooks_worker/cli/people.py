@@ -1,0 +1,164 @@
+"""`playbooksctl inbox` and `answer`: what agents ask people, and what people tell them.
+
+A question is in the header of the agent's newest checkpoint; an answer is a letter to the agent, from the question itself,
+so that there is one for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from playbooks_worker.cli import options
+from playbooks_worker.cli.output import CommandError, Output
+from playbooks_worker.cli.views import Record, ago
+
+if TYPE_CHECKING:
+    from playbooks_providers.envelope import Asked
+    from playbooks_providers.model import AgentView
+
+_AT_ONCE = 64
+
+
+def inbox(
+    person: Annotated[str | None, typer.Argument(metavar="PERSON", help="Only what this person is asked.")] = None,
+    redis_url: options.RedisUrl = None,
+    json: options.Json = False,
+) -> None:
+    """List what agents ask people and wait for, the oldest question first."""
+    with Output(json) as out:
+        found = asyncio.run(_inbox(person, redis_url))
+        found.sort(key=lambda told: told["asked_ms"])
+        if out.as_json:
+            out.json(found)
+        elif found:
+            _print(out, found)
+            out.note("Answer one: playbooksctl answer AGENT TEXT")
+        else:
+            out.note("nobody is asked anything" if person is None else f"{person} is not asked anything")
+
+
+async def _inbox(person: str | None, redis_url: str | None) -> list[Record]:
+    from playbooks_providers.ids import AgentId
+    from playbooks_worker.cli.connect import redis_home
+
+    async with redis_home(redis_url) as home:
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(agent: AgentId) -> list[Record]:
+            async with room:
+                view = await home.describe(agent)
+            asked = [] if view is None else asked_by(view)
+            return [_told(agent, each) for each in asked if person in (None, each.person)]
+
+        found = await asyncio.gather(*map(one, await home.agents()))
+    return [told for each in found for told in each]
+
+
+def asked_by(view: AgentView) -> list[Asked]:
+    """The questions of an agent that has not ended, as its header says; nothing is verified."""
+    from playbooks_providers.envelope import read_header
+    from playbooks_providers.model import FINAL
+
+    if view.status in FINAL or not view.header:
+        return []
+    try:
+        return read_header(view.header).asks
+    except ValueError:
+        return []
+
+
+def _told(agent: str, asked: Asked) -> Record:
+    return {
+        "agent_id": agent,
+        "question_id": asked.id,
+        "person": asked.person,
+        "question": asked.question,
+        "asked_ms": asked.asked_ms,
+        "until_ms": asked.until_ms,
+    }
+
+
+def _print(out: Output, found: list[Record]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("AGENT", "PERSON", "QUESTION", "AGE"):
+        table.add_column(heading, overflow="fold", justify="right" if heading == "AGE" else "left")
+    for told in found:
+        text = question_text(told["question"])
+        table.add_row(Text(told["agent_id"]), Text(told["person"]), Text(text), ago(told["asked_ms"]))
+    out.show(table)
+
+
+def question_text(question: Any) -> str:
+    return question if isinstance(question, str) else json_.dumps(question, ensure_ascii=False)
+
+
+def answer(
+    agent_id: Annotated[str, typer.Argument(metavar="AGENT", help="Who asks.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The answer.")],
+    question: Annotated[
+        str | None, typer.Option("--question", metavar="ID", help="Which one, of several (see `inbox --json`).")
+    ] = None,
+    as_value: Annotated[bool, typer.Option("--value", help="TEXT is JSON, and the answer what it says.")] = False,
+    redis_url: options.RedisUrl = None,
+    json: options.Json = False,
+) -> None:
+    """Answer what an agent asks a person. It goes on with the answer, wherever it is."""
+    with Output(json) as out:
+        value: Any = text
+        if as_value:
+            try:
+                value = json_.loads(text)
+            except ValueError as error:
+                raise CommandError(f"--value takes JSON: {error}", hint="e.g. '{\"ok\": true}', true, 12") from error
+        asyncio.run(_answer(out, agent_id, value, question, redis_url))
+
+
+async def _answer(out: Output, agent: str, value: Any, question: str | None, redis_url: str | None) -> None:
+    from playbooks_providers import ids
+    from playbooks_providers.errors import UnknownAgent
+    from playbooks_providers.letters import Delivered
+    from playbooks_worker.cli.connect import redis_home, signing
+    from playbooks_worker.host.answers import answer_letter, answered
+
+    wanted = ids.agent_id(agent)
+    async with redis_home(redis_url) as home:
+        view = await home.describe(wanted)
+        if view is None:
+            raise UnknownAgent(agent)
+        asked = chosen(view, question)
+        letter = answer_letter(signing(home), wanted, asked.id, value)
+        said = await answered(home.coordination, wanted, letter)
+    if not isinstance(said, Delivered):
+        raise CommandError(f"agent {agent} has ended meanwhile: nobody waits for the answer")
+    if not said.fresh:
+        raise CommandError(f"the question was answered already: {question_text(asked.question)}")
+    if out.as_json:
+        out.json({"agent_id": agent, "question_id": asked.id, "answer": value})
+    else:
+        out.say(f"answered {agent}: {question_text(asked.question)}")
+
+
+def chosen(view: AgentView, question: str | None) -> Asked:
+    """The question that is meant. Raises `CommandError` when there is none, or more than one."""
+    asked = asked_by(view)
+    if question is not None:
+        asked = [one for one in asked if one.id == question]
+    if not asked:
+        which = "this" if question is not None else "any"
+        raise CommandError(
+            f"agent {view.agent} ({view.status}) does not ask a person {which} question now",
+            hint="See who does: playbooksctl inbox",
+        )
+    if len(asked) > 1:
+        each = [f"  --question {one.id}    {question_text(one.question)}" for one in asked]
+        raise CommandError(
+            f"agent {view.agent} asks {len(asked)} questions: say which one", hint="\n".join(["One of:", *each])
+        )
+    return asked[0]

@@ -1,0 +1,150 @@
+"""What an agent's state says of its letters: plain data, the same in memory and in the index of a checkpoint. Pure.
+
+Letters come in at a *place*, which the receiver's inbox counts; the *cursor* is the last place that this state knows.
+Letters go out through the outbox: they stay in it, in the state, until whoever delivers them says that they were accepted.
+Each letter to one receiver has a number, from 1 for each birth of that receiver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+
+class Received(NamedTuple):
+    """A letter that came in. ``kind``: "message", "question", "reply" or "ended"; ``id`` of the question or of a reply's."""
+
+    sender: str
+    birth: int
+    kind: str
+    id: str
+    value: Any
+
+
+class Outgoing(NamedTuple):
+    """A letter in the outbox; or an agent to be started ("spawn") or cancelled ("cancel"): then ``number`` is 0 and
+    ``receiver`` its id."""
+
+    receiver: str
+    birth: int
+    number: int
+    kind: str
+    id: str
+    value: Any
+
+    @property
+    def key(self) -> tuple[str, int, int, str]:
+        """Which one it is, of its sender's."""
+        return self.receiver, self.birth, self.number, self.kind if self.number == 0 else ""
+
+
+class Question(NamedTuple):
+    """A question to a person that has no answer yet. ``asked_s`` is Unix time; ``until_s`` too, None: it waits for ever."""
+
+    id: str
+    person: str
+    value: Any
+    asked_s: float
+    until_s: float | None
+
+
+class Mailing(NamedTuple):
+    """What follows from one checkpoint, once it is durable: letters up to ``cursor`` may go, those in ``outbox`` must be
+    delivered, in order, and ``questions`` be shown to people; the cancellation ``order`` is in it, and will be raised."""
+
+    cursor: int
+    outbox: tuple[Outgoing, ...]
+    questions: tuple[Question, ...]
+    order: str
+
+
+class Mailbox:
+    """One agent's. An agent that never talked has none."""
+
+    def __init__(self) -> None:
+        self.cursor = 0
+        self.letters: list[Received] = []  # came in, and nobody has received them
+        self.outbox: list[Outgoing] = []
+        self.sent: dict[str, tuple[int, int]] = {}  # by receiver: its birth, and the number of the last letter to it
+        self.awaited: set[str] = set()  # ids of questions to agents that somebody waits for
+        self.questions: dict[str, Question] = {}  # to people
+        self.children: dict[str, None] = {}  # those that have not ended, as far as it knows
+        self.ended: dict[str, dict[str, Any]] = {}  # children, by id: how they ended
+        self.order = ""  # the id of the newest cancellation
+        self.cancelled = ""  # what it says
+        self.raised = True  # and whether it has been raised
+
+    # --- in a checkpoint -------------------------------------------------------------------------------------------
+    def plain(self) -> tuple[Any, ...]:
+        return (
+            self.cursor,
+            [tuple(letter) for letter in self.letters],
+            [tuple(letter) for letter in self.outbox],
+            self.sent,
+            sorted(self.awaited),
+            [tuple(question) for question in self.questions.values()],
+            list(self.children),
+            self.ended,
+            self.order,
+            self.cancelled,
+            self.raised,
+        )
+
+    @classmethod
+    def of(cls, plain: Iterable[Any]) -> Mailbox:
+        made = cls()
+        made.cursor, letters, outbox, made.sent, awaited, questions, children, made.ended, *cancelled = plain
+        made.order, made.cancelled, made.raised = cancelled
+        made.children = dict.fromkeys(children)
+        made.letters = [Received(*letter) for letter in letters]
+        made.outbox = [Outgoing(*letter) for letter in outbox]
+        made.awaited = set(awaited)
+        made.questions = {question[0]: Question(*question) for question in questions}
+        return made
+
+    def mailing(self) -> Mailing:
+        return Mailing(self.cursor, tuple(self.outbox), tuple(self.questions.values()), self.order)
+
+    # --- coming in -------------------------------------------------------------------------------------------------
+    def came(self, place: int, letter: Received) -> None:
+        """What is at *place* of the inbox, the next one that there is. Passed over: a place that is known, and a reply that
+        nobody waits for."""
+        if place <= self.cursor:
+            return
+        self.cursor = place
+        if letter.kind == "ended":
+            self.ended[letter.sender] = letter.value
+            self.children.pop(letter.sender, None)
+        elif letter.kind != "reply" or letter.id in self.awaited or letter.id in self.questions:
+            self.letters.append(letter)
+
+    def take(self, fits: Callable[[Received], bool]) -> Received | None:
+        """The first letter that *fits*, taken out. What *fits* raises changes nothing."""
+        for index, letter in enumerate(self.letters):
+            if fits(letter):
+                del self.letters[index]
+                return letter
+        return None
+
+    # --- going out -------------------------------------------------------------------------------------------------
+    def post(self, receiver: str, birth: int, kind: str, id: str, value: Any) -> None:
+        """Put a letter into the outbox, numbered after the one before it to the same receiver."""
+        known, number = self.sent.get(receiver, (birth, 0))
+        if known != birth:
+            number = 0  # another agent under the old id
+        self.sent[receiver] = birth, number + 1
+        self.outbox.append(Outgoing(receiver, birth, number + 1, kind, id, value))
+
+    def spawn(self, child: str, value: Any) -> None:
+        self.children[child] = None
+        self.outbox.append(Outgoing(child, 0, 0, "spawn", "", value))
+
+    def cancel(self, order: str, why: str, until_s: float | None) -> None:
+        """Note a cancellation, which the children hear of, too."""
+        self.order, self.cancelled, self.raised = order, why, False
+        for child in self.children:
+            self.outbox.append(Outgoing(child, 0, 0, "cancel", order, until_s))
+
+    def accepted(self, letter: Outgoing) -> None:
+        """*letter* was delivered, or can never be."""
+        self.outbox = [one for one in self.outbox if one.key != letter.key]

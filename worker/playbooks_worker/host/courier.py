@@ -1,0 +1,260 @@
+"""An agent's post and its world: delivers the outbox of durable checkpoints, and brings what is in its inbox.
+
+One for each life; the engine asks it (`engine.World`), `life` tells it which checkpoints are durable. It knows the contract
+of inboxes and no store. Everything that it does may be repeated by the next owner: letters are numbered, a child's id comes
+of where it was spawned, and what is not known to be delivered is in the agent's state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from playbooks_providers.envelope import Body, Sealer, open_letter, seal_letter
+from playbooks_providers.errors import BadLetter
+from playbooks_providers.ids import AgentId, SessionId
+from playbooks_providers.letters import Delivered, Full, Letter, Mail
+from playbooks_providers.model import FINAL, Created, Exists, Lock, Order, OrderKind, StartRecord
+from playbooks_worker.engine import Agent, Mailing, NoSuchAgent, Outgoing, Received
+from playbooks_worker.host.farewell import farewell
+from playbooks_worker.host.giving import give
+from playbooks_worker.host.patience import patiently
+from playbooks_worker.host.post import Post
+
+_READ = 32  # letters at once
+_FULL_FIRST_S, _FULL_MOST_S = 0.05, 2.0
+
+_log = structlog.get_logger()
+
+
+class Courier:
+    """``idle()`` is called when the agent has begun to wait. ``limit``: letters that wait in one inbox, beyond which senders
+    wait."""
+
+    def __init__(
+        self,
+        lock: Lock,
+        post: Post,
+        sealer: Sealer,
+        *,
+        now_ms: Callable[[], int],
+        limit: int,
+        idle: Callable[[], None],
+    ) -> None:
+        self.agent: Agent | None = None
+        self._lock = lock
+        self.home = post.home
+        self._sealer = sealer
+        self._now_ms = now_ms
+        self._limit = limit
+        self._local = post.local
+        self._idle = idle
+        self._carried: dict[str, asyncio.Queue[Outgoing]] = {}  # by receiver
+        self._known: set[tuple[str, int, int, str]] = set()  # of what is being carried
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._stale = False  # there may be mail that nobody has fetched
+        self._fetching: asyncio.Task[None] | None = None
+        self._read_through = 0  # the place up to which a durable checkpoint has read the inbox
+        self._forgetting = False
+
+    # --- engine.World ----------------------------------------------------------------------------------------------
+    def now(self) -> float:
+        return self._now_ms() / 1000
+
+    async def look_up(self, receiver: str) -> int:
+        view = await patiently(lambda: self.home.describe(AgentId(receiver)), "look an agent up")
+        if view is None:
+            raise NoSuchAgent(f"agent {receiver} does not exist; `playbooksctl list` shows those that do")
+        if view.status in FINAL:
+            raise NoSuchAgent(f"agent {receiver} has ended ({view.status}): nobody would read the letter")
+        return view.birth
+
+    async def fetch(self) -> None:
+        await asyncio.shield(self._look())
+
+    def resumed(self, mailing: Mailing) -> None:
+        self._stale = True
+        self.follow(mailing)
+
+    def waits(self) -> None:
+        if self._stale:
+            self._look()
+        self._idle()
+
+    # --- coming in -------------------------------------------------------------------------------------------------
+    def poked(self) -> None:
+        """There is mail, perhaps."""
+        self._stale = True
+        if self.agent is not None and self.agent.waiting_for_letters:
+            self._look()
+
+    def _look(self) -> asyncio.Task[None]:
+        if self._fetching is None:
+            self._fetching = self.begin(self._fetch())
+            self._fetching.add_done_callback(self._fetched)
+        return self._fetching
+
+    def _fetched(self, done: asyncio.Task[None]) -> None:
+        self._fetching = None
+        if self._stale and not done.cancelled() and self.agent is not None and self.agent.waiting_for_letters:
+            self._look()
+
+    async def _fetch(self) -> None:
+        agent = self.agent
+        assert agent is not None
+        more = True
+        while more:
+            self._stale = False
+            after = agent.letters.cursor
+            ask = functools.partial(self.home.mail, self._lock.agent, after, limit=_READ)
+            found = await patiently(ask, "read an inbox")
+            for mail in found:
+                agent.deliver(mail.place, self._read(mail))
+            more = len(found) == _READ and agent.letters.cursor > after
+
+    def _read(self, letter: Mail) -> Received:
+        try:
+            body = open_letter(self._sealer, self._lock.agent, letter)
+        except BadLetter as bad:
+            _log.error("letter refused", agent=self._lock.agent, sender=letter.sender, reason=str(bad))
+            return Received(letter.sender, letter.birth, "refused", "", None)
+        sender = body.id if body.kind == "ended" else letter.sender
+        return Received(sender, letter.birth, body.kind, body.id, body.value)
+
+    # --- going out -------------------------------------------------------------------------------------------------
+    def follow(self, mailing: Mailing) -> None:
+        """A checkpoint with this is durable."""
+        for letter in mailing.outbox:
+            if letter.key not in self._known:
+                self._known.add(letter.key)
+                self._empty.clear()
+                waiting = self._carried.get(letter.receiver)
+                if waiting is None:
+                    waiting = self._carried[letter.receiver] = asyncio.Queue()
+                    self.begin(self._carry(letter.receiver, waiting))
+                waiting.put_nowait(letter)
+        if mailing.cursor > self._read_through:
+            self._read_through = mailing.cursor
+            if not self._forgetting:
+                self._forgetting = True
+                self.begin(self._forget())
+
+    async def flush(self) -> None:
+        """Wait until everything that was to be delivered is."""
+        await self._empty.wait()
+
+    async def _carry(self, receiver: str, waiting: asyncio.Queue[Outgoing]) -> None:
+        """One letter after the other, until there is none."""
+        while not waiting.empty():
+            letter = waiting.get_nowait()
+            if letter.kind == "spawn":
+                await self._spawn(letter)
+            elif letter.kind == "cancel":
+                why, until_s = f"its parent {self._lock.agent} was cancelled", letter.value
+                deadline_ms = None if until_s is None else round(until_s * 1000)
+                await give(self.home, AgentId(receiver), Order(letter.id, OrderKind.CANCEL, why, deadline_ms))
+            else:
+                body = Body(letter.kind, letter.id, letter.value)
+                me = self._lock
+                sealed = seal_letter(self._sealer, AgentId(receiver), me.agent, me.birth, letter.number, body)
+                await self.deliver(AgentId(receiver), sealed, letter.birth)
+            self._known.discard(letter.key)
+            if self.agent is not None:
+                self.agent.accepted(letter)
+        del self._carried[receiver]
+        if not self._carried:
+            self._empty.set()
+
+    async def deliver(self, receiver: AgentId, letter: Letter, birth: int | None) -> None:
+        """Until it is accepted and its receiver has been told, or can never be."""
+        pause_s = _FULL_FIRST_S
+        while True:
+            answer = await patiently(
+                lambda: self.home.deliver(receiver, letter, limit=self._limit, birth=birth), "deliver a letter"
+            )
+            if not isinstance(answer, Full):
+                break
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _FULL_MOST_S)
+        if not isinstance(answer, Delivered):
+            _log.warning("letter not delivered", agent=self._lock.agent, receiver=receiver, reason=_told(answer))
+            return
+        ticket, session = answer.ticket, answer.session
+        if ticket is not None:
+            await patiently(lambda: self.home.enqueue(ticket), "enqueue a ticket")
+        elif session is not None:
+            await self._tell(session, receiver)
+
+    async def _tell(self, session: SessionId, receiver: AgentId) -> None:
+        if not (session == self._lock.session and self._local(receiver)):
+            await patiently(lambda: self.home.poke(session, receiver), "poke a session")
+
+    async def _spawn(self, letter: Outgoing) -> None:
+        start, me = letter.value, self._lock
+        record = StartRecord(
+            AgentId(letter.receiver),
+            start["program"],
+            start["entry"],
+            start["args"],
+            start["kwargs"],
+            start["queue"] or self._queue_of(start["program"]),
+            self._now_ms(),
+            parent=me.agent,
+            parent_birth=me.birth,
+            run=me.start.run or me.agent,
+        )
+        answer = await patiently(lambda: self.home.create(record), "start an agent")
+        if isinstance(answer, Created) and answer.ticket is not None:
+            ticket = answer.ticket
+            await patiently(lambda: self.home.enqueue(ticket), "enqueue a ticket")
+        elif isinstance(answer, Exists) and self.agent is not None:
+            why = f"agent {record.agent} exists already, started by somebody else; choose another agent_id"
+            value = {"status": "failed", "type": "AgentExists", "message": why}
+            self.agent.letters.ended[record.agent] = value
+            self.agent.look_again()
+
+    def _queue_of(self, program: str) -> str:
+        """A child of the same program goes where its parent came from."""
+        start = self._lock.start
+        return start.queue if program == start.program else program
+
+    async def _forget(self) -> None:
+        forgotten = 0
+        while forgotten < self._read_through:
+            forgotten = self._read_through
+            await patiently(functools.partial(self.home.forget_mail, self._lock, forgotten), "trim an inbox")
+        self._forgetting = False
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+    async def farewell(self, value: dict[str, Any]) -> None:
+        """Tell the parent, if there is one, how the agent has ended."""
+        me = self._lock
+        if me.start.parent:
+            letter = farewell(self._sealer, me.start, me.birth, value)
+            await self.deliver(AgentId(me.start.parent), letter, me.start.parent_birth)
+
+    def close(self) -> None:
+        """Deliver nothing more: the agent goes on elsewhere."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do *work* beside the agent, until `close`."""
+        # in a context of its own: what the agent asks for is done beside it, and is no task of the agent
+        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _told(answer: Any) -> str:
+    return {"Gone": "it has ended, or is another agent by now", "Gap": "it is another agent by now"}.get(
+        type(answer).__name__, type(answer).__name__
+    )

@@ -1,0 +1,26 @@
+"""How a child tells its parent that it has ended: a letter whose sender is the end itself, so that there is one, ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playbooks_providers.envelope import Body, Sealer, seal_letter
+from playbooks_providers.ids import AgentId
+from playbooks_providers.letters import Letter
+from playbooks_providers.model import StartRecord
+from playbooks_worker.host.answers import answered
+from playbooks_worker.host.patience import patiently
+from playbooks_worker.host.post import Home
+
+
+def farewell(sealer: Sealer, start: StartRecord, birth: int, value: dict[str, Any]) -> Letter:
+    """Of the child that was started with *start* and has *birth*. *value*: its status, and its result or error."""
+    body = Body("ended", start.agent, value)
+    return seal_letter(sealer, AgentId(start.parent), f"{start.agent}:end", birth, 1, body, pressing=True)
+
+
+async def tell_parent(home: Home, sealer: Sealer, start: StartRecord, birth: int, value: dict[str, Any]) -> None:
+    """For who has ended a child that nobody holds. May be repeated."""
+    letter = farewell(sealer, start, birth, value)
+    parent = AgentId(start.parent)
+    await patiently(lambda: answered(home, parent, letter, birth=start.parent_birth), "tell a parent")
