@@ -9,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 
+import pytest
 from harness import Store, resume, same_everywhere, start
 
 from playbooks_worker import playbook
@@ -49,6 +50,111 @@ async def both_add():
     stock = Stock()
     await asyncio.gather(patient(stock), adds(stock))
     return stock.number
+
+
+EVENTS: list[tuple[str, str]] = []
+AGAIN = [False]  # in the process that resumes
+
+
+class Door:
+    """Slow where it is entered again, if *far*, and where it is left the first time."""
+
+    def __init__(self, far=False):
+        self.far = far
+
+    async def __aenter__(self):
+        for _ in range(5 if AGAIN[0] and self.far else 0):
+            await asyncio.sleep(0)
+
+    async def __aexit__(self, kind, error, trace):
+        for _ in range(0 if AGAIN[0] else 40):
+            await asyncio.sleep(0)
+        if isinstance(error, KeyError):
+            raise LookupError
+
+
+async def observed(name, turns):
+    EVENTS.append(("began", name))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+async def cancelled_again():
+    """A cancellation of its own that comes at once when it runs again."""
+    for _ in range(0 if AGAIN[0] else 40):
+        await asyncio.sleep(0)
+    asyncio.current_task().cancel()
+    await asyncio.sleep(0)
+
+
+@playbook
+async def leaves():
+    async with Door():
+        await observed("inside", 1)
+    EVENTS.append(("ran", "behind a door"))
+
+
+@playbook
+async def leaves_by_an_error():
+    try:
+        async with Door():
+            await observed("inside", 1)
+            raise KeyError
+    except LookupError:
+        EVENTS.append(("ran", "a handler behind a door"))
+
+
+@playbook
+async def is_cancelled():
+    async with Door():
+        try:
+            await cancelled_again()
+        except asyncio.CancelledError:
+            asyncio.current_task().uncancel()
+            EVENTS.append(("ran", "a handler"))
+
+
+@playbook
+async def goes_on():
+    async with Door():  # so that it does not wait for the headers of others before it comes back
+        for n in range(8):
+            await observed("short", 1)
+            EVENTS.append(("ran", f"statement {n}"))
+
+
+@playbook
+async def beneath_a_door():
+    async with Door(far=True), asyncio.TaskGroup() as group:
+        group.create_task(waits_long())
+
+
+@playbook
+async def waits_long():
+    await observed("long", 40)
+
+
+@playbook
+async def comes_last(*beside):
+    await asyncio.gather(goes_on(), *[one() for one in beside], beneath_a_door())
+
+
+@pytest.mark.parametrize("beside", [leaves, leaves_by_an_error, is_cancelled])
+def test_no_statement_runs_before_the_effect_of_the_frame_that_comes_back_last_has_begun_again(beside):
+    """Seed 32269. Given an effect in flight below a header that is slow to be entered again, and beside it a manager that is
+    left at once when it is left again, or an effect that is cancelled at once (the way back then owes a checkpoint), When
+    the agent is resumed, Then that effect begins again before any statement runs."""
+    AGAIN[0] = False
+    store = Store()
+    assert start(comes_last, beside, store=store) == Completed(None)
+    AGAIN[0] = True
+    checked = 0
+    for payload in store.payloads[:8]:  # meanwhile the long effect is in flight
+        EVENTS.clear()
+        assert resume(payload) == Completed(None)
+        said = [event for event, name in EVENTS if event == "ran" or name == "long"]
+        checked += said[:2] == ["began", "ran"]
+        assert said[0] == "began", EVENTS
+    assert checked > 3
 
 
 def test_a_call_that_a_helper_makes_after_a_resume_waits_for_the_holder_of_the_lock():

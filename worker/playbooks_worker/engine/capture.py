@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import managers, matching, payload, sinks, sizes, stacks
+from playbooks_worker.engine import managers, matching, payload, raising, sinks, sizes, stacks
 from playbooks_worker.engine.branch_table import Writing, calls_of
 from playbooks_worker.engine.cancels import counted, leaving_told
 from playbooks_worker.engine.described import Still, needed
@@ -220,6 +220,8 @@ class _Attempt:
         for name in rewritten.saved:
             if name in local:
                 kept[name] = local[name]
+        if completed and frame.thrown == frame.turn:
+            kept[raising.THROWN] = True
         if again:
             self.again[call.id] = again
         entry = self._entry(frame, kept)

@@ -245,14 +245,17 @@ class Committing(Mortal):
     def _gate(self) -> None:
         self.gated = self.dead or self._frozen or self.owed or self._settling or self.restoring
 
-    def may_start(self) -> Generator[Any, Any, None]:
-        """Wait until an effect may start: not while frozen, and not before what a resume could not repeat is saved."""
+    def may_start(self, again: bool = False) -> Generator[Any, Any, None]:
+        """Wait until an effect may start: not while frozen, and not before what a resume could not repeat is saved.
+
+        *again*: it was in flight in the checkpoint that its frame comes back from. What others owe on their way back is
+        later, and no statement runs before it has begun again."""
         while self.gated:
             if self.dead:
                 raise AgentStopped(self.why)
             if self._frozen:
                 yield from self.waits(self._thaw_waiters)
-            elif self.restoring or (self.regions and in_region(here.get())):
+            elif again or self.restoring or (self.regions and in_region(here.get())):
                 return
             elif self.owed or self._settling:  # what is being written may not become durable
                 yield from self.commit()

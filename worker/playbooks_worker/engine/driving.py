@@ -6,15 +6,18 @@ What a statement of a playbook awaits goes another way, `frames.go`.
 from __future__ import annotations
 
 import asyncio
+import sys
 import types
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.place import here
+from playbooks_worker.engine.raising import came_to_plain_code, raise_as_it_was
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.frames import Call
+    from playbooks_worker.engine.place import Below
 
 
 def drive(call: Call) -> Generator[Any, Any, Any]:
@@ -27,10 +30,12 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
         agent.complete(call)
         if agent.restoring:
             yield from agent.others_first(call)
+    below: Below | None = getattr(place, "below", None)
     if call.outcome is None:
-        below = getattr(place, "below", None)
+        around = sys.exception()
         coroutine = call.begin(below, 0 if below is None else below.depth, agent.adopt_current())
-        here.set(call.frame)
+        frame = call.frame
+        here.set(frame)
         try:
             result = yield from coroutine.__await__()
         except BaseException as error:
@@ -50,12 +55,16 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
         finally:
             if not agent.dead:  # dead: closed by a collector, perhaps, in the context of whatever runs just then
                 here.set(place)
+        if call.outcome is not None and not call.outcome[0]:
+            came_to_plain_code(None if below is None else below.frame, call.outcome[1], frame, around)
         if place is not None:  # the end of the entry playbook is the end of the agent, which `Agent` writes
             yield from agent.commit()
     else:
         yield from agent.goes_on()
         if call.outcome[0] is None and call.again:
             yield from cancelled_again(call)
+        elif not call.outcome[0]:
+            came_to_plain_code(None if below is None else below.frame, call.outcome[1], None, sys.exception())
     assert call.outcome is not None
     done, value = call.outcome
     if done:
@@ -70,15 +79,6 @@ def cancelled_again(call: Call) -> Generator[Any, Any, None]:
     finally:
         if not call.agent.dead:
             call.told, call.again = None, False
-
-
-def raise_as_it_was(error: BaseException) -> NoReturn:
-    """Raise what was raised before: where another exception is being handled, `raise` alone would give it a new context."""
-    context = error.__context__
-    try:
-        raise error
-    finally:
-        error.__context__ = context
 
 
 def steps_of(value: Any) -> Any:

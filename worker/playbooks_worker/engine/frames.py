@@ -14,9 +14,10 @@ from types import CellType, CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine import iterators, remaking, seen
-from playbooks_worker.engine.driving import drive, raise_as_it_was, steps_of
+from playbooks_worker.engine.driving import drive, steps_of
 from playbooks_worker.engine.errors import AgentStopped, AwaitedTwice
 from playbooks_worker.engine.place import OWN, Below, Outcome, Region, here
+from playbooks_worker.engine.raising import came_to, raise_as_it_was
 from playbooks_worker.engine.reentry import MADE_AGAIN, NOT_BOUND, PutBack, Reentry
 from playbooks_worker.engine.syntax import AGAIN, SEEN, UNBOUND
 
@@ -33,6 +34,7 @@ class Frame(Reentry):
     __slots__ = (
         "atomic",
         "below",
+        "brought",
         "coroutine",
         "depth",
         "headers",
@@ -44,6 +46,7 @@ class Frame(Reentry):
         "spot",
         "still",
         "task",
+        "thrown",
         "turn",
         "value",
     )
@@ -68,6 +71,8 @@ class Frame(Reentry):
         self.coroutine: Any = None
         self.task: asyncio.Task[Any] | None = None  # that runs it
         self.below: Below = Below(agent, self)
+        self.thrown = -1  # the last turn that an error ended which was thrown in (raising.py)
+        self.brought = (-1, 0)  # in which turn plain code has got such an error, and its identity
         self._put_back: PutBack | None = None
 
     def turned(self) -> None:
@@ -191,6 +196,7 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
     agent = frame.agent
     if frame.pc:  # entered again
         frame.pc = 0
+        again = agent.restoring
         agent.reached(frame, value)
         if frame.outcome is not None:
             yield from agent.goes_on()
@@ -200,6 +206,7 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
                 return result
             raise_as_it_was(result)
     else:
+        again = False
         frame.turn += 1
         frame.site = number
     frame.value = value
@@ -207,7 +214,7 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
     kind = type(value)
     try:
         if agent.gated:
-            yield from agent.may_start()
+            yield from agent.may_start(again)
         if kind is Call:
             if agent.restoring_calls:
                 agent.complete(value)
@@ -237,6 +244,7 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
             if isinstance(value, asyncio.Future):
                 value.add_done_callback(_ask)
             raise AgentStopped(agent.why) from None
+        came_to(frame, error, value.frame if kind is Call else None)
         if kind is Call and value.outcome is None and getattr(error, "call", None) is not value:
             value.end((False, error))
         if isinstance(error, asyncio.CancelledError):  # never the outcome of a site

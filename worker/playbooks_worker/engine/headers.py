@@ -19,6 +19,7 @@ from playbooks_worker.engine.driving import steps_of
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import HELPERS, Frame
 from playbooks_worker.engine.place import Below, here
+from playbooks_worker.engine.raising import came_to
 from playbooks_worker.engine.synchronisers import Waiting
 
 
@@ -188,6 +189,7 @@ class AsyncManagedContext(_Managed):
             self._closed()
             return False
         again = bool(frame.pc) and not agent.dead
+        thrown = frame.thrown == frame.turn  # the error, if any, that its body was left by
         if again:
             frame.pc = 0
             agent.reached(frame)
@@ -198,6 +200,8 @@ class AsyncManagedContext(_Managed):
         frame.in_flight = True
         here.set(frame.below)
         swallowed, suspended = False, False
+        sent: Any = None
+        told: BaseException | None = None  # what was thrown in, instead
         try:
             steps = steps_of(self._exit(self._manager, *raised))
             try:
@@ -206,22 +210,29 @@ class AsyncManagedContext(_Managed):
                 while True:
                     try:
                         sent = yield step
+                        thrown, told = False, None
                     except GeneratorExit:
                         agent.die("the process ends")
                         steps.close()
                         raise
                     except BaseException as error:
-                        step = steps.throw(error)
-                    else:
-                        step = steps.send(sent)
+                        thrown, told = True, error
+                    step = steps.send(sent) if told is None else steps.throw(told)
             except StopIteration as done:
                 swallowed = done.value
             if frame.below.expected:
                 agent.all_made(frame.below)
+            if again and agent.restoring:  # what follows waits for the other frames
+                yield from agent.goes_on()
         except BaseException as error:
-            agent.must_stop(error)
+            if not agent.must_stop(error) and again and agent.restoring:  # so do handlers
+                came_to(frame, error, None)
+                yield from agent.goes_on()
             raise
         finally:
+            told = None
+            if thrown:
+                frame.thrown = frame.turn
             self._closed()
             frame.in_flight = False
             if not (suspended or again):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import CellType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from playbooks_worker.engine import branch_table, branches, managers, stacks
+from playbooks_worker.engine import branch_table, branches, managers, raising, stacks
 from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.callbacks import added_again
 from playbooks_worker.engine.capture import FORMAT
@@ -260,6 +260,8 @@ class Loader:
         for name, contents in (cells or {}).items():
             frame.cells[name].cell_contents = contents
         frame.outcome = outcome
+        if raising.THROWN in kept:
+            frame.thrown = frame.turn
         for path, playbook_id, place, made in rows or ():
             frame.below.expect((path, playbook_id, place), self.calls[made])
 
