@@ -7,6 +7,7 @@ given to may keep it.
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ LARGE = 512 << 10
 """Bytes from which used memory is worth its bookkeeping."""
 
 _KEPT_BYTES = 32 << 20  # a larger one is given back to the system
-_UNUSED: list[bytearray] = []  # one at most: for all agents of the process, one checkpoint after the other
+_UNUSED: list[io.BytesIO] = []  # one at most: for all agents of the process, one checkpoint after the other
 
 
 class Sink(Protocol):
@@ -62,30 +63,27 @@ class Pieces(list[Any]):
 class Used:
     """Memory that was written to before."""
 
-    __slots__ = ("_memory", "_size")
+    __slots__ = ("_memory", "write")
 
     def __init__(self) -> None:
         try:
             self._memory = _UNUSED.pop()
         except IndexError:
-            self._memory = bytearray()
-        self._size = 0
-
-    def write(self, piece: bytes) -> None:
-        end = self._size + _size(piece)
-        self._memory[self._size : end] = piece  # grows where it has to
-        self._size = end
+            self._memory = io.BytesIO()
+        self._memory.seek(0)  # keeps its memory, and what it held is written over
+        self.write = self._memory.write
 
     def size(self) -> int:
-        return self._size
+        return self._memory.tell()
 
     def crc(self, before: int) -> int:
-        with memoryview(self._memory) as memory, memory[: self._size] as written:
+        with self._memory.getbuffer() as memory, memory[: self.size()] as written:
             return zlib.crc32(written, before)
 
     def joined(self, before: Iterable[bytes] = ()) -> bytes:
-        with memoryview(self._memory) as memory, memory[: self._size] as written:
+        with self._memory.getbuffer() as memory, memory[: self.size()] as written:
             whole = b"".join((*before, written))
-        if not _UNUSED and len(self._memory) <= _KEPT_BYTES:
+            held = len(memory)
+        if not _UNUSED and held <= _KEPT_BYTES:
             _UNUSED.append(self._memory)
         return whole
