@@ -53,10 +53,10 @@ bench: $(VENV)/.installed-dev  ## measure, each figure beside its target
 	$(BIN)/python -m benchmarks
 
 fuzz: $(VENV)/.installed-dev  ## 2,000 random programs, killed, stopped and resumed, and 200 in processes (SEED=1 for the same again)
-	@seed=$(or $(SEED),$$RANDOM); echo "SEED=$$seed"; \
-	$(BIN)/python tests/programs/fuzz.py $$seed 2000 --jobs $$(nproc) && \
-	$(BIN)/python tests/programs/processes.py $$seed 200 && \
-	$(BIN)/python tests/programs/processes.py $$seed 24 --redis
+	@seed=$(or $(SEED),$$RANDOM); echo "SEED=$$seed"; said=$$(mktemp); wrong=0; in_all=; set -o pipefail; \
+	for part in "fuzz.py $$seed 2000 --jobs $$(nproc)" "processes.py $$seed 200" "processes.py $$seed 24 --redis"; do \
+	  $(BIN)/python tests/programs/$$part | tee $$said || wrong=1; in_all+=$$'\n  '"$$(tail -n 1 $$said)"; \
+	done; echo "SEED=$$seed, in all:$$in_all"; rm $$said; exit $$wrong
 
 clean:  ## remove the environment and the caches of the tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +28,12 @@ class _File:
         kills = folder / f"{agent}.kills"
         self._kills: list[int] = json.loads(kills.read_text()) if kills.exists() else []
 
-    def write(self, *row: Any) -> None:
+    def write(self, *row: Any, dying: Callable[[int], None] = lambda size: None) -> None:
         line = json.dumps([os.getpid(), *row]).encode() + b"\n"
         os.write(self._file, line)
         size = os.lseek(self._file, 0, os.SEEK_CUR)
         if any(size - len(line) < at <= size for at in self._kills):
+            dying(size)
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -57,8 +59,9 @@ class Journal:
     def once(self, name: Any) -> None:
         self._write(_ONCE, "", name)
 
-    def stores(self, agent: str, what: str) -> None:
-        self._of(agent).write(_STORE, "", what)
+    def stores(self, agent: str, what: str, dying: Callable[[int], None] = lambda size: None) -> None:
+        """*dying*: what is left half done when the process ends here; it is given something to choose by."""
+        self._of(agent).write(_STORE, "", what, dying=dying)
 
     def _write(self, kind: str, branch: Any, name: Any) -> None:
         place = here.get()

@@ -16,11 +16,11 @@ import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -30,23 +30,17 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parent))
 
 import journal
+from lives import AGAIN, KEY
 from observing import observed
 from trials import Differs, Trial, Undecided, load
 from witness import WITNESS
 
-from playbooks_providers.clock import SystemClock
-from playbooks_providers.envelope import Sealer, read_header
-from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemStore
+from playbooks_providers.envelope import read_header
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import FINAL, Created, StartRecord, Status
 from playbooks_providers.redis import RedisHome, connect
 from playbooks_providers.testing import eventually, redis_server
 from playbooks_worker.engine.errors import PlaybookRefused
-from playbooks_worker.host import programs
-from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Life
-from playbooks_worker.host.outcome import Ended
-from playbooks_worker.host.surroundings import Surroundings
 
 HERE = Path(__file__).parent
 FUEL = 14
@@ -55,7 +49,6 @@ BETWEEN_KILLS = 400  # bytes of a journal, in the mean
 AT_ONCE = 6  # programs that one set of workers runs
 REDIS_KILLS = 2  # a supervisor takes its time with executors that die again and again
 LONGEST_S = 120
-KEY = "a key for tests"
 # the entry playbook: an error as text is the same in every process
 WHOLE = """
 
@@ -116,64 +109,12 @@ def check(case: Case, folder: Path, status: str, result: Any) -> int:
 # --- on the filesystem: a process for each life, forked from one that has everything imported -----------------------
 
 
-class Saves:
-    """The filesystem's checkpoints; what they do is in the journal, where a process may end."""
-
-    def __init__(self, inner: FilesystemCheckpoints) -> None:
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    async def save(self, lock: Any, entry: Any, *, oldest: Any) -> Any:
-        WITNESS.stores(lock.agent, "saves")
-        saved = await self._inner.save(lock, entry, oldest=oldest)
-        WITNESS.stores(lock.agent, "saved")
-        return saved
-
-
-async def one_life(folder: Path, name: str) -> None:
-    program = programs.load(str(folder / f"{name}.py"))
-    store = FilesystemStore(folder / "checkpoints")
-    checkpoints = FilesystemCheckpoints(store)
-    agents = FilesystemAgents(store, checkpoints)
-    agent = AgentId(name)
-    await agents.create(StartRecord(agent, program.name, "whole", [], {}, "", 0))
-    entries = await checkpoints.list(agent)
-    lock = await agents.lock(agent, at=max((entry.id.seq for entry in entries), default=None))
-    around = Surroundings(Saves(checkpoints), Sealer(KEY), SystemClock().now_ms, 5)
-    after = max((entry.id.seq for entry in entries), default=0)
-    life = Life(lock, program.playbook("whole"), around, Gate(SystemClock().monotonic), numbered_after=after)
-    outcome = await life.live()
-    if not isinstance(outcome, Ended):
-        raise Differs(f"{outcome}")
-    await agents.finish(lock, outcome.status, outcome.final)
-    said = outcome.status.value, outcome.header.result or outcome.header.error
-    (folder / f"{name}.result").write_text(json.dumps(said))
-
-
-def serve(folder: Path) -> None:
-    """Fork a process for each line of standard input, and say how it ended."""
-    for line in sys.stdin:
-        name = line.strip()
-        child = os.fork()
-        if child == 0:
-            try:
-                asyncio.run(one_life(folder, name))
-            except BaseException:
-                (folder / f"{name}.error").write_text(traceback.format_exc())
-                os._exit(1)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
-
-
 @contextlib.contextmanager
 def servers(folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
     """One for each Python."""
     started = [
         subprocess.Popen(
-            [python, __file__, "0", "--serve", "--in", str(folder)],
+            [python, str(HERE / "lives.py"), str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -199,8 +140,8 @@ def pythons() -> list[str]:
 
 def on_files(case: Case, folder: Path, started: list[subprocess.Popen[str]]) -> int:
     chance = random.Random(case.seed)
-    code = -9
-    while code == -9:
+    code = -signal.SIGKILL
+    while code in (-signal.SIGKILL, AGAIN):
         server = chance.choice(started)
         assert server.stdin is not None and server.stdout is not None
         print(case.name, file=server.stdin, flush=True)
@@ -322,13 +263,9 @@ def main() -> int:
     parser.add_argument("count", type=int, nargs="?", default=1)
     parser.add_argument("--redis", action="store_true", help="by workers on a redis-server")
     parser.add_argument("--in", dest="folder", type=Path, help="where programs, journals and checkpoints are written")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     warnings.simplefilter("ignore")  # generated code compares literals with `is`
     folder = (given.folder or Path(tempfile.mkdtemp(prefix="fuzz"))).resolve()
-    if given.serve:
-        serve(folder)
-        return 0
     tally = Tally(" --redis" if given.redis else "")
     loop = asyncio.new_event_loop()
     seeds = range(given.seed, given.seed + given.count)
