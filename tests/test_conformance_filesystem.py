@@ -1,4 +1,4 @@
-"""The filesystem home keeps the contract of checkpoints."""
+"""The filesystem home keeps the contracts of checkpoints and of inboxes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemStore
+from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemInboxes, FilesystemStore
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import Lock
-from playbooks_providers.testing import CheckpointsKit, start_record
+from playbooks_providers.testing import CheckpointsKit, LettersKit, start_record
 
 
 class FilesystemHome:
@@ -20,6 +20,7 @@ class FilesystemHome:
         store = FilesystemStore(root)
         self.checkpoints = FilesystemCheckpoints(store)
         self.agents = FilesystemAgents(store, self.checkpoints)
+        self.inboxes = FilesystemInboxes(store, self.agents)
         self._owners: dict[AgentId, Lock] = {}
 
     async def own(self, agent: AgentId) -> Lock:
@@ -30,8 +31,15 @@ class FilesystemHome:
         return self._owners[agent]
 
 
+@asynccontextmanager
+async def opened() -> AsyncIterator[FilesystemHome]:
+    with tempfile.TemporaryDirectory(prefix="playbooks-test-") as folder:
+        yield FilesystemHome(Path(folder, "checkpoints"))
+
+
 class TestFilesystemCheckpoints(CheckpointsKit):
-    @asynccontextmanager
-    async def home(self) -> AsyncIterator[FilesystemHome]:
-        with tempfile.TemporaryDirectory(prefix="playbooks-test-") as folder:
-            yield FilesystemHome(Path(folder, "checkpoints"))
+    home = staticmethod(opened)
+
+
+class TestFilesystemInboxes(LettersKit):
+    home = staticmethod(opened)

@@ -31,6 +31,9 @@ class Room:
     def __init__(self):
         self.open = False
 
+    def __reduce__(self):
+        raise TypeError("a room of this process")
+
     async def __aenter__(self):
         self.open = True
         return self

@@ -321,6 +321,22 @@ def test_the_newest_agent_of_a_program_is_an_unfinished_one_if_there_is_one(tmp_
     asyncio.run(main())
 
 
+def test_a_deleted_agent_is_gone_as_a_whole_unless_a_process_runs_it(tmp_path: Path) -> None:
+    checkpoints, agents = opened(tmp_path)
+    assert asyncio.run(agents.delete(A)) == Gone(A)
+    asyncio.run(agents.create(start_record(A)))
+    lock = asyncio.run(agents.lock(A))
+    asyncio.run(checkpoints.save(lock, entry(lock, 1), oldest=NOTHING))
+    with pytest.raises(AgentLocked):
+        asyncio.run(agents.delete(A))
+    asyncio.run(agents.release(lock, "drain"))
+    (tmp_path / ".removed-a0-left").mkdir()  # its remover was killed
+    assert asyncio.run(agents.delete(A)) == Done()
+    assert list(tmp_path.iterdir()) == []
+    assert asyncio.run(agents.describe(A)) is None
+    assert asyncio.run(checkpoints.save(lock, entry(lock, 2), oldest=NOTHING)) == Lost(A)
+
+
 # --- death ----------------------------------------------------------------------------------------------------------
 @pytest.mark.slow
 def test_kill_9_at_any_moment_of_a_save_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from playbooks_providers.settings.sections import DurabilitySettings
 from playbooks_providers.testing import CoordinatedHome, start_record
 from playbooks_worker import engine, playbook
 from playbooks_worker.daemon import staff_of
-from playbooks_worker.engine import Agent
+from playbooks_worker.engine import Agent, mortal
 from playbooks_worker.host import persisting as persisting_module
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.life import Life
@@ -93,6 +93,22 @@ def test_variables_of_branches_are_added_up() -> None:
 def test_the_first_checkpoint_may_be_the_one_that_is_too_big() -> None:
     told, sizes = fail(hoard, 300_000, 1, limit=100_000)
     assert "it has no checkpoint yet" in told and "start it again" in told and sizes == []
+
+
+def test_who_fails_at_its_limit_writes_its_end_by_tasks_of_the_store_however_long_that_takes(monkeypatch: Any) -> None:
+    monkeypatch.setattr(mortal, "_CANCEL_AGAIN_S", 0.0)
+    written: list[str] = []
+
+    async def slowly(kind: str) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        written.append(kind)
+
+    def persist(moment: engine.Moment, payload: bytes) -> Any:
+        return asyncio.ensure_future(slowly(moment.kind))
+
+    outcome = asyncio.run(Agent("a1", persist=persist, max_bytes=100_000).start(hoard, (10, 300_000)))
+    assert isinstance(outcome, engine.Failed) and written[-1] == "failed"
 
 
 def test_without_a_limit_nothing_is_too_big() -> None:

@@ -51,8 +51,8 @@ class Checkpoints(Protocol):
     def save(self, lock: Lock, entry: Entry, *, oldest: CheckpointId) -> Awaitable[Saved | Lost]:
         """Append *entry* (``entry.id.fence == lock.fence``, seq greater than the last), then forget all before *oldest*.
 
-        Durable when it answers `Saved`. At most one unacknowledged entry per agent may be under way. A coroutine will do;
-        an `Answer` spares the task that it would need.
+        Durable when it answers `Saved`. Raises `EntryTooLarge` for what the store can never take. At most one unacknowledged
+        entry per agent may be under way. A coroutine will do; an `Answer` spares the task that it would need.
         """
 
     async def load(self, agent: AgentId, at: CheckpointId | None = None) -> Entry | None:

@@ -34,6 +34,16 @@ class StorageFailed(ProviderError):
     """The store refuses in a way that trying again does not cure: permissions, a broken disk, a file in the way."""
 
 
+class EntryTooLarge(ProviderError):
+    """The store takes no entry of this size; it never will. Nothing of it was stored, and what was before is untouched."""
+
+    def __init__(self, size: int, why: str, cure: str) -> None:
+        super().__init__(f"an entry of {size} bytes is refused: {why}; {cure}")
+        self.size = size
+        self.why = why
+        self.cure = cure
+
+
 class BadCheckpoint(ProviderError):
     """A checkpoint that must not be used: torn, corrupt, or not signed with this key. Nothing of it was unpickled."""
 

@@ -13,6 +13,7 @@ import threading  # noqa: F401 - for programs
 from collections import Counter
 
 from fuzzing import Err, Other, _mixed, chain, tag
+from waiting import Doomed
 from witness import WITNESS
 
 from playbooks_worker import OutcomeUnknown, effect_key, playbook, step  # noqa: F401
@@ -56,6 +57,8 @@ class State:
     def at(self, me, k, *values, owes=False):
         """A statement has run. *owes*: in a handler of what a resume could not repeat."""
         RAN.append((me, k))
+        if isinstance(me, Doomed):
+            me.ran += 1
         WITNESS.runs(me, (me, k), owes=owes)
         self.trace.setdefault(me, []).append((k, *map(tag, values)))
         assert self.self is self
@@ -97,6 +100,8 @@ async def effect(me, k, value=0, *, cancel="", error=None, loose=False, waits=Fa
     if not loose:
         WITNESS.begins(by or me, name)
     try:
+        if isinstance(me, Doomed) and me.due and not loose:  # plain code runs again with what has been counted since
+            await me.ends()
         if cancel == "start":
             asyncio.current_task().cancel()
             await asyncio.sleep(0)

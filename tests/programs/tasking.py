@@ -155,7 +155,8 @@ class Tasking(Choosing, abc.ABC):
         ]
 
     def wait_for(self) -> list[str]:
-        return [f"v = await asyncio.wait_for({self.branch()}, {_NEVER_S})"]
+        # a playbook: Python 3.11 runs it in a task of plain code, which may have ended a turn before its site has
+        return [f"v = await asyncio.wait_for({self.branch().replace('effect(', 's.step(')}, {_NEVER_S})"]
 
     def late(self) -> list[str]:
         k = self.k()

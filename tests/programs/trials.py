@@ -27,6 +27,10 @@ class Differs(Exception):
     """The program did not do what it does in plain Python."""
 
 
+class Endless(Differs):
+    """It does not end."""
+
+
 class Undecided(Exception):
     """The program's result depends on the order of its branches, in plain Python too."""
 
@@ -133,7 +137,7 @@ class Trial:
             self._cancels(self.observed.nothing)
             try:
                 result = "completed", repr(self.loop.run_until_complete(self._bounded(self.case())))
-            except TimeoutError:
+            except Endless:
                 raise Undecided("it does not end") from None
             except (Exception, asyncio.CancelledError) as error:
                 result = "failed", repr(fuzzing.chain(error))
@@ -167,7 +171,12 @@ class Trial:
         fuzzing.CANCELS[0] = self.cancelled_at - done
 
     async def _bounded(self, operation: Any) -> Any:
-        return await asyncio.wait_for(operation, self.longest_s)
+        running = asyncio.ensure_future(operation)
+        if not (await asyncio.wait([running], timeout=self.longest_s))[0]:
+            running.cancel()
+            await asyncio.wait([running], timeout=1)
+            raise Endless(f"it has not ended after {self.longest_s} s")
+        return running.result()
 
     def same(self, got: tuple[str, str], before: Any, where: str) -> None:
         if WITNESS.found is not None:

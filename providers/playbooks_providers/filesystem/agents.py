@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -76,6 +77,7 @@ class FilesystemAgents:
     async def lock(self, agent: AgentId, *, at: int | None = None, choice: Choice = Choice.RESUME) -> Lock:
         """Own *agent*, to go on from its newest checkpoint or from number *at*, as *choice* says. For a stopped one, too.
 
+        One that is restarted, or taken back to an earlier checkpoint, is another agent from now on: it has a new birth.
         Raises `UnknownAgent`, `UnknownCheckpoint`, `AgentLocked` (naming the process).
         """
         start = self._start(agent)
@@ -85,11 +87,20 @@ class FilesystemAgents:
             owner, entries = self._store.take(agent)
         try:
             resume_from = _from(agent, entries, at, choice)
-        except UnknownCheckpoint:
+            states = [entry.id for entry in entries if not _is_end(entry)]
+            if states and (resume_from is None or resume_from < states[-1]):
+                birth = max(time.time_ns() // 1_000_000, owner.birth + 1, start.created_ms + 1)
+                owner = replace(owner, birth=birth)
+                with translated(self._store.folder(agent)):
+                    self._store.set_owner(agent, owner)
+        except BaseException:
             self._store.let_go(agent, owner.fence)
             raise
         session = SessionId(f"{os.getpid()}-{new_session_id()}")
-        return Lock(agent, owner.fence, session, new_nonce(), start.queue, resume_from, owner.attempts, start, choice)
+        return Lock(
+            agent, owner.fence, session, new_nonce(), start.queue, resume_from, owner.attempts, start, choice,
+            birth=owner.birth or start.created_ms,
+        )  # fmt: skip
 
     async def release(self, lock: Lock, why: str, *, delay_s: float = 0.0, blameless: bool = True) -> Minted | Gone:
         """Let go of the agent: whoever wants it may lock it. A delay means nothing here, since nobody waits for it."""
@@ -118,6 +129,14 @@ class FilesystemAgents:
         self._store.let_go(lock.agent, lock.fence)
         return Done()
 
+    async def delete(self, agent: AgentId) -> Done | Gone:
+        """Forget everything about *agent*: its folder goes as a whole. Raises `AgentLocked` while a process runs it."""
+        if self._start(agent) is None:
+            return Gone(agent)
+        with translated(self._store.folder(agent)):
+            self._store.remove(agent)
+        return Done()
+
     # --- views ------------------------------------------------------------------------------------------------------
     async def describe(self, agent: AgentId) -> AgentView | None:
         """Where *agent* stands, by what lies in its folder; nothing is verified. While it runs, ``why`` says where."""
@@ -128,6 +147,12 @@ class FilesystemAgents:
             holder = self._store.holder(agent)
             owner = self._store.owner(agent)
             newest = self._store.newest(agent)
+            birth = owner.birth or start.created_ms
+        try:
+            mail = len(self._store.inbox(agent).read(birth).mail)
+        except StorageFailed as error:  # whoever reads the mail is told; the agent can still be looked at
+            log.warning("inbox not readable", agent=agent, reason=str(error))
+            mail = 0
         status, why = self._status(agent, newest, owner.fence, holder)
         return AgentView(
             agent=agent,
@@ -138,6 +163,8 @@ class FilesystemAgents:
             why=why,
             last=None if newest is None else newest.id,
             header=b"" if newest is None else newest.header,
+            birth=birth,
+            mail=mail,
         )
 
     async def agents(self) -> Sequence[AgentId]:

@@ -10,6 +10,8 @@ import fcntl
 import json
 import os
 import re
+import secrets
+import shutil
 import socket
 import threading
 import time
@@ -18,20 +20,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from playbooks_providers.errors import AgentLocked
-from playbooks_providers.filesystem.files import TEMP_SUFFIX, write_durably
+from playbooks_providers.filesystem.files import TEMP_SUFFIX, sync_folder, write_durably
 from playbooks_providers.filesystem.format import PROLOGUE_BYTES, Prologue, read_prologue, unpack
+from playbooks_providers.filesystem.inbox_file import InboxFile
 from playbooks_providers.ids import AgentId, CheckpointId, agent_id
 from playbooks_providers.model import Entry
 
+_REMOVED = ".removed-"  # no agent's id begins like this
 _PATIENCE_S = 0.25  # whoever looks whether an agent runs holds its lock for some microseconds
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The newest owner of an agent, as `owner.json` names it. ``attempts``: takes since an owner last wrote."""
+    """The newest owner of an agent, as `owner.json` names it. ``attempts``: takes since an owner last wrote.
+
+    ``birth`` is when the agent was restarted or taken back to an earlier checkpoint, Unix time in milliseconds; 0: never,
+    and then it was born when it was started. (Fences begin at 1 here, whoever bore the id before.)"""
 
     fence: int = 0
     attempts: int = 0
+    birth: int = 0
 
 
 @dataclass(slots=True)
@@ -59,6 +67,7 @@ class FilesystemStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.held: dict[AgentId, Held] = {}
+        self._inboxes: dict[AgentId, InboxFile] = {}
         this = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _disown(this()))
 
@@ -77,6 +86,9 @@ class FilesystemStore:
 
     def source_path(self, fingerprint: str) -> Path:
         return self.root / ".sources" / f"{fingerprint}.json"
+
+    def inbox(self, agent: AgentId) -> InboxFile:
+        return self._inboxes.setdefault(agent, InboxFile(self.folder(agent)))
 
     # --- reading ----------------------------------------------------------------------------------------------------
     def numbers(self, agent: AgentId) -> list[int]:
@@ -122,7 +134,7 @@ class FilesystemStore:
     def owner(self, agent: AgentId) -> Owner:
         try:
             data = json.loads((self.folder(agent) / "owner.json").read_bytes())
-            return Owner(int(data["fence"]), int(data["attempts"]))
+            return Owner(int(data["fence"]), int(data["attempts"]), int(data["birth"]))
         except FileNotFoundError:
             return Owner()
         except (ValueError, LookupError, TypeError):  # not ours; fences in the checkpoints are still there
@@ -158,14 +170,17 @@ class FilesystemStore:
             before = self.owner(agent)
             newest = entries[-1].id.fence if entries else 0
             attempts = 1 if newest == before.fence else before.attempts + 1
-            owner = Owner(max(before.fence, newest) + 1, attempts)
-            record = {"format": 1, "fence": owner.fence, "attempts": owner.attempts}
-            write_durably(folder / "owner.json", json.dumps(record).encode())
+            owner = Owner(max(before.fence, newest) + 1, attempts, before.birth)
+            self.set_owner(agent, owner)
         except BaseException:
             os.close(fd)
             raise
         self.held[agent] = Held(owner.fence, fd, [entry.id for entry in entries])
         return owner, entries
+
+    def set_owner(self, agent: AgentId, owner: Owner) -> None:
+        record = {"format": 1, "fence": owner.fence, "attempts": owner.attempts, "birth": owner.birth}
+        write_durably(self.folder(agent) / "owner.json", json.dumps(record).encode())
 
     def let_go(self, agent: AgentId, fence: int) -> None:
         """Give up the OS lock that was taken with *fence*. Idempotent; waits for a write that is under way."""
@@ -176,6 +191,19 @@ class FilesystemStore:
             held.over = True
             del self.held[agent]
             os.close(held.fd)
+
+    def remove(self, agent: AgentId) -> None:
+        """The folder of *agent* is not there any more, whole or in part. Raises `AgentLocked`."""
+        owner, _ = self.take(agent)
+        gone = self.root / f"{_REMOVED}{agent}-{secrets.token_hex(4)}"
+        try:
+            self.folder(agent).rename(gone)
+            sync_folder(self.root)
+        finally:
+            self.let_go(agent, owner.fence)
+        self._inboxes.pop(agent, None)
+        for left in self.root.glob(f"{_REMOVED}*"):  # this one, and one whose remover was killed
+            shutil.rmtree(left, ignore_errors=True)
 
     def _lock_file(self, agent: AgentId, fd: int) -> None:
         deadline = time.monotonic() + _PATIENCE_S

@@ -30,8 +30,8 @@ async def advice(server: Server) -> list[str]:
     bulk = int(next(iter(_values(limit)), _LARGEST_VALUE)) if limit else _LARGEST_VALUE
     if bulk < _LARGEST_VALUE:
         found.append(
-            f"proto-max-bulk-len is {bulk / 1e6:g} MB: a larger checkpoint would wait for ever; set it to 512mb, or "
-            "durability.max_checkpoint_size_mb below it"
+            f"proto-max-bulk-len is {bulk / 1e6:g} MB: an agent with a larger checkpoint fails; set it to 512mb, or "
+            "durability.max_checkpoint_size_mb below it to be told which variables are that big"
         )
     return found
 

@@ -47,7 +47,7 @@ class Room:
 class Agents(Room):
     async def create(self, start: StartRecord) -> Created | Exists:
         keys = self._keys.agent(start.agent)
-        origin = hashlib.sha256(start.origin.encode()).hexdigest()
+        origin = hashlib.sha256(start.origin.encode()).hexdigest()[:32]  # 128 bits: of one id, two origins are compared
         answer = await self._server.run(
             script("create"), [keys.meta, keys.checkpoints, keys.state], [origin, start.to_json(), start.queue]
         )

@@ -21,6 +21,7 @@ from playbooks_providers.redis.scripts import script
 _LONGEST_NAME = 40  # bytes of a sender that stand in a field's name as they are: names in the hash stay below 64 bytes
 _POKES_LIVE_MS = 3_600_000  # for a session that is over, whose name alone would make the key again
 _AT_ONCE = 1000
+_FOLDED_BYTES = 65_536  # of a stream: see park.lua
 
 
 class Inboxes(Agents):
@@ -73,7 +74,14 @@ class Inboxes(Agents):
         answer = await self._server.run(
             script("park"),
             [keys.meta, keys.checkpoints, keys.state, keys.inbox],
-            [lock.fence, lock.session, str(at), cursor, "" if wake_ms is None else wake_ms, int(keep)],
+            [
+                lock.fence,
+                lock.session,
+                str(at),
+                cursor,
+                "" if wake_ms is None else wake_ms,
+                0 if keep else _FOLDED_BYTES,
+            ],
         )
         kind = answer[0].decode()
         if kind == "unread":

@@ -3,8 +3,10 @@
 Called by checkpoints.py. What gathers in one turn of the event loop goes out as one piece, without a task in between; while
 nothing is on the wire, at once, so that an agent alone waits for nobody (DESIGN 4.4). It must not know what an envelope is.
 
-A write ends in one of two ways: `Saved` or `Lost`. Everything else that can happen (connection cut, server full, loading,
-demoted, frozen executor) means that its outcome is unknown; then the very same bytes are sent again, until it is known:
+A write ends in one of two ways, `Saved` or `Lost`, or raises `EntryTooLarge`: no value of that size is read there (it says
+so in the place of the reply and hangs up; what others had sent behind it goes out again). Everything else that can happen
+(connection cut, server full, loading, demoted, frozen executor) means that its outcome is unknown; then the very same bytes
+are sent again, until it is known:
 
 * **accepted**: Redis took the id → saved.
 * **refused** (an id that is not greater than the last, or no stream): read back who wrote that id. My nonce → an earlier
@@ -24,7 +26,7 @@ from collections.abc import Callable
 from typing import Any
 
 from playbooks_providers.answer import Answer
-from playbooks_providers.errors import Unreachable
+from playbooks_providers.errors import EntryTooLarge, Unreachable
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce
 from playbooks_providers.model import Lost, Saved
 from playbooks_providers.redis.address import Address
@@ -37,6 +39,8 @@ from playbooks_providers.redis.scripts import script
 
 # A refusal in Redis's and Valkey's words (t_stream.c); the same since 5.0.
 _REFUSED = "ERR The ID specified in XADD"
+# The same of a value that is longer than `proto-max-bulk-len` (networking.c).
+_TOO_LONG = "invalid bulk length"
 
 BURST = 16
 """So many go out before the turn ends: the server then works on them while the rest is still being pickled and signed."""
@@ -276,6 +280,8 @@ class Writer:
         if not write.asking and text.startswith(_REFUSED):
             write.refused = True
             return self._gather(write)
+        if not write.asking and _TOO_LONG in text:
+            return self._refuse(write)
         kind = trouble(text)
         self._outage.trouble(kind, text)
         if kind == "unreachable":
@@ -287,6 +293,12 @@ class Writer:
         if not write.done():
             self._later[write] = self.loop.call_later(self._outage.pause_s(write.tries), self._gather, write)
         return None
+
+    def _refuse(self, write: _Write) -> None:
+        if not write.done():
+            why = f"Redis at {self._address} reads no value of that size (its proto-max-bulk-len)"
+            cure = "set that to 512mb there, and in its configuration file"
+            write.set_exception(EntryTooLarge(len(write.packed), why, cure))
 
     def _lost(self, link: Link, error: Exception | None) -> None:
         """The connection is gone: what it had not answered is unknown, and goes out again on the next one."""

@@ -2,7 +2,7 @@
 
 Called by tests only (it may import pytest, lazily); nothing in the product imports it.
 
-* `CheckpointsKit`, `CoordinationKit`, `OutageKit`: subclass one in a test module and say how to open a home.
+* `CheckpointsKit`, `LettersKit`, `CoordinationKit`, `OutageKit`: subclass one in a test module and say how to open a home.
 * `eventually`: wait for a named condition with a deadline, instead of sleeping.
 * `redis_server`: a real server on a free port with its own folder.
 """
@@ -10,6 +10,7 @@ Called by tests only (it may import pytest, lazily); nothing in the product impo
 from playbooks_providers.testing.checkpoints_kit import CheckpointsKit
 from playbooks_providers.testing.coordination_kit import CoordinationKit
 from playbooks_providers.testing.homes import CoordinatedHome, Home, entry, start_record, story
+from playbooks_providers.testing.letters_kit import LettersKit
 from playbooks_providers.testing.outage_kit import Breakable, OutageKit
 from playbooks_providers.testing.proxy import Proxy, proxy
 from playbooks_providers.testing.redis_server import RedisServer, free_port, redis_server
@@ -21,6 +22,7 @@ __all__ = [
     "CoordinatedHome",
     "CoordinationKit",
     "Home",
+    "LettersKit",
     "OutageKit",
     "Proxy",
     "RedisServer",

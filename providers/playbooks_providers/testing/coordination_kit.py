@@ -5,14 +5,15 @@
         async def home(self):
             yield CoordinatedHome(checkpoints, coordination)
 
-The parts are `agents_kit` (transitions), `retry_kit`, `inbox_kit` (letters), `parking_kit`, `orders_kit`, `queue_kit`,
-`recovery_kit` (death) and `sessions_kit` (with leader and programs).
+The parts are `agents_kit` (transitions), `retry_kit`, `letters_kit`, `inbox_kit` (what follows a letter), `parking_kit`,
+`orders_kit`, `queue_kit`, `recovery_kit` (death) and `sessions_kit` (with leader and programs).
 """
 
 from __future__ import annotations
 
 from playbooks_providers.testing.agents_kit import AgentsKit
 from playbooks_providers.testing.inbox_kit import InboxKit
+from playbooks_providers.testing.letters_kit import LettersKit
 from playbooks_providers.testing.orders_kit import OrdersKit
 from playbooks_providers.testing.parking_kit import ParkingKit
 from playbooks_providers.testing.queue_kit import QueueKit
@@ -21,5 +22,7 @@ from playbooks_providers.testing.retry_kit import RetryKit
 from playbooks_providers.testing.sessions_kit import SessionsKit
 
 
-class CoordinationKit(AgentsKit, RetryKit, InboxKit, ParkingKit, OrdersKit, QueueKit, RecoveryKit, SessionsKit):
+class CoordinationKit(
+    AgentsKit, RetryKit, LettersKit, InboxKit, ParkingKit, OrdersKit, QueueKit, RecoveryKit, SessionsKit
+):
     """All of the contract."""

@@ -38,6 +38,10 @@ class CoordinatedHome:
     coordination: Coordination
     pass_time: Callable[[float], None] = _no_clock_of_its_own
 
+    @property
+    def inboxes(self) -> Coordination:
+        return self.coordination
+
     async def own(self, agent: AgentId) -> Lock:
         created = await self.coordination.create(start_record(agent))
         if isinstance(created, Created) and created.ticket is not None:

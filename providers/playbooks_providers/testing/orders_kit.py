@@ -24,7 +24,7 @@ from playbooks_providers.model import (
 )
 from playbooks_providers.testing.agents_kit import NOTHING, A, created, minted, save, status
 from playbooks_providers.testing.homes import CoordinatedHome, entry, start_record, story
-from playbooks_providers.testing.inbox_kit import ROOMY, delivered, letter
+from playbooks_providers.testing.letters_kit import ROOMY, delivered, letter
 from playbooks_providers.testing.parking_kit import parked
 
 PAUSE = Order("p1", OrderKind.PAUSE, "maría wants to look: " + "long " * 50)

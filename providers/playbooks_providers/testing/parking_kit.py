@@ -13,7 +13,7 @@ from playbooks_providers.letters import Delivered, Parked, Unread
 from playbooks_providers.model import Choice, Done, Entry, Gone, Lock, Lost, Saved, Stale, Status, Ticket
 from playbooks_providers.testing.agents_kit import NOTHING, WAIT_S, A, created, minted, save, status
 from playbooks_providers.testing.homes import KEY, CoordinatedHome, entry, story
-from playbooks_providers.testing.inbox_kit import ROOMY, accepted, delivered, letter
+from playbooks_providers.testing.letters_kit import ROOMY, accepted, delivered, letter
 from playbooks_providers.testing.waiting import eventually
 
 

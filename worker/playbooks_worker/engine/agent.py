@@ -24,11 +24,13 @@ from playbooks_worker.engine import (
     standing,
     tasks,
     tracebacks,
+    undoing,
 )
 from playbooks_worker.engine.errors import (
     AgentCancelled,
     AgentLost,
     AgentStopped,
+    CheckpointTooLarge,
     CodeChanged,
     DetachedTask,
     ResumeMismatch,
@@ -84,6 +86,7 @@ class Agent(Talking):
         self.summed = summed
         self.large = False  # the newest checkpoint was (sinks.py)
         self.known_losses: diagnosis.Losses = {}
+        self.watches: dict[undoing.Header, undoing.Watch] = {}  # headers that are open, being entered or left
         self.resources: dict[Key, bool] = {}  # that it has awaited, here or before: made again where it goes on
         self.last_id = 0  # of a call or a branch
 
@@ -225,6 +228,7 @@ class Agent(Talking):
             if self.must_stop(error):
                 if self._failed is None:
                     return self._stopped()
+                self.ends_by_itself()
                 error = self._failed
             box = self.mailbox
             if isinstance(error, asyncio.CancelledError) and box is not None and box.order:
@@ -232,21 +236,29 @@ class Agent(Talking):
             else:
                 text = tracebacks.readable(error)
                 final, moment = Failed(error, text), ("failed", None, error, text)
+        here.set(None)  # what the store starts from here is no task of the program
         await self._quiet()
         await self.all_accepted()  # the end says nothing of them
         if self.dead and (self._failed is None or self.left):
             return self._stopped()
         if self._failed is None:
             self.die(ENDED)  # whatever still runs beside the entry playbook ends with it
-        stack = standing.EMPTY_STACK
-        kind, result, error_, text = moment
         try:
-            written = self._persist(Moment(self._take_seq(), kind, stack, LOWERING, result, error_, text), b"")
-            if written is not None:
-                await written
+            try:
+                await self._write_end(*moment)
+            except CheckpointTooLarge as error:  # what it answers
+                text = tracebacks.readable(error)
+                final = Failed(error, text)
+                await self._write_end("failed", None, error, text)
         except AgentLost as lost:
             return Stopped(str(lost) or "another owner has it")
         return final
+
+    async def _write_end(self, kind: str, result: Any, error: BaseException | None, text: str) -> None:
+        moment = Moment(self._take_seq(), kind, standing.EMPTY_STACK, LOWERING, result, error, text)
+        written = self._persist(moment, b"")
+        if written is not None:
+            await written
 
     async def _adrift(self, call: Call) -> None:
         """A call that a helper's task was left with goes on as it did before the crash."""

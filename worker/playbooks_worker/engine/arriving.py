@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Sequence
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 from playbooks_worker.engine import cancels, restore, synchronisers
@@ -65,10 +66,10 @@ class Arriving(Committing):
             self._wait_again(value, *self.waiting.pop(frame.call_.id))
         if frame.call_.id in self.loader().untold and frame.task is not None:
             said = self.loader().untold.pop(frame.call_.id)
-            if self.restoring or frame.outcome is not None:
-                self._untold[frame.task] = said
+            if frame.outcome is None and (not self.restoring or _waits_alone(frame, value)):
+                self._cancelled(frame.task, said)  # where it first waits, as before; its handlers wait for the others
             else:
-                self._cancelled(frame.task, said)
+                self._untold[frame.task] = said
         if not self.unreached:
             self._open_barrier()
 
@@ -200,3 +201,9 @@ class Arriving(Committing):
         context = self.context.copy()
         context.run(here.set, Below(cast("Agent", self), None))  # not from outside: the program did
         context.run(task.cancel, *(said or ()))
+
+
+def _waits_alone(frame: Frame, value: Any) -> bool:
+    """Whether no frame or branch that has yet to arrive can learn of it when the site of *frame* is cancelled."""
+    named = frame.playbook.rewritten.sites[frame.site - 1].value  # not the entry or the exit of a header
+    return bool(named) and type(value) is CoroutineType and not frame.below.expected

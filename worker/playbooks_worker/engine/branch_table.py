@@ -130,7 +130,7 @@ class Writing:
             assert frame is not None
             creator = frame.call_.id
             numbers.setdefault(creator, []).append(branch.number)
-            cancelled, times = self._untold(branch), counted(self._agent, branch.task)
+            cancelled, times = self._untold(branch), self._counted(branch)
             if branch.call is not None:
                 if cancelled is None and _cancelled_as_it_ended(branch, branch.call):
                     cancelled = branch.said()
@@ -178,7 +178,7 @@ class Writing:
                 outcome is not None,
                 not alive and group is None,
                 self._untold(branch),
-                counted(self._agent, branch.task),
+                self._counted(branch),
                 calls,
             )
         )
@@ -189,6 +189,9 @@ class Writing:
         if branch.cancelled is not None or branch.task is None or not self._agent.cancels:
             return branch.cancelled
         return said_of(self._agent, branch.task) if untold_without_call(self._agent, branch.task) else None
+
+    def _counted(self, branch: Branch) -> int:
+        return branch.counted if branch.task is None else counted(self._agent, branch.task)
 
     def _outcome(self, branch: Branch) -> Outcome | None:
         if branch.call is not None and told(branch.call):

@@ -96,6 +96,7 @@ class FinishedTask(asyncio.Future[Any]):
     """A branch that had ended when its agent was saved: done at once, and otherwise what `asyncio.Task` is."""
 
     branch: Branch
+    _cancel_message = None  # as with a task whose code has been told; `result` raises what it was told
 
     def result(self) -> Any:
         self._settle()
@@ -129,10 +130,11 @@ class FinishedTask(asyncio.Future[Any]):
         return None
 
     def cancelling(self) -> int:
-        return 0
+        return self.branch.counted
 
     def uncancel(self) -> int:
-        return 0
+        self.branch.counted = max(0, self.branch.counted - 1)
+        return self.branch.counted
 
 
 def branch_of(task: Any) -> Branch | None:
@@ -230,6 +232,7 @@ def settle(branch: Branch) -> None:
     if done:
         task.set_result(value)
     elif isinstance(value, asyncio.CancelledError):
+        branch.ended_with = value.args
         asyncio.Future.cancel(task, *value.args[:1])
     else:
         task.set_exception(value)

@@ -14,7 +14,7 @@ DATA = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set
 """Python's own kinds of data."""
 
 # `as` targets of these kinds are data: they keep their saved value.
-_PLAIN = (
+PLAIN = (
     *DATA,
     datetime.date,
     datetime.time,
@@ -30,4 +30,4 @@ _PLAIN = (
 def targets_of(value: Any) -> tuple[Any, ...]:
     """The objects that a fresh header brings: the value itself, and the parts of a tuple."""
     parts = value if type(value) is tuple else (value,)
-    return tuple(None if isinstance(part, _PLAIN) else part for part in parts)
+    return tuple(None if isinstance(part, PLAIN) else part for part in parts)

@@ -69,8 +69,11 @@ def _decided_again(cancel: Cancel) -> bool:
 
 def leaving_told(agent: Agent, frame: Frame, number: int) -> Said | None:
     """What *frame*, whose exit of header *number* is in flight, was told there if it has been cancelled."""
-    cancel = agent.cancels.get(frame.task) if frame.task is not None else None
+    task = frame.task
+    cancel = agent.cancels.get(task) if task is not None else None
     if cancel is None or cancel[:2] != (frame, frame.turn) or _decided_again(cancel) or not frame.in_flight:
+        return None
+    if _not_told_yet(agent, task):
         return None
     site = frame.playbook.rewritten.sites[frame.site - 1]
     exiting = not site.value and site.entering is None
@@ -86,10 +89,9 @@ def counted(agent: Agent, task: Any) -> int:
     """How often *task* has been cancelled (`Task.cancelling`), but for what a resume repeats."""
     count: int = 0 if task is None else task.cancelling()
     if not count or task.done():
-        return 0
-    if on_the_way(agent, task) or (task in agent.cancels and _decided_again(agent.cancels[task])):
-        count -= 1
-    return count
+        return count
+    repeated = on_the_way(agent, task) or (task in agent.cancels and _decided_again(agent.cancels[task]))
+    return count - repeated
 
 
 def on_the_way(agent: Agent, task: Any) -> bool:
@@ -100,9 +102,11 @@ def on_the_way(agent: Agent, task: Any) -> bool:
     frame, turn, _, _ = cancel
     if getattr(getattr(frame, "value", None), "_cancel_requested", False):
         return False  # a gather: its branches are told, and it knows (branch_table.py)
-    waiter = task._fut_waiter
-    if task in agent.held or task._must_cancel or (waiter is not None and waiter.cancelled()) or frame is None:
+    if _not_told_yet(agent, task):
         return True
+    if frame is None:  # plain code: told, whatever it made of that, once its outcome is known
+        branch = getattr(task, "branch", None)
+        return branch is None or branch.outcome is None
     if (
         frame.headers
         and type(frame.headers[-1][2]) is asyncio.TaskGroup
@@ -113,6 +117,11 @@ def on_the_way(agent: Agent, task: Any) -> bool:
         return True
     del agent.cancels[task]
     return False
+
+
+def _not_told_yet(agent: Agent, task: Any) -> bool:
+    waiter = task._fut_waiter
+    return task in agent.held or task._must_cancel or (waiter is not None and waiter.cancelled())
 
 
 def untold(agent: Agent) -> list[tuple[int, Said]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import managers, matching, payload, raising, sinks, sizes, stacks
+from playbooks_worker.engine import managers, matching, owned, payload, raising, sinks, sizes, stacks, undoing
 from playbooks_worker.engine.branch_table import Writing, calls_of
 from playbooks_worker.engine.cancels import counted, leaving_told
 from playbooks_worker.engine.described import Still, needed
@@ -84,8 +84,9 @@ class _Attempt:
             if frame.headers:
                 for number, targets, manager in frame.headers:
                     self.managers[call.id, number] = manager
+                    own = owned.own(agent, call, number, manager, self.fresh_saver)
                     for index, value in enumerate(targets):
-                        if value is not None and not (value is manager and _saved_itself(frame, number, manager)):
+                        if value is not None and id(value) not in own:
                             self.targets.setdefault(id(value), Target(call.id, number, index))
             if frame.cells:
                 for name, cell in frame.cells.items():
@@ -99,6 +100,7 @@ class _Attempt:
         self.rows: Any = None
         self.entries: list[Any] = []
         self.branches: Writing | None = None
+        self.undone: undoing.Undone | None = None
         # for the diagnosis: what was to be saved, by frame
         self.written: list[Written] = []
 
@@ -109,6 +111,17 @@ class _Attempt:
         return Examination(self.agent, self.targets, self.cells, self.running)
 
     def dump(self) -> None:
+        if not self.agent.watches:
+            self._dump_all()
+            return
+        self.undone = undoing.Undone(self.agent.watches)
+        try:
+            self.undone.begin()
+            self._dump_all()
+        finally:
+            self.undone.end()
+
+    def _dump_all(self) -> None:
         metas, written = self.metas, self.written
         awaited: Any = self.agent.running.get(self.agent.root_id)  # by the frame before, which is how most calls stand
         branching = False
@@ -204,6 +217,10 @@ class _Attempt:
             state = managers.state_of(manager, told, frame.value)
             if state is not None:
                 kept[managers.saved_as(step)] = state
+            if self.undone is not None and (
+                since := owned.since(self.undone, (call.id, step), manager, kept, self.saver)
+            ):
+                kept[undoing.saved_as(step)] = since
             self._header(call.id, step, site.path, kept)
             kept = {}
             if entries := stacks.held(manager):
@@ -250,7 +267,7 @@ class _Attempt:
         again = [name for name, value in kept.items() if value is MADE_AGAIN]
         if again:
             self.again[frame.call_.id] = again
-        kept = {name: value for name, value in kept.items() if value is not MADE_AGAIN}
+        kept = {name: value for name, value in kept.items() if value is not MADE_AGAIN and not undoing.is_since(name)}
         site = frame.playbook.rewritten.sites[frame.site - 1]
         headers = [step for step in site.path if isinstance(step, int)]
         if headers:  # all of it before the first header: its temporaries are there, in a harmless order
@@ -308,12 +325,3 @@ class _Attempt:
     def _dump(self, kind: str, call: int, number: int, value: Any) -> None:
         self.segments.append((kind, call, number))
         self.saver.dump(value)
-
-
-def _saved_itself(frame: Frame, number: int, manager: Any) -> bool:
-    """Whether a manager that brings itself is saved with its header: `async with limiter`. What refers to it, other headers
-    among them, then refers to the one object."""
-    local = frame.coroutine.cr_frame.f_locals
-    names = frame.playbook.rewritten.headers[number - 1].temporaries.roots
-    unsavable = frame.playbook.unsavable
-    return any(local.get(name) is manager and (-number, name) not in unsavable for name in names)

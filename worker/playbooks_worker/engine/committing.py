@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine.errors import AgentLost, AgentStopped
+from playbooks_worker.engine.errors import AgentLost, AgentStopped, CheckpointTooLarge
 from playbooks_worker.engine.mortal import Awaitable, Mortal, wake
 from playbooks_worker.engine.outcomes import Moment, Persist, Snapshot
 from playbooks_worker.engine.place import Region, here, in_region
@@ -208,6 +208,10 @@ class Committing(Mortal):
 
     def _not_written(self, error: BaseException) -> None:
         self._writing = False
+        if isinstance(error, CheckpointTooLarge) and not self.dead:
+            self._release_idle()
+            self._fail(error)
+            return
         if not isinstance(error, AgentLost):
             self._crash = error
         self.die(str(error) or type(error).__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import types
 from typing import Any, NamedTuple
 
-from playbooks_worker.engine import stacks
+from playbooks_worker.engine import managers, stacks
 from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.diagnosis import Written
 from playbooks_worker.engine.frames import Call, Frame
@@ -53,7 +53,12 @@ def needed(frame: Frame, place: int, temporaries: Temporaries, local: Any, kept:
         if (
             deps is not None
             and type(value) not in _ATOMS
-            and (value is MADE_AGAIN or (place, name) in unsavable or _made_anew(value))
+            and (
+                value is MADE_AGAIN
+                or (place, name) in unsavable
+                or _made_anew(value)
+                or (place < 0 and name not in temporaries.loads and managers.made_anew(value))
+            )
         ):
             again.append(name)
             names.extend(deps)

@@ -85,18 +85,20 @@ class Expressions(Operands):
 
     # --- headers --------------------------------------------------------------------------------------------------
     def new_header(self, node: ast.expr) -> HeaderDraft:
-        """Put the parts of a `with` header's expression into temporaries that live as long as its block: the header
-        is entered again from them, before the frame has its locals back."""
+        """Put a `with` header's manager and the parts of its expression into temporaries that live as long as its block: the
+        header is entered again from them, before the frame has its locals back."""
         expression = self.lower(node)
         revivable, self.revivable, self.in_header = self.revivable, [], True
-        manager = self.flatten(expression) if isinstance(expression, ast.Call) else self.hold(expression)
+        manager = self.hold(expression)
         mine, self.revivable, self.in_header = self.revivable, revivable, False
+        # a local of the frame, which comes back behind its headers, is as it was saved
+        revivable = [each for each in mine if not isinstance(each[2], ast.Name) or self._is_global(each[2])]
         number = len(self.headers) + 1
         fetched: list[ast.stmt] = [
             s.assign(name, s.call(s.attribute(s.FRAME, "of_header"), s.const(number), s.const(name)))
             for name, *_ in mine
         ]
-        header = HeaderDraft(number, manager, fetched, mine, tuple(self.path), getattr(node, "lineno", 0))
+        header = HeaderDraft(number, manager, fetched, revivable, tuple(self.path), getattr(node, "lineno", 0))
         self.headers.append(header)
         return header
 

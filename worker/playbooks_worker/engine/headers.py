@@ -11,28 +11,47 @@ import linecache
 import types
 from collections.abc import Generator
 from types import CellType
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks_worker.engine import groups, managers, stacks
 from playbooks_worker.engine.brought import targets_of
 from playbooks_worker.engine.driving import steps_of
 from playbooks_worker.engine.errors import AgentStopped
+from playbooks_worker.engine.footprints import Act, Look, own_of, roots_of, watched
 from playbooks_worker.engine.frames import HELPERS, Frame
 from playbooks_worker.engine.place import Below, here
 from playbooks_worker.engine.raising import came_to
 from playbooks_worker.engine.synchronisers import Waiting
+from playbooks_worker.engine.undoing import Watch
 
 
 class _Managed:
-    __slots__ = ("_frame", "_manager", "_number")
+    __slots__ = ("_frame", "_manager", "_number", "_watch")
+    _AGAIN: ClassVar[str]  # the method by which the class of a manager may say how it is entered after a resume
 
     def __init__(self, frame: Frame, number: int, manager: Any) -> None:
         self._frame = frame
         self._number = number
         self._manager = manager
+        self._watch = Watch(manager, roots_of(manager), hasattr(type(manager), self._AGAIN))
         stacks.know(manager)
 
+    def _begins(self, below: Below | None) -> Act | None:
+        """What the entry or exit that begins now changes is noted; None: there is nothing to note."""
+        watch = self._watch
+        if not watch.roots:
+            return None
+        self._frame.agent.watches[self._frame.call_.id, self._number] = watch
+        act = Act(below)
+        watch.acts.append(act)
+        return act
+
+    def _forgotten(self) -> None:
+        self._frame.agent.watches.pop((self._frame.call_.id, self._number), None)
+
     def _opened(self, value: Any) -> None:
+        for act in self._watch.acts:
+            act.over = True
         stack = isinstance(value, stacks.KnownStack) and value is self._manager
         targets = value.targets if stack else targets_of(value)
         self._frame.headers.append((self._number, targets, self._manager))
@@ -59,31 +78,48 @@ class _Managed:
         headers = self._frame.headers
         if headers and headers[-1][0] == self._number:
             headers.pop()
+        self._forgotten()
+
+    def _again(self) -> Any:
+        """How the class of the manager says that it is entered after a resume."""
+        frame = self._frame
+        if not frame.pc or frame.playbook.rewritten.sites[frame.pc - 1].entering == self._number:
+            return None
+        return getattr(type(self._manager), self._AGAIN, None)
 
     def _method(self, name: str, protocol: str) -> Any:
+        kind = type(self._manager)
         try:
-            return getattr(type(self._manager), name)
+            return getattr(kind, name)
         except AttributeError:
-            kind = type(self._manager).__qualname__
-            raise TypeError(f"{kind!r} object does not support the {protocol} protocol") from None
+            raise TypeError(f"{kind.__qualname__!r} object does not support the {protocol} protocol") from None
 
 
 class ManagedContext(_Managed):
     """Stands in for the manager of a `with`."""
 
     __slots__ = ("_exit",)
+    _AGAIN = "__reenter__"
 
     def __enter__(self) -> Any:
-        enter = self._method("__enter__", "context manager")
+        enter = self._again() or self._method("__enter__", "context manager")
         self._exit = self._method("__exit__", "context manager")
         agent = self._frame.agent
         region = agent.enter_region(self._frame)
+        act = self._begins(region)
+        look = Look(self._watch.roots)
         try:
             value = enter(self._manager)
+            if act is not None:
+                act.before = look
+                act.saw(look)
+                self._watch.own = own_of(self._manager, act, value)
             if self._frame.pc and (held := agent.loader().stack(self._frame, self._number)):
                 stacks.refill_now(self._manager, held, self._brought)
-        except Exception as error:
-            self._refused(error)
+        except BaseException as error:
+            self._forgotten()
+            if isinstance(error, Exception):
+                self._refused(error)
             raise
         finally:
             agent.leave_region(region)
@@ -105,6 +141,7 @@ class AsyncManagedContext(_Managed):
     """Stands in for the manager of an `async with`."""
 
     __slots__ = ("_entering", "_exit", "_leaving")
+    _AGAIN = "__areenter__"
 
     def __init__(self, frame: Frame, number: int, entering: int, leaving: int, manager: Any) -> None:
         super().__init__(frame, number, manager)
@@ -112,7 +149,7 @@ class AsyncManagedContext(_Managed):
         self._leaving = leaving
 
     async def __aenter__(self) -> Any:
-        enter = self._method("__aenter__", "asynchronous context manager")
+        enter = self._again() or self._method("__aenter__", "asynchronous context manager")
         self._exit = self._method("__aexit__", "asynchronous context manager")
         frame = self._frame
         agent = frame.agent
@@ -136,10 +173,16 @@ class AsyncManagedContext(_Managed):
         try:
             if region is None:
                 await agent.start_allowed()
-            value = await enter(self._manager)
+            act = self._begins(frame.below if region is None else region)
+            if act is None:
+                value = await enter(self._manager)
+            else:
+                value = await watched(act, self._watch.roots, steps_of(enter(self._manager)))
+                self._watch.own = own_of(self._manager, act, value)
             if region is not None and (held := agent.loader().stack(frame, self._number)):
                 await stacks.refill(self._manager, held, self._brought)
         except BaseException as error:
+            self._forgotten()
             if not agent.must_stop(error):
                 if region is not None:
                     self._refused(error)
@@ -204,6 +247,8 @@ class AsyncManagedContext(_Managed):
         told: BaseException | None = None  # what was thrown in, instead
         try:
             steps = steps_of(self._exit(self._manager, *raised))
+            if act := self._begins(frame.below):
+                steps = watched(act, (*self._watch.roots, *stacks.roots_in(self._manager)), steps)
             try:
                 step = steps.send(None)
                 suspended = True

@@ -7,10 +7,11 @@ restore.py ask). The attributes are private ones of asyncio, the same on every P
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from asyncio import timeouts
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from playbooks_worker.engine import groups, synchronisers
+from playbooks_worker.engine import groups, stacks, synchronisers
 from playbooks_worker.engine.branches import Branch
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ class _Limit(NamedTuple):
     delay_s: float
     rescheduled: bool
     left_s: float | None
+
+
+def made_anew(manager: Any) -> bool:
+    """Whether the header that makes *manager* makes it again: what of it is saved is said beside it."""
+    kinds = (asyncio.Timeout, asyncio.TaskGroup, stacks.KnownStack, contextlib._GeneratorContextManagerBase)
+    return isinstance(manager, kinds)
 
 
 def entered(manager: Any) -> None:

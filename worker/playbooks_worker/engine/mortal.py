@@ -80,6 +80,11 @@ class Mortal(abc.ABC):
         if pending and self._loop is not None:
             self._again = self._loop.call_later(_CANCEL_AGAIN_S, self._abort, context=self.context)
 
+    def ends_by_itself(self) -> None:
+        """Its root task has been told, and writes its end: no more cancellations, however long that takes."""
+        if self._again is not None:
+            self._again.cancel()
+
     async def _end_tasks(self) -> None:
         current = asyncio.current_task()
         for _ in range(_CANCEL_ROUNDS):  # plain code may swallow a cancellation; it cannot make a dead agent go on

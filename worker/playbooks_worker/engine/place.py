@@ -98,8 +98,8 @@ class Below:
     @property
     def runs_again(self) -> bool:
         """Whether the plain code here would run again after a resume now."""
-        if self.branch is not None:
-            return self.branch.alive
+        if self.branch is not None:  # one whose outcome is being written does not
+            return self.branch.alive and not self.branch.ended and self.branch.outcome is None
         return self.frame is not None and self.frame.below is self
 
     @property

@@ -34,6 +34,7 @@ from playbooks_worker.engine import (
     managers,
     resources,
     synchronisers,
+    undoing,
 )
 from playbooks_worker.engine.branches import Branch, branch_of
 from playbooks_worker.engine.brought import DATA
@@ -180,11 +181,11 @@ def _reduce_exception(saver: Saving, error: BaseException) -> Reduced:
 
 def _reduce_instance(saver: Saving, value: Any) -> Reduced:
     """An object of no special kind: by name when it is a module-level singleton, else by what it answers itself."""
-    name = _singleton_of(saver, value)
+    name = singleton_of(saver, value)
     return losses.reduce_as_it_wants(saver, value) if name is None else (_singleton, name)
 
 
-def _singleton_of(saver: Saving, value: Any) -> tuple[str, str] | None:
+def singleton_of(saver: Saving, value: Any) -> tuple[str, str] | None:
     """(module, name) of a module-level object of the running playbooks, or of the module of its class."""
     searched = None
     for call in saver.running:
@@ -204,13 +205,16 @@ def _singleton_of(saver: Saving, value: Any) -> tuple[str, str] | None:
 
 def _reduce_synchroniser(saver: Saving, value: Any) -> Reduced:
     """By name when it is the program's own at module level: then it is as the process has it."""
-    name = _singleton_of(saver, value)
-    return synchronisers.reduced(saver.running, value) if name is None else (_singleton, name)
+    name = singleton_of(saver, value)
+    if name is not None:
+        return _singleton, name
+    taken = undoing.taken(saver.running[0].agent.watches, value) if saver.running else {}
+    return synchronisers.reduced(saver.running, value, taken)
 
 
 def _reduce_thread_lock(saver: Saving, value: Any) -> Reduced:
     """A new one: where the agent goes on no thread holds it, and headers take it again."""
-    name = _singleton_of(saver, value)
+    name = singleton_of(saver, value)
     if name is not None:
         return _singleton, name
     return (_thread_lock if type(value) is type(threading.Lock()) else _thread_rlock), ()

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import CellType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from playbooks_worker.engine import branch_table, branches, managers, raising, stacks
+from playbooks_worker.engine import branch_table, branches, managers, raising, stacks, undoing
 from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.callbacks import added_again
 from playbooks_worker.engine.capture import FORMAT
@@ -204,7 +204,10 @@ class Loader:
         """What a manager knew, and the tasks that a group waited for, belong to the one that was entered instead."""
         call = frame.call_.id
         waiting = [b for b in self.branches.values() if b.group == (call, number) and b.task is not None]
-        managers.fill(manager, None if frame.saved is None else frame.saved.get(managers.saved_as(number)), waiting)
+        saved = frame.saved or {}
+        managers.fill(manager, saved.get(managers.saved_as(number)), waiting)
+        if self.agent.restoring:
+            undoing.holds_again(saved.get(undoing.saved_as(number), ()), self.unentered)
 
     # --- loading ---------------------------------------------------------------------------------------------------
     def _headers_left(self) -> bool:

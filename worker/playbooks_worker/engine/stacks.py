@@ -17,7 +17,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.brought import targets_of
+from playbooks_worker.engine.footprints import Act, Look, is_made_by_generator, own_of, roots_of, watched
 from playbooks_worker.engine.frames import HELPERS
+from playbooks_worker.engine.place import here
 
 # The call that made a manager: function, arguments, keyword arguments.
 Making: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]"
@@ -33,6 +35,15 @@ class Entry(NamedTuple):
     args: tuple[Any, ...]
     words: dict[str, Any]
     first: int
+
+
+class Entered(NamedTuple):
+    """How a manager was entered; where a look at it begins; what it brought that it had before."""
+
+    manager: Any
+    act: Act
+    roots: tuple[Any, ...]
+    own: list[Any]
 
 
 # --- how managers are made ---------------------------------------------------------------------------------------------
@@ -76,6 +87,8 @@ class KnownStack:
 
     targets: list[Any]
     entries: list[Entry]
+    acts: list[Entered | None]  # beside the entries
+    entering: list[Entered]
     open: bool
     leaving: bool
     _exit_callbacks: Any
@@ -86,18 +99,28 @@ class KnownStack:
 
     def known(self) -> None:
         self.targets, self.entries = [self], []
+        self.acts, self.entering = [], []
         self.open = self.leaving = False
 
-    def _pushed(self, method: str, making: Making | None, args: tuple[Any, ...], words: Any, value: Any = None) -> None:
+    def _pushed(
+        self,
+        method: str,
+        making: Making | None,
+        args: tuple[Any, ...],
+        words: Any,
+        value: Any = None,
+        act: Entered | None = None,
+    ) -> None:
         self._settle(len(self._exit_callbacks) - 1)
         self.entries.append(Entry(method, making, args, words, len(self.targets)))
+        self.acts.append(act)
         self.targets.extend(targets_of(value))
 
     def _settle(self, count: int) -> None:
         """Forget what has been popped since."""
         if count < len(self.entries):
             del self.targets[self.entries[count].first :]
-            del self.entries[count:]
+            del self.entries[count:], self.acts[count:]
 
     @contextlib.contextmanager
     def _left(self) -> Iterator[None]:
@@ -115,8 +138,12 @@ class KnownStack:
 
     def enter_context(self, cm: Any) -> Any:
         making = _taken(cm)
+        act, roots = Act(), roots_of(cm)
+        act.before = look = Look(roots)
         value = super().enter_context(cm)  # type: ignore[misc]
-        self._pushed("enter_context", making, (cm,), {}, value)
+        act.saw(look)
+        act.over = True
+        self._pushed("enter_context", making, (cm,), {}, value, Entered(cm, act, roots, own_of(cm, act, value)))
         return value
 
     def push(self, exit: Any) -> Any:
@@ -131,8 +158,8 @@ class KnownStack:
 
     def pop_all(self) -> Any:
         taken = super().pop_all()  # type: ignore[misc]
-        taken.entries, taken.targets = self.entries, [taken, *self.targets[1:]]
-        self.entries, self.targets = [], [self]
+        taken.entries, taken.acts, taken.targets = self.entries, self.acts, [taken, *self.targets[1:]]
+        self.entries, self.acts, self.targets = [], [], [self]
         return taken
 
     def __reduce__(self) -> Any:
@@ -152,8 +179,15 @@ class KnownAsyncExitStack(KnownStack, contextlib.AsyncExitStack):
         return self._enter(cm, _taken(cm))
 
     async def _enter(self, cm: Any, making: Making | None) -> Any:
-        value = await super().enter_async_context(cm)
-        self._pushed("enter_async_context", making, (cm,), {}, value)
+        act, roots = Act(getattr(here.get(), "below", None)), roots_of(cm)
+        entering = Entered(cm, act, roots, [])
+        self.entering.append(entering)
+        try:
+            value = await watched(act, roots, super().enter_async_context(cm).__await__())
+        finally:
+            self.entering.remove(entering)
+        act.over = True
+        self._pushed("enter_async_context", making, (cm,), {}, value, entering._replace(own=own_of(cm, act, value)))
         return value
 
     def push_async_exit(self, exit: Any) -> Any:
@@ -197,6 +231,28 @@ def saved_as(header: int) -> str:
 
 def held(manager: Any) -> list[Entry]:
     return manager.held() if isinstance(manager, KnownStack) else []
+
+
+def entered(manager: Any) -> Iterator[Entered]:
+    """How the managers that a stack holds, or is about to hold, were entered."""
+    if isinstance(manager, KnownStack):
+        count = len(manager.acts) if manager.leaving else len(manager._exit_callbacks)
+        yield from (each for each in manager.acts[:count] if each is not None)
+        yield from manager.entering
+
+
+def roots_in(manager: Any) -> tuple[Any, ...]:
+    """Where a look at what a stack holds begins."""
+    return tuple(root for each in entered(manager) for root in each.roots)
+
+
+def own(manager: Any) -> Iterator[Any]:
+    """What of the targets of a stack is saved as the object it is."""
+    if isinstance(manager, KnownStack):
+        yield from given(manager.held())
+        for entry, how in zip(manager.entries, manager.acts, strict=True):
+            if how is not None and (entry.making is None or is_made_by_generator(how.manager)):
+                yield from how.own
 
 
 def given(entries: list[Entry]) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import heapq
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, MethodType
@@ -27,20 +28,19 @@ KINDS: frozenset[type] = frozenset(
 )
 
 
-def reduced(running: Sequence[Any], value: Any) -> tuple[Any, ...]:
-    """How *value* is pickled; *running* are the running calls of its agent."""
+def reduced(running: Sequence[Any], value: Any, taken: dict[int, int]) -> tuple[Any, ...]:
+    """How *value* is pickled; *running* are the running calls of its agent, *taken* is how often open managers have taken
+    it in being entered, by their ids."""
     kind = type(value)
     state: dict[str, Any]
     if kind is asyncio.Lock:
-        state = {"_locked": value.locked() and not _held(running, value)}
+        state = {"_locked": value.locked() and not _held(running, value, taken)}
     elif kind is asyncio.Event:
         state = {"_value": value.is_set()}
     elif kind is asyncio.Condition:
         return _condition, (value._lock,)
     elif issubclass(kind, asyncio.Semaphore):
-        # a waiter that was woken has its permit already, and will ask for one again
-        woken = sum(1 for waiter in value._waiters or () if waiter.done() and not waiter.cancelled())
-        state = {"_value": value._value + woken + _held(running, value)}
+        state = {"_value": free(value) + _held(running, value, taken)}
         if kind is asyncio.BoundedSemaphore:
             state["_bound_value"] = value._bound_value
     else:
@@ -48,6 +48,14 @@ def reduced(running: Sequence[Any], value: Any) -> tuple[Any, ...]:
         state = {name: vars(value)[name] for name in names if name in vars(value)}
         return _fresh, (kind,), state, None, None, _fill_queue
     return _fresh, (kind,), state, None, None, _fill
+
+
+def free(lock: Any) -> int:
+    """How often a lock or semaphore can be taken now. A waiter that was woken has its permit already, and will ask again."""
+    if type(lock) is asyncio.Lock:
+        return 0 if lock.locked() else 1
+    woken = sum(1 for waiter in lock._waiters or () if waiter.done() and not waiter.cancelled())
+    return int(lock._value + woken)
 
 
 def _fresh(kind: type) -> Any:
@@ -60,6 +68,8 @@ def _fill(value: Any, state: dict[str, Any]) -> None:
 
 def _fill_queue(value: Any, state: dict[str, Any]) -> None:
     vars(value).update(state)
+    if type(value) is asyncio.PriorityQueue:
+        heapq.heapify(value._queue)  # type: ignore[attr-defined]  # what a header had taken was put back
     if value._unfinished_tasks:
         value._finished.clear()
 
@@ -71,7 +81,7 @@ def _condition(lock: Any) -> Any:
 # --- who holds it -------------------------------------------------------------------------------------------------------
 
 
-def _held(running: Sequence[Any], lock: Any) -> int:
+def _held(running: Sequence[Any], lock: Any, taken: dict[int, int]) -> int:
     """How often *lock* is held by headers that will be entered again: those of playbooks and of plain coroutines."""
     if not running:
         return 0
@@ -80,7 +90,9 @@ def _held(running: Sequence[Any], lock: Any) -> int:
     count = sum(1 for manager in managers if _lock_of(manager) is lock)
     seen: set[int] = set()
     for manager in managers:
-        count += _held_by(getattr(manager, "gen", None), lock, seen)
+        held = _held_by(getattr(manager, "gen", None), lock, seen)
+        count += max(held, taken.pop(id(manager), 0))
+    count += sum(taken.values())
     for call in running:
         count += _held_by(call.frame.value, lock, seen)
     for task in asyncio.all_tasks():
@@ -154,6 +166,12 @@ def _held_by(awaitable: Any, lock: Any, seen: set[int]) -> int:
     return count
 
 
+def _watched(steps: Any) -> Any:
+    """What an entry that calls playbooks awaits: how often such a one has taken a lock is not known otherwise."""
+    known = steps.gi_frame.f_locals if steps.gi_frame is not None and steps.__name__ == "watched" else {}
+    return known["steps"] if "act" in known and not known["act"].undone else None
+
+
 def _enters(step: Any, lock: Any) -> bool:
     """Whether this coroutine is the `__aenter__` of *lock*, which waits for it."""
     frame = getattr(step, "cr_frame", None)
@@ -170,7 +188,7 @@ def _chain(awaitable: Any) -> Iterator[Any]:
             yield awaitable
             awaitable = awaitable.ag_await
         elif isinstance(awaitable, GeneratorType):
-            awaitable = awaitable.gi_yieldfrom
+            awaitable = awaitable.gi_yieldfrom or _watched(awaitable)
         elif type(awaitable).__name__ in ("async_generator_asend", "async_generator_athrow"):
             awaitable = next((one for one in gc.get_referents(awaitable) if isinstance(one, AsyncGeneratorType)), None)
         else:

@@ -114,6 +114,12 @@ class History:
             return kept[-self._keep] if len(kept) > self._keep else kept[0]
         return oldest_needed((id, self._wholes.get(id, id)) for id in kept[-self._keep :])
 
+    def unwritten(self, id: CheckpointId) -> None:
+        """The store has refused *id* for good."""
+        if id in self._kept:
+            self._kept.remove(id)
+        self._wholes.pop(id, None)
+
     def written(self, entry: Entry, packed: Packed | None) -> None:
         """*entry* is durable; *packed* is what it was made of, unless it is stored as it is."""
         size = len(entry.payload if packed is None else packed.payload)

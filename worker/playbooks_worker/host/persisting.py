@@ -14,10 +14,10 @@ from typing import cast
 
 from playbooks_providers.answer import Answer
 from playbooks_providers.envelope import Header, Kind, Stamp, read_header
-from playbooks_providers.errors import Unreachable
+from playbooks_providers.errors import EntryTooLarge, Unreachable
 from playbooks_providers.ids import CheckpointId
 from playbooks_providers.model import Choice, Entry, Lock, Lost, Saved
-from playbooks_worker.engine import AgentLost, Mailing, Moment
+from playbooks_worker.engine import AgentLost, CheckpointTooLarge, Mailing, Moment
 from playbooks_worker.host.courier import Courier
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.history import History, Packed
@@ -126,6 +126,8 @@ class Persisting:
             self._saved(saving.result(), entry, packed)
         except asyncio.CancelledError:
             durable.cancel()
+        except EntryTooLarge as error:
+            durable.set_exception(self._too_large(error, entry))
         except Exception as error:
             durable.set_exception(error)
         else:
@@ -157,7 +159,10 @@ class Persisting:
             await self._learn_kept()
 
     async def _saved_by(self, saving: Awaitable[Saved | Lost], entry: Entry, packed: Packed | None) -> None:
-        self._saved(await saving, entry, packed)
+        try:
+            self._saved(await saving, entry, packed)
+        except EntryTooLarge as error:
+            raise self._too_large(error, entry) from error
         if not self._gate.is_open:
             await self._pass()
 
@@ -182,6 +187,18 @@ class Persisting:
             self._progress(read_header(entry.header))
         if first and self._begun is not None:
             self._begun(read_header(entry.header))
+
+    def _too_large(self, error: EntryTooLarge, entry: Entry) -> CheckpointTooLarge:
+        """What the agent fails with, as with `max_checkpoint_size_mb` (engine/sizes.py)."""
+        agent, number, size = self.lock.agent, entry.id.seq, f"{error.size / 1e6:.1f} MB"
+        self._history.unwritten(entry.id)
+        before = 0 if self._last is None else self._last.id.seq
+        safe = f"checkpoint {before} is safe" if before else "it has no checkpoint yet"
+        way = f"playbooksctl retry {agent}" if before else "start it again"
+        return CheckpointTooLarge(
+            f"agent {agent}: its checkpoint {number} takes {size} as it is stored, and {error.why}; {safe}; "
+            f"keep less in variables, or {error.cure}, then: {way}"
+        )
 
     def _follow(self, mailing: Mailing) -> None:
         """A checkpoint with *mailing* is durable."""

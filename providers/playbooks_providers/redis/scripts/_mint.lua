@@ -28,22 +28,29 @@ local function next_fence(meta)
   return string.format('%.0f', math.max(last + 1, now_ms()))
 end
 
--- mint(meta, checkpoints, why) -> the new fence (a string). From here on Redis refuses every write of every earlier
--- owner, because their ids are smaller. The mint's entry before this one is removed, so that an agent that nobody can
--- run does not grow; the stream keeps its last id all the same. XADD comes first: if it fails, nothing has changed.
--- `from` and `choice` are given by a person's retry, `choice` by who unfolds a parked agent; else they stay as they are.
-local function mint(meta, checkpoints, why, from, choice)
+-- mint_from(meta, checkpoints, why, from, choice) -> the new fence, for who knows what to go on from: the entry of a mint is
+-- written, and nothing is read (a top entry may hold megabytes, which a script reads slowly). XADD comes first: if it fails,
+-- nothing has changed.
+local function mint_from(meta, checkpoints, why, from, choice)
   local fence = next_fence(meta)
-  local top, before, written, chosen = newest(checkpoints)
-  from, choice = from or before, choice or chosen
   if choice == '' then
     redis.call('XADD', checkpoints, fence .. '-0', 'why', why, 'from', from)
   else
     redis.call('XADD', checkpoints, fence .. '-0', 'why', why, 'from', from, 'choice', choice)
   end
+  redis.call('HSET', meta, 'fence', fence)
+  return fence
+end
+
+-- mint(meta, checkpoints, why) -> the new fence (a string). From here on Redis refuses every write of every earlier
+-- owner, because their ids are smaller. The mint's entry before this one is removed, so that an agent that nobody can
+-- run does not grow; the stream keeps its last id all the same.
+-- `from` and `choice` are given by a person's retry, `choice` by who unfolds a parked agent; else they stay as they are.
+local function mint(meta, checkpoints, why, from, choice)
+  local top, before, written, chosen = newest(checkpoints)
+  local fence = mint_from(meta, checkpoints, why, from or before, choice or chosen)
   if top ~= '' and not written then
     redis.call('XDEL', checkpoints, top)
   end
-  redis.call('HSET', meta, 'fence', fence)
   return fence
 end

@@ -1,0 +1,74 @@
+"""The contract of inboxes, kept in files: one a agent, `inbox.log`, whose lines are durable before a letter is accepted.
+
+Of coordination there is nothing here: nobody is woken, and no session is named. Whoever runs the agents of a folder looks
+for their mail; a letter may come from another process, too (a person's answer).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from playbooks_providers.filesystem.agents import FilesystemAgents
+from playbooks_providers.filesystem.files import translated
+from playbooks_providers.filesystem.store import FilesystemStore
+from playbooks_providers.ids import AgentId
+from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail
+from playbooks_providers.model import FINAL, Gone, Lock
+
+
+class FilesystemInboxes:
+    """`contracts.Inboxes` over a `FilesystemStore`. Raises `StorageFull` where there is no room for a letter."""
+
+    def __init__(self, store: FilesystemStore, agents: FilesystemAgents) -> None:
+        self._store = store
+        self._agents = agents
+
+    async def deliver(
+        self, receiver: AgentId, letter: Letter, *, limit: int, birth: int | None = None
+    ) -> Delivered | Full | Gap | Gone:
+        view = await self._agents.describe(receiver)
+        if view is None or birth not in (None, view.birth):
+            return Gone(receiver)
+        # In a thread: an fsync takes milliseconds.
+        return await asyncio.to_thread(self._deliver, receiver, view.birth, view.status in FINAL, letter, limit)
+
+    async def mail(self, agent: AgentId, after: int, *, limit: int) -> Sequence[Mail]:
+        view = await self._agents.describe(agent)
+        if view is None:
+            return []
+        with translated(self._store.folder(agent)):
+            inbox = self._store.inbox(agent).read(view.birth)
+        return [mail for mail in inbox.mail if mail.place > after][:limit]
+
+    async def forget_mail(self, lock: Lock, through: int) -> None:
+        held = self._store.held.get(lock.agent)
+        if held is not None and held.fence == lock.fence:
+            await asyncio.to_thread(self._forget, lock, through)
+
+    def _deliver(
+        self, receiver: AgentId, own: int, ended: bool, letter: Letter, limit: int
+    ) -> Delivered | Full | Gap | Gone:
+        file = self._store.inbox(receiver)
+        with translated(self._store.folder(receiver)), file.locked():
+            inbox = file.read(own)
+            birth, last = inbox.known(letter.sender)
+            if letter.birth < birth:
+                return Gone(receiver)
+            if letter.birth > birth:
+                last = 0
+            if letter.number <= last:
+                return Delivered(fresh=False)
+            if ended:
+                return Gone(receiver)
+            if letter.number != last + 1:
+                return Gap(receiver, last + 1)
+            if len(inbox.mail) >= limit and not letter.pressing:
+                return Full(receiver)
+            file.accept(inbox, letter)
+        return Delivered(fresh=True)
+
+    def _forget(self, lock: Lock, through: int) -> None:
+        file = self._store.inbox(lock.agent)
+        with translated(self._store.folder(lock.agent)), file.locked():
+            file.forget(file.read(lock.birth), through)

@@ -1,0 +1,154 @@
+"""Branches that are cancelled at any await, killed at any checkpoint: what generated programs have found
+(tests/programs/cancelling.py), each as a small program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
+
+from harness import same_everywhere
+
+from playbooks_worker import playbook
+from playbooks_worker.engine import Completed
+
+
+async def effect(value, *, turns=1, cancels=False):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if cancels:
+        asyncio.current_task().cancel()
+    return value
+
+
+async def after(turns, made):
+    await effect(None, turns=turns)
+    return await made
+
+
+@playbook
+async def waits(seen):
+    await effect("before")
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError as error:
+        seen.append(error.args)
+        raise
+
+
+@playbook
+async def working(seen, turns, times):
+    for number in range(times):
+        seen.add(await effect(number, turns=turns))
+    return len(seen)
+
+
+@playbook
+async def counts_how_often():
+    seen = []
+    task = asyncio.create_task(waits(seen))
+    await effect(1, turns=9)
+    task.cancel("why")
+    first = await asyncio.gather(task, return_exceptions=True)
+    await effect(2)
+    again = await asyncio.gather(task, return_exceptions=True)
+    return seen, task.cancelled(), task.cancelling(), [type(error) for error in first], again[0].args
+
+
+def test_a_task_that_has_ended_knows_how_often_it_was_cancelled_and_says_the_same_to_a_gather():
+    outcome = same_everywhere(counts_how_often)
+    assert outcome.value[:3] == ([("why",)], True, 1)
+
+
+async def cancels(task, seen):
+    await effect(None, turns=9)
+    task.cancel()
+    while not task.done():
+        await asyncio.sleep(0)
+    return "has cancelled"
+
+
+@playbook
+async def cancelled_by_an_effect():
+    seen = []
+    task = asyncio.create_task(waits(seen))
+    work = set()
+    got = await asyncio.gather(task, cancels(task, seen), working(work, 3, 8), return_exceptions=True)
+    return [type(got[0]), *got[1:]], task.cancelled()
+
+
+def test_who_was_cancelled_by_an_effect_that_has_ended_does_not_wait_for_it_to_come_to_that_again():
+    assert same_everywhere(cancelled_by_an_effect).value == ([asyncio.CancelledError, "has cancelled", 8], True)
+
+
+@playbook
+async def cancels_itself(seen):
+    for number in range(6):
+        try:
+            await effect(number, cancels=True)
+            seen.append(await effect("never"))
+        except asyncio.CancelledError:
+            asyncio.current_task().uncancel()
+            seen.append("cancelled")
+    return seen
+
+
+@playbook
+async def beside_what_arrives_late():
+    work = [set(), set()]
+    return await asyncio.gather(
+        after(7, working(work[0], 1, 12)), cancels_itself([]), working(work[1], 1, 12), return_exceptions=True
+    )
+
+
+def test_who_was_not_told_yet_is_told_at_its_await_although_others_arrive_late():
+    assert same_everywhere(beside_what_arrives_late) == Completed([12, ["cancelled"] * 6, 12])
+
+
+@playbook
+async def tidies(seen, name):
+    try:
+        await waits([])
+    except asyncio.CancelledError:
+        seen.append(("told", name))
+        await effect("tidies")
+        raise
+    finally:
+        seen.append(("finally", name))
+
+
+@playbook
+async def grouped(seen):
+    try:
+        async with asyncio.TaskGroup() as group:
+            for name in "ab":
+                group.create_task(tidies(seen, name))
+    except asyncio.CancelledError:
+        seen.append("group")
+        await effect("after")
+        raise
+
+
+@playbook
+async def cancels_a_group(turns):
+    seen = []
+    task = asyncio.create_task(grouped(seen))
+    await effect("work", turns=turns)
+    task.cancel()
+    got = await asyncio.gather(task, return_exceptions=True)
+    return sorted(map(str, seen)), task.cancelled(), len(got)
+
+
+@playbook
+async def beside_groups_that_are_cancelled():
+    return await asyncio.gather(
+        working(set(), 1, 12), working(set(), 2, 8), cancels_a_group(6), cancels_a_group(7), cancels_a_group(8)
+    )
+
+
+def test_the_tasks_of_a_group_that_was_cancelled_and_not_told_yet_stand_at_their_awaits_before_it_is():
+    group = (sorted(["group", *(str((what, name)) for what in ("told", "finally") for name in "ab")]), True, 1)
+    assert same_everywhere(beside_groups_that_are_cancelled) == Completed([12, 8, group, group, group])
