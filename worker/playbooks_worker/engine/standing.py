@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from typing import TYPE_CHECKING
@@ -56,6 +57,11 @@ def stack(agent: Agent) -> list[tuple[str, int, str, int]]:
     return [row(frame) for frame in _standing(agent) if frame.site]
 
 
+@functools.lru_cache(maxsize=1024)  # operations, steps among them, say the same of themselves again and again
+def _told(row: tuple[str, int, str, int]) -> str:
+    return json.dumps(row)
+
+
 def stack_json(agent: Agent) -> str:
     """The same as JSON, from fragments that are made once for each site and depth."""
     parts: list[str] = []
@@ -67,7 +73,7 @@ def stack_json(agent: Agent) -> str:
         key = (frame.site, frame.depth)
         fragment = frame.playbook.fragments.get(key)
         if fragment is None:
-            fragment = json.dumps(row(frame))
+            fragment = _told(row(frame))
             if not frame.playbook.of_operation:
                 frame.playbook.fragments[key] = fragment
         parts.append(fragment)
