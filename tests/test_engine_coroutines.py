@@ -101,6 +101,28 @@ async def begins(counting):
     return await counting
 
 
+async def begins_all(*many, **named):
+    return [await each for each in (*many[0], *named.values())]
+
+
+@playbook
+async def several_begun_by_others():
+    many = [counts_down(n) for n in (1, 2)]
+    last = counts_down(3)
+    return await asyncio.gather(leaf(1), begins_all(many, last=last)), await effect(1)
+
+
+@playbook
+async def begins_in_its_await():
+    counting = counts_down(3)
+    return await begins(counting)
+
+
+@playbook
+async def begun_in_an_await():
+    return await asyncio.gather(leaf(1), begins_in_its_await())
+
+
 CASES = {
     effects_in_a_list: ([1, 3, 5], 2),
     helpers_in_a_list: ([2, 6, 10], 2),
@@ -108,6 +130,8 @@ CASES = {
     made_early_and_awaited_late: (5, 113, [1, 2], 2),
     in_a_task_group: {1: 2, 3: 6},
     with_other_parameters_by_now: ["zero", 2],
+    begun_by_others: [2, "zero"],
+    several_begun_by_others: ([2, ["zero", "zero", "zero"]], 1),
     awaited_twice: "cannot reuse already awaited coroutine",
 }
 
@@ -121,7 +145,7 @@ def test_a_coroutine_that_is_kept_across_awaits_is_as_before_after_every_crash(c
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_a_coroutine_that_has_begun_and_changed_its_parameters_is_not_made_again_with_others():
     """Nobody knows any more what it was called with: the agent fails where it is needed, and goes on with nothing else."""
-    expected, resumed = kill_everywhere(begun_by_others)
+    expected, resumed = kill_everywhere(begun_in_an_await)
     assert expected == Completed([2, "zero"])
     assert all(outcome == expected or isinstance(outcome, Failed) for _, outcome in resumed)
     assert any("counting (coroutine)" in str(outcome) for _, outcome in resumed)

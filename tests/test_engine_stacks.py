@@ -382,8 +382,24 @@ def after_a_kill(push):
 def test_a_manager_that_did_not_come_back_blocks_the_agent_since_it_cannot_be_entered():
     outcome = after_a_kill(enters)
     assert isinstance(outcome, Blocked)
-    assert "cannot be entered again (NotRestoredError" in outcome.why and "a live connection" in outcome.why
+    assert (
+        "cannot be entered again (NotRestoredError: connection (" in outcome.why and "a live connection" in outcome.why
+    )
     assert LOG == []
+
+
+@playbook
+async def enters_what_nothing_else_holds():
+    with ExitStack() as stack:
+        enters(stack, live())
+        return await effect("inside")
+
+
+def test_what_only_a_stack_holds_is_named_by_how_the_stack_got_it():
+    store = Store()
+    assert start(enters_what_nothing_else_holds, store=store) == Completed("inside")
+    outcome = resume(store.payloads[0])
+    assert isinstance(outcome, Blocked) and "NotRestoredError: an argument of enter_context (" in outcome.why
 
 
 @pytest.mark.parametrize("push", [pushes, closes])

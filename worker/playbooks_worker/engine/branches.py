@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.callbacks import Callback
-from playbooks_worker.engine.coroutines import Making, made, making_of
+from playbooks_worker.engine.coroutines import Making, give, made, making_of
 from playbooks_worker.engine.effects import branch_key
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import Awaitable
@@ -168,6 +168,8 @@ def begin(frame: Frame, coroutine: Any) -> tuple[Branch, Any]:
         return branch, coroutine
     if not branch.ended:
         branch.making = making_of(coroutine)
+        if branch.making is not None:
+            give(branch.making, branch)
     return branch, _run(branch, coroutine)
 
 
@@ -266,4 +268,5 @@ async def _again(branch: Branch) -> Any:
         await agent.passed_barrier()
     await agent.loaded()
     assert branch.making is not None
+    give(branch.making, branch)
     return await _run(branch, made(branch.making))

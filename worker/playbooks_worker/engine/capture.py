@@ -224,7 +224,7 @@ class _Attempt:
             self._header(call.id, step, site.path, kept)
             kept = {}
             if entries := stacks.held(manager):
-                self.written.append((frame, -step, {".stack": entries}, None, False))
+                self.written.append((frame, -step, {stacks.saved_as(step): entries}, None, False))
                 self._header(call.id, step, site.path, {stacks.saved_as(step): entries}, "stack")
         calling = not completed and type(frame.value) is Call
         if calling:

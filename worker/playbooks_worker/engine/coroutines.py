@@ -20,6 +20,8 @@ Making: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]]"
 
 # Those that may give their parameters other values, as they were when somebody asked before they began.
 _begun: weakref.WeakKeyDictionary[Any, Making] = weakref.WeakKeyDictionary()
+# Those that a branch was given, and how they were made.
+_given: weakref.WeakKeyDictionary[Any, tuple[Making, Any]] = weakref.WeakKeyDictionary()
 
 
 def making_of(coroutine: Any) -> Making | None:
@@ -40,6 +42,24 @@ def making_of(coroutine: Any) -> Making | None:
     return making
 
 
+def give(making: Making, branch: Any) -> None:
+    """*branch*, which runs again until it has ended, is given the coroutines among these arguments: those that it has begun
+    or ended by then begin again with it."""
+    for given in _coroutines_in(making[1]):
+        how = making_of(given) if inspect.getcoroutinestate(given) == inspect.CORO_CREATED else None
+        if how is not None:
+            _given[given] = how, branch
+            give(how, branch)
+
+
+def _coroutines_in(value: Any, depth: int = 0) -> Iterator[Any]:
+    if type(value) is CoroutineType:
+        yield value
+    elif depth < 3 and type(value) in (tuple, list, set, dict):
+        for part in value.values() if type(value) is dict else value:
+            yield from _coroutines_in(part, depth + 1)
+
+
 def made(making: Making) -> Any:
     """The coroutine that `making_of` was asked about, once more."""
     function, values = making
@@ -58,6 +78,9 @@ def made(making: Making) -> Any:
 
 def reduced(coroutine: Any) -> tuple[Any, ...] | None:
     """How *coroutine* is pickled; None when nobody could make it again."""
+    given = _given.get(coroutine)
+    if given is not None and given[1].making is not None:
+        return _made_again, given[0]
     if coroutine.cr_frame is None:
         return _ended, ()
     making = making_of(coroutine)

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from playbooks_worker.engine import stacks
 from playbooks_worker.engine.errors import CannotSave
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.losses import kind_of
@@ -155,8 +156,9 @@ class Examination:
     def _where(self, written: Sequence[Written], saver: Saver, wanted: set[int]) -> dict[int, tuple[str, str, str]]:
         """(path, playbook, file:line) by the id of what was lost."""
         found: dict[int, tuple[str, str, str]] = {}
-        closed = (Call, asyncio.Future)  # inside are our own records of what runs
-        for frame, _, kept, _, _ in written:
+        closed = (Call, asyncio.Future, stacks.KnownStack)  # inside are our own records
+        # the variable that holds a manager says more than its place in a stack
+        for frame, _, kept, _, _ in sorted(written, key=lambda each: any(map(stacks.is_saved_as, each[2]))):
             below = [("a branch", part) for branch in frame.below.branches for part in (branch.outcome, branch.making)]
             awaited = [] if frame.outcome is None else [("the awaited value", frame.outcome[1])]
             roots = [*parts_of(kept), *contents(frame).items(), *awaited, *below]
@@ -172,8 +174,11 @@ class Examination:
 
 def parts_of(kept: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The named values of a frame, variables before temporaries."""
-    names = sorted(kept, key=lambda name: not name.isidentifier())
-    return ((name if name.isidentifier() else "a value of the statement", kept[name]) for name in names)
+    for name in sorted(kept, key=lambda name: not name.isidentifier()):
+        if stacks.is_saved_as(name):
+            yield from stacks.parts_of(kept[name])
+        else:
+            yield name if name.isidentifier() else "a value of the statement", kept[name]
 
 
 def contents(frame: Frame) -> dict[str, Any]:

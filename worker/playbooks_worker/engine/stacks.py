@@ -229,6 +229,18 @@ def saved_as(header: int) -> str:
     return f".stack{header}"
 
 
+def is_saved_as(name: str) -> bool:
+    return name.startswith(saved_as(0)[:-1])
+
+
+def parts_of(entries: list[Entry]) -> Iterator[tuple[str, Any]]:
+    """What a stack was given, named for people."""
+    for entry in entries:
+        made = entry.making or (None, entry.args, entry.words)
+        said = f"an argument of {entry.method}"
+        yield from ((said, part) for part in (*made[1], *made[2].values()))
+
+
 def held(manager: Any) -> list[Entry]:
     return manager.held() if isinstance(manager, KnownStack) else []
 
