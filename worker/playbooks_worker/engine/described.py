@@ -14,7 +14,7 @@ from playbooks_worker.engine.diagnosis import Written
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.markers import Marker
 from playbooks_worker.engine.reentry import MADE_AGAIN, NOT_BOUND
-from playbooks_worker.engine.resources import Resource
+from playbooks_worker.engine.resource_handles import Resource
 from playbooks_worker.engine.rewrite import Temporaries
 
 # what most temporaries are: savable as they stand, and nothing to await

@@ -41,6 +41,7 @@ from playbooks_worker.engine.brought import DATA
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.losses import Reduced, lost
 from playbooks_worker.engine.markers import Marker
+from playbooks_worker.engine.resource_handles import Resource, definition_of
 
 
 class Target:
@@ -123,8 +124,8 @@ def reduce_target(saver: Saving, target: Target) -> Reduced:
     return _target, (target.call, target.header, target.index)
 
 
-def _reduce_resource(saver: Saving, handle: resources.Resource[Any]) -> Reduced:
-    definition = resources.definition_of(handle)
+def _reduce_resource(saver: Saving, handle: Resource[Any]) -> Reduced:
+    definition = definition_of(handle)
     saver.resources.setdefault(definition.key, definition.asynchronous and definition.made)
     return resources.handle_of, definition.key
 
@@ -271,7 +272,7 @@ REDUCERS: dict[type, Callable[[Saving, Any], Reduced] | None] = {
     Frame: losses.reduce_never,  # who asks Python for the variables of a playbook gets it with them
     Target: reduce_target,
     Marker: losses.reduce_marker,
-    resources.Resource: _reduce_resource,
+    Resource: _reduce_resource,
     **callables.REDUCERS,
     **classes.REDUCERS,
     **itertool_states.REDUCERS,
