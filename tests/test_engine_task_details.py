@@ -444,3 +444,51 @@ def test_what_was_recorded_is_seen_also_when_time_is_up_before_all_headers_are_e
     assert expected == Completed(["a", "b", "c", "timed out"])
     b_done = next(n for n, m in enumerate(store.moments) if 'effect(\\"b\\")' in m.stack_json)
     assert resume(store.payloads[b_done]) == expected
+
+
+async def cancels_itself():
+    asyncio.current_task().cancel()
+    await effect("told")
+
+
+@playbook
+async def is_told_once(seen, turns):
+    """Handles one cancellation; a second one ends it."""
+    await effect("first", turns)
+    try:
+        await cancels_itself()
+    except asyncio.CancelledError:
+        asyncio.current_task().uncancel()
+        await effect("handles", 3)
+        await effect("goes on", 3)
+        seen.append("handled")
+
+
+@playbook
+async def beside(turns):
+    for n in range(8):
+        await effect(n, turns)
+
+
+async def deep(n):
+    """Comes back late: its tasks are made again one by one."""
+    await (asyncio.create_task(deep(n - 1)) if n else beside(1))
+
+
+@playbook
+async def told_in_a_group(turns):
+    """Many checkpoints, one of them between the cancellation and its telling."""
+    seen = []
+    async with asyncio.TaskGroup() as group:
+        for others in range(4):
+            group.create_task(beside(others))
+        group.create_task(is_told_once(seen, turns))
+        await deep(5)
+    return seen
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_task_of_a_group_that_its_own_plain_code_cancels_is_told_once(turns):
+    """Seed 61263. Given a task of an open group that its own plain code cancels, When the agent is killed before the task is
+    told, Then it is cancelled by that code, which runs again, and not by the resume as well."""
+    assert same_everywhere(told_in_a_group, turns) == Completed(["handled"])

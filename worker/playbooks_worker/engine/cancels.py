@@ -10,6 +10,7 @@ again, they will be cancelled again by that.
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from playbooks_worker.engine.frames import Call, Frame
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 Said: TypeAlias = tuple[Any, ...]
+_ABORT = asyncio.TaskGroup._abort.__code__  # type: ignore[attr-defined]
 _PLAIN = (str, int, float, bool, bytes)
 
 
@@ -36,7 +38,7 @@ class Cancel(NamedTuple):
 def note(agent: Agent, task: asyncio.Task[Any], place: Any, message: Any) -> None:
     """Code at *place* cancels *task*. The index of a checkpoint holds its *message*: plain data."""
     frames = _run_by(agent, task)
-    by: Below | None = None if isinstance(place, Frame) or task in _grouped(agent) else place.below
+    by: Below | None = None if isinstance(place, Frame) or _by_its_group(agent, task) else place.below
     if by is not None and by.runs_again:
         if on_the_way(agent, task):
             return
@@ -57,10 +59,14 @@ def told(call: Call) -> bool:
     return by is True or (by is not None and bool(by.runs_again))
 
 
-def _grouped(agent: Agent) -> set[Any]:
-    """The tasks of open groups: a group that comes back does not cancel them twice."""
+def _by_its_group(agent: Agent, task: Any) -> bool:
+    """Whether it is the group of *task* that cancels it now, whoever made the group do so: one that comes back has done that
+    and does not do it again. (Others, and the task's own plain code, may cancel a task of a group, too.)"""
+    caller = sys._getframe(3)  # of `note`, and of `AgentTask.cancel`
+    if caller.f_code is not _ABORT:
+        return False
     managers = [entry[2] for call in agent.running.values() if call.frame is not None for entry in call.frame.headers]
-    return {task for manager in managers if type(manager) is asyncio.TaskGroup for task in manager._tasks}
+    return any(type(manager) is asyncio.TaskGroup and task in manager._tasks for manager in managers)
 
 
 def _decided_again(cancel: Cancel) -> bool:
