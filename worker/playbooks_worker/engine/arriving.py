@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Sequence
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 from playbooks_worker.engine import cancels, restore, synchronisers
+from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.callbacks import added_again
 from playbooks_worker.engine.committing import Committing
 from playbooks_worker.engine.errors import AgentStopped
@@ -65,11 +65,9 @@ class Arriving(Committing):
         if frame.call_.id in self.waiting:
             self._wait_again(value, *self.waiting.pop(frame.call_.id))
         if frame.call_.id in self.loader().untold and frame.task is not None:
-            said = self.loader().untold.pop(frame.call_.id)
-            if frame.outcome is None and (not self.restoring or _waits_alone(frame, value)):
-                self._cancelled(frame.task, said)  # where it first waits, as before; its handlers wait for the others
-            else:
-                self._untold[frame.task] = said
+            self._untold[frame.task] = self.loader().untold.pop(frame.call_.id)
+            if frame.outcome is None:
+                self.tells_soon(frame.task)
         if not self.unreached:
             self._open_barrier()
 
@@ -98,7 +96,7 @@ class Arriving(Committing):
     async def loaded(self) -> None:
         """Wait until everything can be loaded: headers that are entered again bring a part of it."""
         if self.restoring and self.loader().unentered:
-            await Awaitable(self.waits(self._header_waiters))
+            await Awaitable(self._not_told(self._header_waiters))
         self.rest()
 
     def loader(self) -> restore.Loader:
@@ -108,25 +106,40 @@ class Arriving(Committing):
     def barrier(self) -> Generator[Any, Any, None]:
         """Wait until every saved frame that can reach its site without waiting for an effect has reached it."""
         while self.restoring and not self.dead:
-            yield from self.waits(self._barrier_waiters)
+            yield from self._not_told(self._barrier_waiters)
         if self.dead:
             raise AgentStopped(self.why)
+
+    def _not_told(self, waiters: list[asyncio.Future[None]], call: Call | None = None) -> Generator[Any, Any, None]:
+        """Wait among *waiters*, where the program does not wait: a cancellation is told at the task's next await, of what is
+        to begin, or to go on, first. *call*: what goes on."""
+        task: Any = asyncio.current_task()
+        held: asyncio.CancelledError | None = None
+        waiting = True
+        while waiting:
+            try:
+                yield from self.waits(waiters)
+                waiting = False
+            except asyncio.CancelledError as cancelled:
+                self.raise_if_dead()
+                held = cancelled
+                self.held.add(task)
+                waiting = self.restoring
+        if held is None:
+            return
+        if call is not None and cancels.knew(cast("Agent", self), task, call):
+            self.held.discard(task)
+            task.uncancel()
+            task.before += 1
+        else:
+            self.told_later(held)
 
     def goes_on(self) -> Generator[Any, Any, None]:
         """The running task goes on with a saved outcome, behind the barrier. If it is to be told of a cancellation, its next
         await tells it, as before."""
+        if self.restoring:
+            yield from self.barrier()
         task = asyncio.current_task()
-        held: asyncio.CancelledError | None = None
-        while self.restoring:
-            try:
-                yield from self.barrier()
-            except asyncio.CancelledError as cancelled:  # what was recorded is what the program sees
-                self.raise_if_dead()
-                held = cancelled
-                if task is not None:
-                    self.held.add(task)
-        if held is not None:
-            self.told_later(held)
         if self._loader is None:
             return
         branch = getattr(task, "branch", None)
@@ -146,7 +159,7 @@ class Arriving(Committing):
             if call.outcome is None and not (self.regions and in_region(here.get())):  # a header may need it
                 yield from self.barrier()
         elif call.id != self.root_id and self.loader().waits_for_headers(call):
-            yield from self.waits(self._header_waiters)
+            yield from self._not_told(self._header_waiters, call)
 
     def _watch_barrier(self, progress: int, idle: int) -> None:
         """What has not arrived after some turns of the loop without progress waits behind an effect."""
@@ -175,17 +188,36 @@ class Arriving(Committing):
             wake(self._barrier_waiters)
             wake(self._header_waiters)
             assert self._loop is not None
-            self._loop.call_soon(self._cancel_waiting, context=self.context)
+            self._loop.call_soon(self._tell_all, context=self.context)
             self.left_region()
 
     # --- cancelled, and not told before the checkpoint was taken ---------------------------------------------------
-    def _cancel_waiting(self) -> None:
-        """Those that wait for an effect are told, now that they stand where they stood."""
+    def tells_soon(self, task: Any) -> None:
+        """What *task* is to be told of begins: it is told at its first wait, and does not run to its end meanwhile."""
+        assert self._loop is not None
+        self._loop.call_soon(self._tell, task, _IDLE_TURNS, context=self.context)
+
+    def _tell(self, task: Any, turns: int) -> None:
+        branch = branch_of(task)
+        to_tell = task in self._untold or (branch is not None and branch.cancelled is not None)
+        if self.dead or not to_tell or task.done():
+            return
+        assert self._loop is not None
+        if turns and not cancels.stands(cast("Agent", self), task):
+            self._loop.call_soon(self._tell, task, turns - 1, context=self.context)
+        elif turns or not self.restoring:  # otherwise when all have arrived
+            if branch is not None and branch.cancelled is not None:
+                self._cancel_again(branch)
+            else:
+                self._cancelled(task, self._untold.pop(task))
+
+    def _tell_all(self) -> None:
+        """Now that they stand where they stood, all are told that wait."""
         for branch in list(self.branches.values()):
             if branch.cancelled is not None and branch.task is not None:
-                self._cancel_again(branch)
-        while self._untold:
-            self._cancelled(*self._untold.popitem())
+                self.tells_soon(branch.task)
+        for task in self._untold:
+            self.tells_soon(task)
 
     def untold(self) -> list[tuple[int, Said]]:
         """The calls whose tasks a resume from here must cancel again, and what it says."""
@@ -201,9 +233,3 @@ class Arriving(Committing):
         context = self.context.copy()
         context.run(here.set, Below(cast("Agent", self), None))  # not from outside: the program did
         context.run(task.cancel, *(said or ()))
-
-
-def _waits_alone(frame: Frame, value: Any) -> bool:
-    """Whether no frame or branch that has yet to arrive can learn of it when the site of *frame* is cancelled."""
-    named = frame.playbook.rewritten.sites[frame.site - 1].value  # not the entry or the exit of a header
-    return bool(named) and type(value) is CoroutineType and not frame.below.expected

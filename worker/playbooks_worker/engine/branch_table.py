@@ -8,13 +8,21 @@ written of it waits in the frame's `Below.claims` until then.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.callbacks import Callback
-from playbooks_worker.engine.cancels import Said, counted, on_the_way, said_of, told, untold_without_call
+from playbooks_worker.engine.cancels import (
+    Said,
+    begun,
+    counted,
+    on_the_way,
+    said_of,
+    told,
+    untold_without_call,
+    was_told,
+)
 from playbooks_worker.engine.coroutines import Making
 from playbooks_worker.engine.errors import DetachedTask
 from playbooks_worker.engine.frames import Call, Frame
@@ -109,7 +117,7 @@ class Writing:
         """What the index has of it, when all else has been written."""
         if self._agent.tells:
             calls = {call.id: call for call in (*self._running, *self._calls.values())}
-            self.rows.told[:] = [number for number, call in calls.items() if told(call)]
+            self.rows.told[:] = [number for number, call in calls.items() if was_told(self._agent, call)]
         return self.rows.plain()
 
     def fresh(self) -> list[Contents]:
@@ -197,7 +205,7 @@ class Writing:
         if branch.call is not None and told(branch.call):
             return None  # what cancelled it comes to that again
         outcome = branch.settled()
-        if outcome is None and branch.call is None and on_the_way(self._agent, branch.task) and _not_begun(branch.task):
+        if outcome is None and branch.call is None and on_the_way(self._agent, branch.task) and not begun(branch.task):
             return None, asyncio.CancelledError(*said_of(self._agent, branch.task))
         return outcome
 
@@ -227,11 +235,6 @@ def _cancelled_as_it_ended(branch: Branch, call: Call) -> bool:
     """Whether a task was cancelled whose call had its outcome already."""
     ended = call.outcome is not None and call.outcome[0] is not None
     return ended and branch.task is not None and branch.task.cancelled() and not told(call)
-
-
-def _not_begun(task: Any) -> bool:
-    coroutine = task.get_coro()
-    return inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
 
 
 def _not_describable(agent: Agent, branch: Branch) -> str:

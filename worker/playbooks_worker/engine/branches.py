@@ -182,10 +182,13 @@ async def _run(branch: Branch, coroutine: Any) -> Any:
     try:
         if agent.gated:
             await agent.start_allowed()
+        if branch.cancelled is not None and branch.task is not None:
+            agent.tells_soon(branch.task)
         branch.outcome = (True, await coroutine)
     except asyncio.CancelledError as error:
         branch.ended_with = error.args
         agent.owed = agent.gated = True
+        await agent.passed_barrier()  # who waits for it goes on
         raise
     except BaseException as error:
         if agent.must_stop(error):

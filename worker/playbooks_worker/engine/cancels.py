@@ -3,13 +3,14 @@
 Asyncio tells a task that it is cancelled by raising `CancelledError` where it waits. What a playbook's statements have made
 of that is in their frames. But a site that was told may still be in flight (its plain code tidies up), and a task that was
 cancelled while its outcome is being written is told at its next await. Cancelled by a playbook's statement, by an open
-header (`asyncio.timeout`, a `TaskGroup`), they are cancelled again after a resume. Cancelled by plain code that itself runs
-again, they will be cancelled again by that.
+header (`asyncio.timeout`, a `TaskGroup`: it comes back knowing that it has), they are cancelled again after a resume.
+Cancelled by plain code that itself runs again, they will be cancelled again by that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 
 Said: TypeAlias = tuple[Any, ...]
-_ABORT = asyncio.TaskGroup._abort.__code__  # type: ignore[attr-defined]
 _PLAIN = (str, int, float, bool, bytes)
+_TOLD = -1  # no site's number
+_HEADERS = (asyncio.TaskGroup, asyncio.Timeout)
 
 
 class Cancel(NamedTuple):
@@ -35,22 +37,49 @@ class Cancel(NamedTuple):
     said: Said
 
 
-def note(agent: Agent, task: asyncio.Task[Any], place: Any, message: Any) -> None:
-    """Code at *place* cancels *task*. The index of a checkpoint holds its *message*: plain data."""
+def note(agent: Agent, task: asyncio.Task[Any], place: Any, message: Any) -> bool:
+    """Code at *place* cancels *task*. The index of a checkpoint holds its *message*: plain data. Answers whether the task
+    knows: it was told before the crash by the same plain code, and has cleaned up since."""
     frames = _run_by(agent, task)
-    by: Below | None = None if isinstance(place, Frame) or _by_its_group(agent, task) else place.below
+    by: Below | None = None if isinstance(place, Frame) or _by_header(agent) else place.below
+    knows = False
     if by is not None and by.runs_again:
         if on_the_way(agent, task):
-            return
+            return False
         for frame in frames:
-            owner = frame.call_.owner
+            owner, call = frame.call_.owner, frame.call_
             if owner is by or (owner is not None and owner.branch is not None and owner.frame is by.frame):
-                frame.call_.told = by
+                knows = knows or _knows(call)
+                call.told, call.again = by, call.again and not knows
                 agent.tells = True
     deepest = max(frames, key=lambda frame: frame.depth, default=None)
     turn = 0 if deepest is None else deepest.turn + (not deepest.in_flight)
     said = () if message is None else (message if type(message) in _PLAIN else str(message),)
-    agent.cancels[task] = Cancel(deepest, turn, by, said)
+    agent.cancels[task] = Cancel(deepest, _TOLD if knows else turn, by, said)
+    return knows
+
+
+def _knows(call: Call) -> bool:
+    return call.told is True and call.again
+
+
+def knew(agent: Agent, task: Any, call: Call) -> bool:
+    """Whether *call*, which *task* is about to go on with, knows already of its cancellation by plain code."""
+    cancel = agent.cancels.get(task)
+    if cancel is None or not _decided_again(cancel) or not _knows(call):
+        return False
+    call.told, call.again = cancel.by, False
+    agent.cancels[task] = cancel._replace(turn=_TOLD)
+    return True
+
+
+def was_told(agent: Agent, call: Call) -> bool:
+    """Whether plain code that runs again after a resume has cancelled *call*, and a statement of it knows."""
+    if not told(call):
+        return False
+    task = None if call.frame is None or call.told is True else call.frame.task
+    cancel = None if task is None else agent.cancels.get(task)
+    return cancel is None or not (_not_told_yet(agent, task) or _in_flight(cancel))
 
 
 def told(call: Call) -> bool:
@@ -59,14 +88,14 @@ def told(call: Call) -> bool:
     return by is True or (by is not None and bool(by.runs_again))
 
 
-def _by_its_group(agent: Agent, task: Any) -> bool:
-    """Whether it is the group of *task* that cancels it now, whoever made the group do so: one that comes back has done that
-    and does not do it again. (Others, and the task's own plain code, may cancel a task of a group, too.)"""
-    caller = sys._getframe(3)  # of `note`, and of `AgentTask.cancel`
-    if caller.f_code is not _ABORT:
+def _by_header(agent: Agent) -> bool:
+    """Whether a group or a timeout that is an open header cancels now, whatever code it was that started its tasks, or its
+    clock. Found on the stack, as nothing else tells it from what one of its tasks does itself."""
+    caller = sys._getframe(3).f_locals.get("self")  # behind us, `note` and `AgentTask.cancel`
+    if not isinstance(caller, _HEADERS):
         return False
-    managers = [entry[2] for call in agent.running.values() if call.frame is not None for entry in call.frame.headers]
-    return any(type(manager) is asyncio.TaskGroup and task in manager._tasks for manager in managers)
+    frames = [call.frame for call in agent.running.values() if call.frame is not None]
+    return any(manager is caller for frame in frames for _, _, manager in frame.headers)
 
 
 def _decided_again(cancel: Cancel) -> bool:
@@ -103,9 +132,9 @@ def counted(agent: Agent, task: Any) -> int:
 def on_the_way(agent: Agent, task: Any) -> bool:
     """Whether *task* must be cancelled again after a resume from what is saved now."""
     cancel = agent.cancels.get(task)
-    if cancel is None or task.done() or _decided_again(cancel):
+    if cancel is None or task.done() or _decided_again(cancel) or cancel.turn == _TOLD:
         return False
-    frame, turn, _, _ = cancel
+    frame = cancel.frame
     if getattr(getattr(frame, "value", None), "_cancel_requested", False):
         return False  # a gather: its branches are told, and it knows (branch_table.py)
     if _not_told_yet(agent, task):
@@ -119,15 +148,26 @@ def on_the_way(agent: Agent, task: Any) -> bool:
         and leaving_told(agent, frame, frame.headers[-1][0]) is not None
     ):
         return False  # the group is told when it is left again (groups.py)
-    if frame.call_.outcome is None and (frame.turn < turn or (frame.turn == turn and frame.in_flight)):
+    if _in_flight(cancel):
         return True
     del agent.cancels[task]
     return False
 
 
 def _not_told_yet(agent: Agent, task: Any) -> bool:
+    """Whether *task*, which has been cancelled, is told as soon as it runs."""
+    if agent.cancels[task].turn == _TOLD:
+        return False
     waiter = task._fut_waiter
     return task in agent.held or task._must_cancel or (waiter is not None and waiter.cancelled())
+
+
+def _in_flight(cancel: Cancel) -> bool:
+    """Whether the site that is to be told has not ended, or not begun."""
+    frame, turn, _, _ = cancel
+    if turn == _TOLD or frame is None:
+        return frame is None and turn != _TOLD
+    return frame.call_.outcome is None and (frame.turn < turn or (frame.turn == turn and frame.in_flight))
 
 
 def untold(agent: Agent) -> list[tuple[int, Said]]:
@@ -142,6 +182,27 @@ def untold(agent: Agent) -> list[tuple[int, Said]]:
 def untold_without_call(agent: Agent, task: Any) -> bool:
     """Whether *task* is to be cancelled again, and no call that it runs says where."""
     return on_the_way(agent, task) and _innermost(agent, task) is None
+
+
+def stands(agent: Agent, task: Any) -> bool:
+    """Whether all that *task* waits for has begun and stands where it stood: each is told there."""
+    frames = _run_by(agent, task)
+    branch = getattr(task, "branch", None)
+    below = frames[-1].below if frames else None if branch is None else branch.below
+    made = () if below is None else (*below.made.values(), *below.expected.values())
+    if not begun(task) or any(call.id in agent.unreached for call in (*[frame.call_ for frame in frames], *made)):
+        return False
+    waiter = task._fut_waiter
+    children = getattr(waiter, "_children", (waiter,))  # of a gather
+    return all(stands(agent, child) for child in children if isinstance(child, asyncio.Task) and not child.done())
+
+
+def begun(task: Any) -> bool:
+    """Whether anything of *task* has run."""
+    work = task.get_coro()
+    if isinstance(work, Call):
+        return work.driver is not None
+    return not (inspect.iscoroutine(work) and inspect.getcoroutinestate(work) == inspect.CORO_CREATED)
 
 
 def _innermost(agent: Agent, task: Any) -> Call | None:

@@ -61,7 +61,9 @@ class AgentTask(asyncio.Task[Any]):
         place = here.get()
         if self.agent is not None and not self.done():
             if place is not None:
-                cancels.note(self.agent, self, place, msg)
+                if cancels.note(self.agent, self, place, msg):
+                    self.before += 1
+                    return True
             elif self.agent.owns(self):
                 self.agent.die("cancelled from outside")
         return super().cancel(msg)

@@ -1,0 +1,212 @@
+"""Cancellations on their way when an agent dies: told once, where they would have been told."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
+
+import pytest
+from harness import same_everywhere
+
+from playbooks_worker import playbook
+from playbooks_worker.engine import Completed
+
+
+async def effect(value):
+    await asyncio.sleep(0)
+    return value
+
+
+@playbook
+async def effects(number):
+    return [await effect(n) for n in range(number)]
+
+
+async def turns(number):
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+# --- who cancels -----------------------------------------------------------------------------------------------------
+
+
+async def cancels_itself():
+    asyncio.current_task().cancel()
+    try:
+        await turns(1)
+    finally:
+        await turns(8)  # tidies up, while others complete
+
+
+@playbook
+async def member():
+    try:
+        return await cancels_itself()
+    except asyncio.CancelledError:
+        left = asyncio.current_task().uncancel()
+        return left, await effect("cancelled")
+
+
+@playbook
+async def in_a_group():
+    async with asyncio.TaskGroup() as group:
+        tasks = group.create_task(member()), group.create_task(effects(6))
+    group = None
+    return [task.result() for task in tasks]
+
+
+def test_an_effect_that_cancels_its_own_task_in_a_group_cancels_it_once_after_every_crash():
+    """Seed 31569: all that cancels a group's task was taken for the group, and told again beside what the effect repeats."""
+    assert same_everywhere(in_a_group) == Completed([(0, "cancelled"), [0, 1, 2, 3, 4, 5]])
+
+
+# --- where it is told ------------------------------------------------------------------------------------------------
+
+EVENTS: list[str] = []  # of a process that dies, and of the one after it
+
+
+async def sends():
+    """Is cancelled before it sends, and tidies up for long: it begins again after a crash."""
+    EVENTS.append("begins")
+    try:
+        await turns(9)
+    except asyncio.CancelledError:
+        await turns(9)
+        raise
+    EVENTS.append("sends")
+
+
+async def until_begun():
+    while "begins" not in EVENTS:
+        await asyncio.sleep(0)
+
+
+async def helper():
+    await effects(1)
+    await sends()
+
+
+async def gathers():
+    await asyncio.gather(sends(), effects(9))
+
+
+async def starts():
+    await asyncio.create_task(sends())
+
+
+async def starts_a_helper():
+    await asyncio.create_task(helper())
+
+
+class Door:
+    def __init__(self, number):
+        self.number = number
+
+    async def __aenter__(self):
+        await turns(self.number)
+
+    async def __aexit__(self, *raised):
+        return None
+
+
+@playbook
+async def awaits(made):
+    async with Door(0):
+        return await made()
+
+
+@playbook
+async def gathers_itself(made):
+    async with Door(0):
+        await asyncio.gather(made(), effects(9))
+
+
+@playbook
+async def starts_itself(made):
+    async with Door(0):
+        task = asyncio.create_task(made())
+        await task
+
+
+@playbook
+async def cancels_behind_a_door(playbook, made):
+    async with Door(30):  # longer than it takes to send
+        task = asyncio.create_task(playbook(made))
+        await until_begun()
+        EVENTS.append("is cancelled")
+        task.cancel("enough")
+        await effects(3)
+        try:
+            await task
+        except asyncio.CancelledError as told:
+            return told.args, await effect("after")
+
+
+@pytest.mark.parametrize("made", (sends, helper, gathers, starts, starts_a_helper), ids=lambda made: made.__name__)
+@pytest.mark.parametrize("playbook", (awaits, gathers_itself, starts_itself), ids=lambda playbook: playbook.__name__)
+def test_what_was_cancelled_does_not_go_on_while_the_headers_of_others_are_entered_again(playbook, made):
+    """Seed 33243: it was told when all others had arrived, and its effect, which the program had cancelled, had happened."""
+
+    def look():
+        assert "sends" not in EVENTS[EVENTS.index("is cancelled") :] if "is cancelled" in EVENTS else True
+        EVENTS.clear()
+
+    ended = same_everywhere(cancels_behind_a_door, playbook, made, reset=look)
+    assert ended == Completed((("enough",), "after"))
+    look()
+
+
+# --- while it has not arrived yet ---------------------------------------------------------------------------------------
+
+
+class SlowDoor:
+    """Is open at once, and takes long when it is entered again."""
+
+    async def __aenter__(self):
+        await turns(30 if "door" in EVENTS else 0)
+        EVENTS.append("door")
+
+    async def __aexit__(self, *raised):
+        return None
+
+
+@playbook
+async def tidies(log):
+    try:
+        await turns(99)
+    except asyncio.CancelledError:
+        log.append(await effect("tidied"))
+        raise
+
+
+async def cuts_short(log):
+    task = asyncio.create_task(tidies(log))
+    await turns(9)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return "cut short"
+
+
+@playbook
+async def behind_a_slow_door():
+    async with SlowDoor():
+        return await effects(3)
+
+
+@playbook
+async def beside_a_slow_door():
+    log = []
+    found = await asyncio.gather(awaits(functools.partial(cuts_short, log)), behind_a_slow_door())
+    return log, found
+
+
+def test_what_plain_code_cancels_while_the_headers_of_others_are_entered_again_is_told_at_its_own_await():
+    """It was told where the engine waits: its frame was lost, and no handler of it ran."""
+    expected = Completed((["tidied"], ["cut short", [0, 1, 2]]))
+    assert same_everywhere(beside_a_slow_door, reset=EVENTS.clear) == expected
