@@ -34,6 +34,18 @@ _TURN = """\
             failed += 1
             notes.append({{"source": {n}, "question": question, "error": await effect("model", f"Explain: {{error}}")}})
 """
+_DENSE = """\
+@playbook
+async def dense(library, topics):
+    library.counts[await effect("index", topics)] += library.weight() * await effect("value", library.name)
+    first, *rest = [library.first(), await effect("cover", topics), *topics, await effect("index", library.name)]
+    pages = {topic: await effect("page", topic) for topic in topics if await effect("worth reading", topic)}
+    notes = [[await effect("line", number) for number in range(3)] for page in await effect("pages", pages)]
+    library.say(f"{library.title()}: {await effect('title', first)!r:>{await effect('width', rest)}}", notes=notes)
+    library.tell(*await effect("readers", topics), about=library.name, **await effect("options", library.name))
+    found = await effect("found", notes) if library.open and await effect("allowed", library.name) else "nothing"
+    return library.low() < await effect("level", found) < library.high() and (await effect("summary", found) or rest)
+"""
 
 
 def measure(*, rounds: int) -> list[Figure]:
@@ -66,6 +78,7 @@ def measure(*, rounds: int) -> list[Figure]:
             f"what is emitted for {AWAITS} awaits, to the source", "×", 6, [ratio], reference=f"{len(source):,} bytes"
         ),
         _of_the_example(),
+        _of_dense_code(),
     ]
 
 
@@ -81,4 +94,20 @@ def _of_the_example() -> Figure:
         6,
         [emitted / written],
         reference=f"{len(known)} playbooks, {written:,} bytes",
+    )
+
+
+def _of_dense_code() -> Figure:
+    """Awaits packed into displays, calls and comprehensions, as nobody should write them."""
+    with TemporaryDirectory(prefix="playbooks-bench-") as folder:
+        path = Path(folder) / "dense_awaits.py"
+        path.write_text(_HEAD + _DENSE)
+        made = playbook_of(load(str(path)).playbook("dense"))
+    assert made is not None
+    return Figure(
+        "what is emitted for awaits packed densely, to the source",
+        "×",
+        6,
+        [len(ast.unparse(made.emitted())) / len(_DENSE)],
+        reference=f"{len(made.rewritten.sites)} awaits, {len(_DENSE):,} bytes",
     )

@@ -295,6 +295,33 @@ def test_private_names_and_super_in_a_class(same):
     )
 
 
+def test_private_functions_and_classes_in_a_method_keep_the_names_that_they_are_written_with(same):
+    same(
+        """
+        class Room:
+            @playbook
+            async def run(self):
+                async def __inner(__q=await effect(1, 2)): return await effect(2, __q)
+                class __Held:
+                    __z = 4
+                    def __init__(self): self.__w = 5
+                    def get(self): return self.__w, self.__z, self._Held__w
+                def __twice(n): return n and __twice(n - 1)
+                found = await __inner(), __Held().get(), __twice(2)
+                held, deep = __Held(), __inner
+                await effect(3)
+                found += sorted(vars(held)), __Held.__name__, __Held.get.__qualname__, deep.__qualname__, __twice.__name__
+                del __Held
+                return found, sorted(name for name in locals() if "__" in name)
+
+        @playbook
+        async def case():
+            return await Room().run()
+        """,
+        whole=True,
+    )
+
+
 def test_future_annotations_stay_unevaluated(same):
     same("""
         await effect(1)
@@ -478,10 +505,29 @@ def test_the_playbooks_of_the_examples_are_emitted_in_less_than_five_times_their
         assert sum(emitted for _, emitted in sizes) < 5 * sum(written for written, _ in sizes), name
 
 
-def test_dense_playbooks_are_emitted_in_less_than_eight_times_their_source():
-    """Every second word of these is an await: nothing that people write is as dense."""
-    sizes = [size_of(playbook_of(case)) for case in constructs.CASES.values()]
-    assert sum(emitted for _, emitted in sizes) < 8 * sum(written for written, _ in sizes)
+def test_dense_playbooks_are_emitted_in_less_than_six_times_their_source():
+    """Every second word of these is an await: nothing that people write is as dense. `with`s and comprehensions are the
+    densest: each header, each `for` is entered again."""
+    sizes = {name: size_of(playbook_of(case)) for name, case in constructs.CASES.items()}
+    assert sum(emitted for _, emitted in sizes.values()) < 5.5 * sum(written for written, _ in sizes.values())
+    assert {name for name, (written, emitted) in sizes.items() if emitted > 7 * written} <= {
+        "case_comprehensions", "case_with",
+    }  # fmt: skip
+
+
+def test_an_await_that_runs_on_asks_at_most_twice_whether_it_is_entered_again(module):
+    """The hot path: whether it is passed over, and whether its parts come back."""
+    program = module("""
+        @playbook
+        async def case(xs):
+            xs.append(await effect(xs.pop(), note(1)))
+            return [await effect(2), xs, await effect(3)]
+    """)
+    function = playbook_of(program.case).emitted().body[0].body[0]
+    asked = [node for node in ast.walk(function) if isinstance(node, ast.If)]
+    where_arguments_and_locals_come, awaits = asked[:2], asked[2:]
+    assert [ast.unparse(node.test) for node in where_arguments_and_locals_come] == ["not .pc", ".pc and .f.spot == 0"]
+    assert [ast.unparse(node.test) for node in awaits] == [".pc <= 1", ".pc <= 2", ".pc", ".pc", ".pc"]
 
 
 def _slowness() -> float:

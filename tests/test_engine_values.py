@@ -659,3 +659,19 @@ async def uses_clients():
 def test_operands_that_cannot_be_saved_are_evaluated_again():
     outcome = same_everywhere(uses_clients)
     assert outcome == Completed(asyncio.run(uses_clients()))
+
+
+def test_keys_of_cmp_to_key_come_back_with_their_function_and_their_object(same):
+    same("""
+        import functools
+        turned = 1
+        key = functools.cmp_to_key(lambda one, other: (one > other) - (one < other) if turned > 0 else other - one)
+        keys = [key(n) for n in (1, 3, 2)]
+        again = keys[0]
+        await effect(1)
+        keys.append(key(await effect(2, 9)))
+        turned = -1
+        await effect(3)
+        keys.sort()
+        return [one.obj for one in keys], again is keys[-1], hasattr(key, "obj")
+    """)

@@ -58,11 +58,12 @@ class Arriving(Committing):
     def reached(self, frame: Frame, value: Any = None) -> None:
         """A restored frame stands at its site again, which awaits *value*."""
         frame.saved = None
-        if frame.call_.id in self.loader().gathers:
+        begins = frame.outcome is None
+        if begins and frame.call_.id in self.loader().gathers:
             value._cancel_requested = True  # what `cancel` had noted there
         self._progress += 1
         self.unreached.discard(frame.call_.id)
-        if frame.call_.id in self.waiting:
+        if begins and frame.call_.id in self.waiting:
             self._wait_again(value, *self.waiting.pop(frame.call_.id))
         if frame.call_.id in self.loader().untold and frame.task is not None:
             self._untold[frame.task] = self.loader().untold.pop(frame.call_.id)

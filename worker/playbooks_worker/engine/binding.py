@@ -18,9 +18,12 @@ _Bound: TypeAlias = "frozenset[str] | None"  # None: nothing comes here
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-def note_unbound(node: ast.AsyncFunctionDef, names: Names) -> None:
-    """Put ``maybe_unbound`` on every name of the function's own scope that may be read, or deleted, before it is bound."""
-    _Reader(names.unbound).block(node.body, names.always_bound)
+def note_unbound(node: ast.AsyncFunctionDef, names: Names) -> frozenset[str]:
+    """Put ``maybe_unbound`` on every name of the function's own scope that may be read, or deleted, before it is bound.
+    Answers those names."""
+    reader = _Reader(names.unbound)
+    reader.block(node.body, names.always_bound)
+    return frozenset(reader.noted)
 
 
 def maybe_unbound(node: ast.AST) -> bool:
@@ -40,6 +43,7 @@ class _Reader:
 
     def __init__(self, unbound: frozenset[str]) -> None:
         self.unbound = unbound
+        self.noted: set[str] = set()
 
     def block(self, body: Iterable[ast.stmt], bound: _Bound) -> _Bound:
         for statement in body:
@@ -164,6 +168,7 @@ class _Reader:
     def _note(self, node: ast.Name, bound: _Bound) -> None:
         if bound is not None and node.id not in bound:
             node.maybe_unbound = True  # type: ignore[attr-defined]  # read by `maybe_unbound`
+            self.noted.add(node.id)
 
 
 def _either(one: _Bound, other: _Bound) -> _Bound:

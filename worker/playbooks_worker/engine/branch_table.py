@@ -217,7 +217,7 @@ def _of_operand(frame: Frame) -> Iterable[Branch]:
     if not frame.in_flight or frame.outcome is not None or type(frame.value) is Call:
         return ()
     site = frame.playbook.rewritten.sites[frame.site - 1]
-    return [b for b in frame.below.branches if site.holds(frame.playbook.position(b.spot))]
+    return [b for b in frame.below.branches if b.position is not None and site.holds(b.position)]
 
 
 def calls_of(below: Below, found: dict[int, Call], besides: Any = None) -> list[CallRow]:
@@ -240,8 +240,8 @@ def _cancelled_as_it_ended(branch: Branch, call: Call) -> bool:
 def _not_describable(agent: Agent, branch: Branch) -> str:
     frame = branch.below.frame
     where, name = "", "a playbook"
-    if frame is not None:
-        where = f"{frame.playbook.filename}:{frame.playbook.position(branch.spot)[0]}: "
+    if frame is not None and branch.position is not None:
+        where = f"{frame.playbook.filename}:{branch.position[0]}: "
         name = frame.playbook.id
     return (
         f"{where}agent {agent.id}: a task of {name} runs something else than a coroutine of an `async def`, so no "

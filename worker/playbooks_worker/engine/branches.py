@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 
 class Branch:
-    """One task of a playbook. ``number`` counts the branches of *frame* since its last completed site; ``spot`` is the
-    instruction that made it. A loaded branch knows whether it has ``ended`` before its outcome has been loaded."""
+    """One task of a playbook. ``number`` counts the branches of *frame* since its last completed site; ``position`` is where
+    it was made, (line, column) in the source. A loaded branch knows whether it has ``ended`` before its outcome has been
+    loaded."""
 
     __slots__ = (
         "agent",
@@ -46,7 +47,7 @@ class Branch:
         "name",
         "number",
         "outcome",
-        "spot",
+        "position",
         "task",
     )
 
@@ -66,7 +67,7 @@ class Branch:
         self.counted = 0  # loaded: how often it had been cancelled, and told
         self.group: tuple[int, int] | None = None  # loaded: the header (call, number) whose TaskGroup waits for it
         self.name: str | None = None
-        self.spot = -1
+        self.position: tuple[int, int] | None = None
         self.task: asyncio.Future[Any] | None = None
 
     def settled(self) -> Outcome | None:
@@ -162,7 +163,7 @@ def begin(frame: Frame, coroutine: Any) -> tuple[Branch, Any]:
     branch.key = branch_key(frame, number)
     below.add(branch)
     if frame.coroutine is not None and frame.coroutine.cr_frame is not None:  # a callback may come after its end
-        branch.spot = frame.coroutine.cr_frame.f_lasti
+        branch.position = frame.position()
     if isinstance(coroutine, Call):
         branch.call = coroutine
         return branch, coroutine

@@ -30,16 +30,16 @@ class SiteDraft:
     entering: int | None = None
     revive: list[tuple[str, int, ast.expr, bool]] = field(default_factory=list)
     within: tuple[int, int] = (0, 0)  # where the statement begins
-    resumed: ast.If | None = None  # where what was not saved is evaluated again
+    back: ast.Tuple | None = None  # the names that come back when it is entered again
 
 
 @dataclass(slots=True)
 class HeaderDraft:
-    """One `with` header: the expression that makes its manager from temporaries, and how those come back."""
+    """One `with` header: its manager, the temporaries that it is made of, and what makes those."""
 
     number: int
     manager: ast.expr
-    fetched: list[ast.stmt]
+    names: tuple[str, ...]
     revivable: list[tuple[str, int, ast.expr, bool]]
     path: tuple[str | int, ...]
     line: int
@@ -48,15 +48,13 @@ class HeaderDraft:
 @dataclass(slots=True)
 class Item:
     """A part of a block, made for *statement*. ``last_site``: of those that it holds, if any. ``skips``: entered with a
-    later site, it does nothing by itself. ``kept``: it only fills this temporary, which can be evaluated again; ``apart``:
-    in another way."""
+    later site, it does nothing by itself. ``way``: a site's `if` over whether it is entered again."""
 
     statements: list[ast.stmt]
     last_site: int | None
     statement: ast.AST
     skips: bool = False
-    kept: str = ""
-    apart: bool = False
+    way: ast.If | None = None
 
 
 class Builder:
@@ -137,36 +135,18 @@ class Builder:
         self._items.append(Item(noted, None, self.statement))
         return self._items[-1]
 
-    def sited(self, statements: Iterable[ast.stmt], *, skips: bool = False) -> None:
+    def sited(self, statements: Iterable[ast.stmt], *, skips: bool = False, way: ast.If | None = None) -> None:
         """Statements that hold the sites numbered last so far."""
-        self._items.append(
-            Item([s.at(statement, self.place) for statement in statements], len(self.sites), self.statement, skips)
-        )
+        placed = [s.at(statement, self.place) for statement in statements]
+        self._items.append(Item(placed, len(self.sites), self.statement, skips, way))
 
-    def kept_last(self) -> list[ast.stmt]:
-        """Takes what the current statement has done since its last site, from the first temporary on that can be evaluated
-        again: at the site that follows it is done now, or, a temporary that was not saved, again."""
+    def taken_back(self) -> list[ast.stmt]:
+        """Takes what the current statement has done since its last site: the site that follows does it."""
         items = self._items
         start = len(items)
-        for index in range(len(items) - 1, -1, -1):
-            item = items[index]
-            if item.last_site is not None or item.apart or item.statement is not self.statement:
-                break
-            start = index if item.kept else start
-        taken: list[ast.stmt] = []
-        others: ast.If | None = None
-        for item in items[start:]:
-            if item.kept:
-                others = None
-                test = ast.BoolOp(ast.Or(), [s.running_on(), s.not_saved(item.kept)])
-                made = ast.If(test, item.statements, [])
-                made.kept = item.kept  # type: ignore[attr-defined]  # read by emitting.py
-                taken.append(s.at(made, item.statements[0]))
-            elif others is not None:
-                others.body += item.statements
-            else:
-                others = s.at(ast.If(s.running_on(), item.statements, []), item.statements[0])
-                taken.append(others)
+        while start and items[start - 1].last_site is None and items[start - 1].statement is self.statement:
+            start -= 1
+        taken = [statement for item in items[start:] for statement in item.statements]
         del items[start:]
         return taken
 
@@ -183,23 +163,30 @@ class Builder:
         sited = [index for index, item in enumerate(items) if item.last_site is not None]
         last = sited[-1] if sited else -1
         output: list[ast.stmt] = []
-        skipped: list[ast.stmt] = []
-
-        def flush() -> None:
-            if skipped:
-                output.append(s.at(ast.If(s.running_on(), list(skipped), []), skipped[0]))
-                skipped.clear()
-
+        run: list[ast.stmt] | None = None  # where plain statements are done and passed over together
+        guard: ast.If | None = None
         for index, item in enumerate(items):
             if item.last_site is None:
-                (skipped if index < last else output).extend(item.statements)
+                if index > last:
+                    output.extend(item.statements)
+                elif run is not None:
+                    run.extend(item.statements)
+                else:
+                    run = list(item.statements)
+                    guard = s.at(ast.If(s.running_on(), run, []), run[0])
+                    output.append(guard)
                 continue
-            flush()
+            if item.way is not None and guard is not None and guard is output[-1]:
+                item.way.orelse[:0] = guard.body
+                item.way.test = s.at(s.load(s.PC), guard)  # who steps through lines comes to these first
+                s.at(item.way, guard)
+                output.pop()
             if index == last or item.skips:
                 output.extend(item.statements)
+                run = None
             else:
-                guard = ast.If(s.pc_at_most(item.last_site), item.statements, [])
-                output.append(s.at(guard, item.statements[0]))
+                run = item.statements  # behind a site the emitted code runs on
+                output.append(s.at(ast.If(s.pc_at_most(item.last_site), run, []), run[0]))
         return output
 
     # --- statements -----------------------------------------------------------------------------------------------
@@ -231,15 +218,6 @@ class Builder:
         site.within = (getattr(self.statement, "lineno", 0), getattr(self.statement, "col_offset", 0))
         self.sites.append(site)
         return site
-
-    def revive(self, entries: Iterable[tuple[str, int, ast.expr, bool]]) -> list[ast.stmt]:
-        """Evaluate again what was not saved, in its first order, each from its own temporaries."""
-        statements: list[ast.stmt] = []
-        for name, _, expression, _ in entries:
-            statement = ast.If(s.not_saved(name), [s.assign(name, expression)], [])
-            statement.revives = name  # type: ignore[attr-defined]  # liveness.py passes over it
-            statements.append(s.at(statement, self.place))
-        return statements
 
 
 def virtual_of(node: ast.Name) -> int:

@@ -7,6 +7,8 @@ own compiled code. Only one without source is saved as the code that it is, whic
 from __future__ import annotations
 
 import builtins
+import functools
+import gc
 import sys
 import types
 from collections.abc import Callable
@@ -137,10 +139,25 @@ def _builtin_method(holder: Any, name: str) -> Any:
     return holder if type(holder) is Marker else getattr(holder, name)
 
 
+_Key = type(functools.cmp_to_key(lambda one, other: 0))
+
+
+def _reduce_key(saver: Binding, key: Any) -> Reduced:
+    """What `functools.cmp_to_key` makes, and the keys that this makes."""
+    _, compare, *compared = gc.get_referents(key)  # its class comes first
+    return _key, (compare, *compared)
+
+
+def _key(compare: Callable[[Any, Any], int], *compared: Any) -> Any:
+    made = functools.cmp_to_key(compare)
+    return made(*compared) if compared else made
+
+
 REDUCERS: dict[type, Callable[[Any, Any], Reduced]] = {
     FunctionType: reduce_function,
     CodeType: _reduce_code,
     CellType: _reduce_cell,
     MethodType: _reduce_method,
     types.BuiltinFunctionType: _reduce_builtin,
+    _Key: _reduce_key,
 }

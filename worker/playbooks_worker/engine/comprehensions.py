@@ -46,7 +46,8 @@ def lower_comprehension(b: Expressions, node: Comprehension) -> ast.expr:
             b.plain(ast.Assign([ast.Subscript(b.again(result), key, ast.Store())], value))
             return
         method = "append" if isinstance(node, ast.ListComp) else "add"
-        b.plain(ast.Expr(s.call(ast.Attribute(b.again(result), method, ast.Load()), b.lower(node.elt))))
+        collect = ast.Attribute(b.again(result), method, ast.Load())
+        b.evaluate(node.elt, lambda value: ast.Expr(s.call(collect, value)))
 
     _loops(b, node.generators, 0, held, element)
     for name in hidden.values():

@@ -42,7 +42,10 @@ def lower_with(b: Statements, node: ast.With | ast.AsyncWith) -> None:
 def _with_item(b: Statements, item: ast.withitem, is_async: bool, body: Callable[[], None]) -> None:
     header = b.new_header(item.context_expr)
     sites: list[int] = []
-    resumed: list[ast.stmt] = [*header.fetched, *b.revive(header.revivable)]
+    resumed: list[ast.stmt] = []
+    if header.names:
+        names = ast.Tuple([s.store(name) for name in header.names], ast.Store())
+        resumed = [ast.Assign([names], s.call(s.attribute(s.FRAME, "of_header"), s.const(header.number)))]
     if is_async:
         sites.append(b.new_site(item.context_expr, entering=header.number).number)
         here = ast.Compare(s.load(s.PC), [ast.Eq()], [s.const(sites[0])])

@@ -40,11 +40,16 @@ def function_of(node: ast.AsyncFunctionDef, names: Names, body: list[ast.stmt]) 
 
 
 def finished(
-    definition: Definition, function: ast.AsyncFunctionDef, names: Names, restored: tuple[str, ...]
+    definition: Definition,
+    function: ast.AsyncFunctionDef,
+    names: Names,
+    restored: tuple[tuple[str, ...], ...],
+    unbound: frozenset[str],
 ) -> ast.Module:
-    """The module of the emitted function, to be compiled. *restored* are the names that come back at a resume, in order.
+    """The module of the emitted function, to be compiled. *restored* are the names that come back at a resume, in order, for
+    each place where they do; the program may find those of them that are *unbound* so.
     Raises `PlaybookRefused` for what Python would not compile."""
-    _Finisher(names, restored).visit(function)
+    _Finisher(names, restored, unbound).visit(function)
     factory = _template("def f(): pass")
     assert isinstance(factory, ast.FunctionDef)
     factory.name = ".make"
@@ -66,6 +71,21 @@ def finished(
             advice = "move the inner ones into a playbook of their own"
             raise definition.refuse(place, "too many blocks inside each other", advice) from None
     return module
+
+
+def evaluating(expression: ast.expr, names: Names, given: tuple[str, ...], taken: tuple[str, ...]) -> ast.Module:
+    """The module of a function of the names *given* that evaluates a part of a statement, and takes the others."""
+    function = _template("def f(): pass")
+    factory = _template("def f(): pass")
+    assert isinstance(function, ast.FunctionDef) and isinstance(factory, ast.FunctionDef)
+    function.name, factory.name = ".again", ".make"
+    function.args.args = [ast.arg(name) for name in given]
+    function.body = [ast.Return(expression)]
+    factory.args.args = [ast.arg(name) for name in taken]
+    factory.body = [function]
+    _Finisher(names, (), frozenset()).visit(function)
+    _Ours().settle(factory, _Where(*(getattr(expression, name) for name in _Where._fields)))
+    return ast.Module([factory], [])
 
 
 def compile_code(tree: ast.Module, written: CodeType, qualname: str) -> CodeType:
@@ -105,22 +125,15 @@ class _Finisher(ast.NodeTransformer):
     """Fills in the places where locals are put back, now that all names are known; and where a variable that is shared
     with nested functions may not be bound, lets the frame say so: to Python it is a variable of some other function."""
 
-    def __init__(self, names: Names, restored: tuple[str, ...]) -> None:
+    def __init__(self, names: Names, restored: tuple[tuple[str, ...], ...], unbound: frozenset[str]) -> None:
         self._names = names
         self._restored = restored
-        self._known = frozenset(restored)
+        self._unbound = unbound
 
     def visit(self, node: ast.AST) -> Any:
         if isinstance(node, ast.expr) and not self._names.cells:
             return node
         return super().visit(node)
-
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        if not node.body:  # nothing to make again at this site
-            return None
-        if (kept := getattr(node, "kept", "")) and kept not in self._known:  # no site needs it
-            node.test = s.at(s.running_on(), node.test)
-        return self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         return self._asked(node) if isinstance(node.ctx, ast.Load) and self._is_shared(node) else node
@@ -149,12 +162,12 @@ class _Finisher(ast.NodeTransformer):
 
     def visit_Pass(self, node: ast.Pass) -> ast.AST:
         spot = getattr(node, "restore_spot", None)
-        if spot is None or not self._restored:
+        if spot is None or not self._restored[spot]:
             return node
-        target = ast.Tuple([s.store(name) for name in self._restored], ast.Store())
+        target = ast.Tuple([s.store(name) for name in self._restored[spot]], ast.Store())
         statements: list[ast.stmt] = [ast.Assign([target], s.call(s.attribute(s.FRAME, "restored")))]
-        names = (name for name in self._names.plain if name not in self._names.always_bound)
-        statements.extend(s.unbound_again(name) for name in names)
+        # one that is always bound before it is read may as well hold our mark until then
+        statements.extend(s.unbound_again(name) for name in self._names.plain if name in self._unbound)
         here = ast.Compare(s.attribute(s.FRAME, "spot"), [ast.Eq()], [s.const(spot)])
         return s.at(ast.If(ast.BoolOp(ast.And(), [s.load(s.PC), here]), statements, []), node)
 

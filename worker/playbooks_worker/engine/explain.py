@@ -28,7 +28,6 @@ _LEGEND = (
     (".f", "the frame"),
     (".pc", "the site to enter again; 0 when running on"),
     (".go", "runs a site, and comes back when its outcome is saved"),
-    (".R", "a temporary that is evaluated again, since it cannot be saved"),
     (".U", "a variable that was not bound"),
     (".seen", "lets `locals` and its like show the program's variables alone"),
 )

@@ -8,16 +8,15 @@ is *held* in a temporary first (operands.py).
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from playbooks_worker.engine import syntax as s
-from playbooks_worker.engine.build import HeaderDraft, virtual_of
-from playbooks_worker.engine.operands import Mapping, Operands, spread
+from playbooks_worker.engine.awaits import Awaits
+from playbooks_worker.engine.operands import Mapping, spread
 from playbooks_worker.engine.renaming import closed
 
 
-class Expressions(Operands):
-    # --- entry --------------------------------------------------------------------------------------------------
+class Expressions(Awaits):
     def lower(self, node: ast.expr) -> ast.expr:
         """An expression without awaits that has the value of *node*, what comes before it being written already."""
         if not s.holds_site(node):
@@ -27,116 +26,6 @@ class Expressions(Operands):
             advice = "put what it awaits into a variable before this statement"
             raise self.definition.refuse(node, f"await inside {type(node).__name__}", advice)
         return handler(self, node)
-
-    def sequence(self, nodes: Sequence[ast.expr]) -> list[ast.expr]:
-        """Lower *nodes*, which Python evaluates from left to right; what comes before the last await is held."""
-        last = max((index for index, node in enumerate(nodes) if s.holds_site(node)), default=-1)
-        output: list[ast.expr] = []
-        for index, node in enumerate(nodes):
-            lowered = self.lower(node)
-            output.append(self.hold(lowered) if index < last else lowered)
-        return output
-
-    # --- awaits ---------------------------------------------------------------------------------------------------
-    def await_value(self, node: ast.Await, deliver: Callable[[ast.expr], ast.stmt]) -> None:
-        """Write one site. *deliver* makes the statement that takes the awaited value."""
-        place, self.place = self.place, node
-        before = len(self.revivable)
-        self.site_on(node, self.operand(node.value), before, deliver)
-        self.place = place
-
-    def site_on(self, node: ast.AST, operand: ast.expr, before: int, deliver: Callable[[ast.expr], ast.stmt]) -> None:
-        """Write the site that awaits *operand*, whose parts are the revivable temporaries from *before* on."""
-        made = self.kept_last()
-        names = {getattr(part, "kept", "") for part in made}
-        parts = [part for part in self.revivable if part[0] not in names]
-        value = self.temp()
-        self.revivable.append((value.id, virtual_of(value), operand, False))
-        site = self.new_site(node, value.id)
-        del self.revivable[before:]  # the operand's parts end with the await
-        awaited = ast.Await(s.call(".go", s.load(s.FRAME), s.const(site.number), self.again(value)))
-        awaited.site = site.number  # type: ignore[attr-defined]  # read by liveness.py
-        taken = deliver(s.at(awaited, node))
-        # the operand itself is evaluated at one place, now or again; its parts, unless saved, are made again before it
-        site.resumed = ast.If(s.load(s.PC), self.revive(parts), [])
-        now = ast.BoolOp(ast.Or(), [s.running_on(), s.not_saved(value.id)])
-        evaluated = ast.If(now, [ast.Assign([self.store(value)], operand)], [])
-        self.sited([site.resumed, *made, evaluated, s.assign(s.PC, s.const(0)), taken])
-
-    def operand(self, node: ast.expr) -> ast.expr:
-        """The operand of an await, flattened: also where other awaits decide which one it is."""
-        if s.holds_site(node) and isinstance(node, ast.IfExp):
-            test = self.kept_test(self.lower(node.test))
-            return self.choice(test, lambda: self.operand(node.orelse), lambda: self.operand(node.body))
-        if s.holds_site(node) and isinstance(node, ast.BoolOp):
-            return self.either_of(node.op, node.values, self.operand)
-        return self.flatten(self.lower(node))
-
-    def await_temp(self, node: ast.Await) -> ast.expr:
-        result: list[ast.Name] = []
-
-        def deliver(awaited: ast.expr) -> ast.stmt:
-            temp = self.temp()
-            result.append(temp)
-            return ast.Assign([self.store(temp)], awaited)
-
-        self.await_value(node, deliver)
-        return result[0]
-
-    # --- headers --------------------------------------------------------------------------------------------------
-    def new_header(self, node: ast.expr) -> HeaderDraft:
-        """Put a `with` header's manager and the parts of its expression into temporaries that live as long as its block: the
-        header is entered again from them, before the frame has its locals back."""
-        expression = self.lower(node)
-        revivable, self.revivable, self.in_header = self.revivable, [], True
-        manager = self.hold(expression)
-        mine, self.revivable, self.in_header = self.revivable, revivable, False
-        # a local of the frame, which comes back behind its headers, is as it was saved
-        revivable = [each for each in mine if not isinstance(each[2], ast.Name) or self._is_global(each[2])]
-        number = len(self.headers) + 1
-        fetched: list[ast.stmt] = [
-            s.assign(name, s.call(s.attribute(s.FRAME, "of_header"), s.const(number), s.const(name)))
-            for name, *_ in mine
-        ]
-        header = HeaderDraft(number, manager, fetched, revivable, tuple(self.path), getattr(node, "lineno", 0))
-        self.headers.append(header)
-        return header
-
-    # --- branches and loops -----------------------------------------------------------------------------------------
-    def choose(self, temp: ast.Name, node: ast.expr) -> Callable[[], None]:
-        def chosen() -> None:
-            self.into(temp, self.lower(node))
-
-        return chosen
-
-    def loop(
-        self, iterable: ast.expr, take: Callable[[str], None], body: Callable[[], None], orelse: Callable[[], None]
-    ) -> None:
-        """A `for` whose iterator is a saved local: re-entry goes on inside the body, without asking for an item.
-
-        *take* writes the assignment of the item, which it is given by name."""
-        iterator, item = self.unique("i"), self.unique("v")
-
-        def turn() -> None:
-            take(item)
-            body()
-
-        self.path.append(iterator)
-        with self.completions.loop():
-            inside, last = self.written(turn)
-        self.path.pop()
-        after, _ = self.written(orelse)
-        started = s.assign(iterator, s.call(".iter", iterable))
-        found = s.assign(iterator, s.call(s.attribute(s.FRAME, "iterator"), s.const(iterator)))
-        entered = ast.IfExp(s.pc_at_most(last), s.call(".again", s.load(iterator)), ast.Tuple([], ast.Load()))
-        source = ast.IfExp(s.running_on(), s.load(iterator), entered)
-        self.sited(
-            [
-                ast.If(s.running_on(), [started], [ast.If(s.pc_at_most(last), [found], [])]),
-                ast.For(s.store(item), source, inside, after, lineno=getattr(self.place, "lineno", 1)),
-            ],
-            skips=not after,
-        )
 
 
 # --- one function for each kind of expression ------------------------------------------------------------------------
@@ -197,7 +86,7 @@ def _boolop(b: Expressions, node: ast.BoolOp) -> ast.expr:
     head = node.values[:first]
 
     def rest(index: int) -> None:
-        b.into(result, b.lower(node.values[index]))
+        b.evaluate_into(result, node.values[index])
         if index + 1 < len(node.values):
             go_on(index + 1)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import collections.abc
 import types
-from collections.abc import Generator
-from types import CellType, CoroutineType
+from collections.abc import Callable, Generator
+from types import CellType, CodeType, CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine import iterators, remaking, seen
@@ -18,8 +18,8 @@ from playbooks_worker.engine.driving import drive, steps_of
 from playbooks_worker.engine.errors import AgentStopped, AwaitedTwice
 from playbooks_worker.engine.place import OWN, Below, Outcome, Region, here
 from playbooks_worker.engine.raising import came_to, raise_as_it_was
-from playbooks_worker.engine.reentry import MADE_AGAIN, NOT_BOUND, PutBack, Reentry
-from playbooks_worker.engine.syntax import AGAIN, SEEN, UNBOUND
+from playbooks_worker.engine.reentry import NOT_BOUND, PutBack, Reentry
+from playbooks_worker.engine.syntax import SEEN, UNBOUND
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
@@ -35,15 +35,11 @@ class Frame(Reentry):
         "atomic",
         "below",
         "brought",
-        "coroutine",
         "depth",
         "headers",
         "in_flight",
-        "outcome",
         "pc",
         "saved",
-        "site",
-        "spot",
         "still",
         "task",
         "thrown",
@@ -61,6 +57,7 @@ class Frame(Reentry):
         self.site = 0
         self.turn = 0
         self.in_flight = False
+        self.evaluating = None
         self.atomic: Region | None = None  # of its own statements (regions.py)
         self.value: Any = None
         self.outcome: Outcome | None = None
@@ -84,6 +81,9 @@ class Frame(Reentry):
         self.below = Below(agent, self, atomic=self.atomic)
         if not agent.dead:  # dead: closed by a collector, perhaps, in the context of whatever runs just then
             here.set(self)
+
+    def over(self, code: CodeType) -> Callable[..., Any]:
+        return self.playbook.activation(self, self.cells, HELPERS, code)
 
     # --- a place ---------------------------------------------------------------------------------------------------
     def call(self, playbook: Playbook, arguments: tuple[Any, ...]) -> Call:
@@ -278,6 +278,5 @@ HELPERS: dict[str, CellType] = {
     ".BaseException": CellType(BaseException),
     ".AssertionError": CellType(AssertionError),
     SEEN: CellType(seen.as_seen),
-    AGAIN: CellType(MADE_AGAIN),
     UNBOUND: CellType(NOT_BOUND),
 }

@@ -7,7 +7,6 @@ and what their targets are, so that a checkpoint saves a reference to a target i
 from __future__ import annotations
 
 import asyncio
-import linecache
 import types
 from collections.abc import Generator
 from types import CellType
@@ -16,7 +15,6 @@ from typing import Any, ClassVar
 from playbooks_worker.engine import groups, managers, stacks
 from playbooks_worker.engine.brought import targets_of
 from playbooks_worker.engine.driving import steps_of
-from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.footprints import Act, Look, own_of, roots_of, watched
 from playbooks_worker.engine.frames import HELPERS, Frame
 from playbooks_worker.engine.place import Below, here
@@ -64,15 +62,9 @@ class _Managed:
         self._frame.agent.loader().fresh(self._frame, self._number, targets)
 
     def _refused(self, error: BaseException) -> None:
-        """It cannot be entered again: no handler of the program is on the way there, so the agent must wait outside."""
-        frame = self._frame
-        if frame.pc:
-            header = frame.playbook.rewritten.headers[self._number - 1]
-            text = linecache.getline(frame.playbook.filename, header.line).strip()
-            where = f"{frame.playbook.filename}:{header.line} `{text}`"
-            why = f"{type(error).__name__}: {error}"
-            frame.agent.block(f"agent {frame.agent.id}: {where} cannot be entered again ({why}); resume when it can")
-            raise AgentStopped(why) from None
+        """Entering it has failed: the program's own error, unless it is entered again."""
+        if self._frame.pc:
+            self._frame.cannot_enter(self._number, error)
 
     def _closed(self) -> None:
         headers = self._frame.headers

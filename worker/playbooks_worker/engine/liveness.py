@@ -52,8 +52,6 @@ class _Walker:
         self.loops: list[_Loop] = []
 
     def walk(self, node: ast.AST) -> None:
-        if getattr(node, "revives", False):
-            return
         if isinstance(node, ast.Assign):
             self.walk(node.value)
             for target in node.targets:

@@ -76,8 +76,8 @@ def _where(below: Below) -> str:
     frame = below.frame
     if frame is None or not frame.site:
         return "a task"
-    if below.branch is not None and below.branch.spot >= 0:
-        return f"the task of {frame.playbook.filename}:{frame.playbook.position(below.branch.spot)[0]}"
+    if below.branch is not None and below.branch.position is not None:
+        return f"the task of {frame.playbook.filename}:{below.branch.position[0]}"
     site = frame.playbook.rewritten.sites[frame.site - 1]
     return f"{frame.playbook.filename}:{site.line} `{site.statement}`"
 

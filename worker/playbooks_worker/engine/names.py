@@ -7,6 +7,7 @@ cell, and a checkpoint crosses versions.
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from playbooks_worker.engine import syntax as s
@@ -59,6 +60,13 @@ def names_of(node: ast.AsyncFunctionDef) -> Names:
         or (isinstance(child, ast.ExceptHandler) and (name := child.name or ""))
     )
     return Names(parameters, plain, cells, tuple(global_), unbound, frozenset(parameters) - unbound)
+
+
+def bound_by(node: ast.stmt) -> Collection[str]:
+    """The names that a statement binds, or deletes, in the function that it is in."""
+    bound: dict[str, None] = {}
+    _collect(node, bound, {}, set(), in_comprehension=False)
+    return bound.keys()
 
 
 def _collect(
@@ -174,21 +182,29 @@ class Mangler(ast.NodeTransformer):
             node.name = self._mangled(node.name)
         return self.generic_visit(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.name = self._mangled(node.name)
-        return self.generic_visit(node)
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        return self._bound(node)
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        node.name = self._mangled(node.name)
-        return self.generic_visit(node)
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        return self._bound(node)
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST | list[ast.stmt]:
         # Inside a nested class its own name counts: leave its body, spell only what is evaluated outside.
-        node.name = self._mangled(node.name)
         node.bases = [self.visit(base) for base in node.bases]
         node.keywords = [self.visit(keyword) for keyword in node.keywords]
         node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
-        return node
+        return self._bound(node)
+
+    def _bound(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> ast.AST | list[ast.stmt]:
+        """What is defined is called as it is written, and bound as it is spelled."""
+        written, mangled = node.name, self._mangled(node.name)
+        if mangled == written:
+            return node
+        bound = ast.Assign([s.at(s.store(mangled), node)], s.at(s.load(written), node))
+        gone = ast.Delete([s.at(ast.Name(written, ast.Del()), node)])
+        return [node, s.at(bound, node), s.at(gone, node)]
 
     def visit_MatchAs(self, node: ast.MatchAs | ast.MatchStar) -> ast.AST:
         if node.name:

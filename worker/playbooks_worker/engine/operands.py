@@ -64,9 +64,7 @@ class Operands(Builder):
         """Put *node* into a temporary. A *load* may be made again whenever its value cannot be saved; anything else
         only when its value is an awaitable."""
         temp = self.temp()
-        item = self.into(temp, node)
-        if not self.in_header:
-            item.kept = temp.id
+        self.into(temp, node)
         self.revivable.append((temp.id, virtual_of(temp), node, load))
         return temp
 
@@ -100,7 +98,7 @@ class Operands(Builder):
             return node
         words = [Mapping(word.value) if word.arg is None else word.value for word in node.keywords]
         parts = [*node.args, *words]
-        if self._is_global(node.func) and all(self._is_steady(part) for part in parts):
+        if self._is_global(node.func) and all(self._is_quiet(part) for part in parts):
             return node  # evaluated at once, and the same again
         function = node.func if self.is_super(node.func) or _is_opening(node.func) else self.hold(node.func)
         held = self._arguments(parts)
@@ -119,13 +117,14 @@ class Operands(Builder):
     def _noted(self, node: ast.ListComp, made: ast.Call) -> ast.expr:
         """A comprehension of calls (remaking.py). Where the notes cannot be saved, all of it is evaluated again."""
         rows = self.notes()
-        self.into(rows, ast.List([], ast.Load())).apart = True
-        self.revivable.append((rows.id, virtual_of(rows), ast.List([s.const(None)], ast.Load()), True))
+        self.into(rows, ast.List([], ast.Load()))
+        none = s.at(ast.List([s.const(None)], ast.Load()), node)
+        self.revivable.append((rows.id, virtual_of(rows), none, True))
         noted = ast.Call(s.load(".made"), [self.again(rows), made.func, *made.args], made.keywords)
         result = self.temp()
-        self.into(result, s.at(ast.ListComp(noted, node.generators), node)).apart = True
+        self.into(result, s.at(ast.ListComp(noted, node.generators), node))
         remade = s.call(".remade", self.again(rows))
-        again = ast.IfExp(s.call(".whole", self.again(rows)), remade, node)
+        again = s.at(ast.IfExp(s.call(".whole", self.again(rows)), remade, node), node)
         self.revivable.append((result.id, virtual_of(result), again, False))
         return result
 
@@ -219,6 +218,11 @@ class Operands(Builder):
                 or (node.id in self.plain_names and node.id not in self.walrus)
             )
         return isinstance(node, ast.Constant)
+
+    def _is_quiet(self, node: ast.expr) -> bool:
+        """Whether evaluating *node*, now or again, runs no code of anybody's and makes what nobody can tell apart. (A list
+        may have been changed by who got it.)"""
+        return all(map(self._is_quiet, node.elts)) if isinstance(node, ast.Tuple) else self._is_steady(node)
 
     def _is_global(self, node: ast.expr) -> bool:
         return (

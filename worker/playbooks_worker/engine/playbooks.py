@@ -18,10 +18,10 @@ from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from playbooks_worker.engine import refusals
-from playbooks_worker.engine.emitting import compile_code
+from playbooks_worker.engine.emitting import compile_code, evaluating
 from playbooks_worker.engine.errors import CodeChanged, PlaybookRefused
 from playbooks_worker.engine.place import here
-from playbooks_worker.engine.rewrite import LOWERING, Rewritten, rewrite
+from playbooks_worker.engine.rewrite import LOWERING, Part, Rewritten, rewrite
 from playbooks_worker.engine.source import definition_of, fingerprint
 
 _P = ParamSpec("_P")
@@ -53,6 +53,7 @@ class Playbook:
         self.unsavable: set[tuple[int, str]] = set()
         self.fragments: dict[tuple[int, int], str] = {}  # (site, depth) → its place in the stack as JSON
         self._code: CodeType | None = None
+        self._evaluators: dict[Part, tuple[CodeType, tuple[str, ...]]] = {}
         self._positions: list[tuple[int, int]] | None = None
         self.bind: Callable[..., tuple[Any, ...]] = binder(function, self.rewritten.names.parameters)
         _known[self.id] = self
@@ -78,9 +79,26 @@ class Playbook:
             self._positions = [(line or 0, column or 0) for line, _, column, _ in spans]
         return self._positions[instruction // 2] if instruction >= 0 else (0, 0)
 
-    def activation(self, frame: Any, cells: dict[str, CellType], helpers: dict[str, CellType]) -> Callable[[], Any]:
-        """The emitted function with the cells of one activation."""
-        code = self.code
+    def evaluator(self, part: Part) -> tuple[CodeType, tuple[str, ...]]:
+        """The code that evaluates a part of what a site awaits once more, and the names of its parameters."""
+        found = self._evaluators.get(part)
+        if found is None:
+            read = dict.fromkeys(node.id for node in ast.walk(part.expression) if isinstance(node, ast.Name))
+            names, local = self.rewritten.names, {*self.code.co_varnames, *self.code.co_cellvars}
+            closed = {*names.cells, *self.definition.shared}
+            given = tuple(name for name in read if name in local)
+            taken = tuple(name for name in read if name not in local and (name in closed or name.startswith(".")))
+            with deep_trees():
+                tree = evaluating(part.expression, names, given, taken)
+                code = compile_code(tree, self.function.__code__, self.function.__qualname__)
+            found = self._evaluators[part] = code, given
+        return found
+
+    def activation(
+        self, frame: Any, cells: dict[str, CellType], helpers: dict[str, CellType], code: CodeType | None = None
+    ) -> Callable[..., Any]:
+        """The emitted function, or another *code* of this playbook, with the cells of one activation."""
+        code = self.code if code is None else code
         closure = []
         for name in code.co_freevars:
             cell = cells.get(name) or helpers.get(name)

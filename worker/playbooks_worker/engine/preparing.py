@@ -16,8 +16,8 @@ from playbooks_worker.engine.names import SCOPES, Mangler, Names, evaluated_outs
 from playbooks_worker.engine.source import Definition
 
 
-def prepared(definition: Definition) -> tuple[ast.AsyncFunctionDef, Names]:
-    """A copy of the definition's node, to be rewritten, and its names."""
+def prepared(definition: Definition) -> tuple[ast.AsyncFunctionDef, Names, frozenset[str]]:
+    """A copy of the definition's node, to be rewritten, its names, and those that somebody may find unbound."""
     node = s.copied(definition.node)
     if definition.cls is not None:
         Mangler(definition.cls).generic_visit(node)
@@ -25,15 +25,16 @@ def prepared(definition: Definition) -> tuple[ast.AsyncFunctionDef, Names]:
     if "__class__" in definition.shared and "super" not in {*names.plain, *names.cells, *names.globals_}:
         _explicit_super(node)
     _Undeclared().take_out(node)
-    note_unbound(node, names)
+    unbound = note_unbound(node, names)
     text = "\n".join(definition.own_lines())
     if any(word in text for word in openings.WORDS):
         openings.Openings().noted(node.body)
     if any(word in text for word in asking.WORDS):
         asking.Asking((*names.plain, *names.cells)).noted(node.body)
+        unbound = frozenset(names.plain)
     for statement in node.body:
         s.mark_sites(statement)
-    return node, names
+    return node, names, unbound
 
 
 _BLOCKS = ("body", "orelse", "finalbody")

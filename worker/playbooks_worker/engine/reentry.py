@@ -5,17 +5,24 @@
 
 from __future__ import annotations
 
+import abc
+import asyncio
+import linecache
 import sys
-from types import CellType
+from collections.abc import Callable
+from types import CellType, CodeType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
 from playbooks_worker.engine import iterators
 from playbooks_worker.engine.completions import RAISE
+from playbooks_worker.engine.errors import AgentStopped
+from playbooks_worker.engine.place import Outcome
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
     from playbooks_worker.engine.frames import Call, Frame
     from playbooks_worker.engine.playbooks import Playbook
+    from playbooks_worker.engine.rewrite import Part
 
 
 # cause, context, whether it is suppressed; contents of cells
@@ -36,16 +43,36 @@ MADE_AGAIN = _Mark("<evaluated again>")
 NOT_BOUND = _Mark("<not bound>")
 
 
-class Reentry:
+class Reentry(abc.ABC):
     """The half of a frame that emitted code asks."""
 
-    __slots__ = ("_put_back", "agent", "call_", "cells", "playbook")
+    __slots__ = (
+        "_put_back",
+        "agent",
+        "call_",
+        "cells",
+        "coroutine",
+        "evaluating",
+        "outcome",
+        "playbook",
+        "site",
+        "spot",
+    )
 
     agent: Agent
     call_: Call
     playbook: Playbook
     cells: dict[str, CellType]
+    coroutine: Any
+    evaluating: tuple[int, int] | None  # the place of what is being evaluated again
+    outcome: Outcome | None
+    site: int
+    spot: int
     _put_back: PutBack | None
+
+    @abc.abstractmethod
+    def over(self, code: CodeType) -> Callable[..., Any]:
+        """A function of this *code*, over the variables that are shared with nested functions."""
 
     def arguments(self) -> list[Any]:
         """The parameters that are plain locals, in order."""
@@ -68,14 +95,60 @@ class Reentry:
         self._put_back = (error.__cause__, error.__context__, error.__suppress_context__, self._contents())
         return error
 
-    def of_header(self, number: int, name: str) -> Any:
-        """A temporary of a header that is about to be entered again."""
-        return self.agent.loader().of_header(cast("Frame", self), number).get(name, NOT_BOUND)
+    def of_header(self, number: int) -> list[Any]:
+        """The temporaries of a header that is about to be entered again, as they were saved, or evaluated again."""
+        header = self.playbook.rewritten.headers[number - 1]
+        saved = self.agent.loader().of_header(cast("Frame", self), number)
+        local = {**self.coroutine.cr_frame.f_locals, **{name: saved.get(name, NOT_BOUND) for name in header.names}}
+        for part in header.again:
+            if local[part.name] is MADE_AGAIN:
+                try:
+                    local[part.name] = self._evaluated(part, local)
+                except Exception as error:
+                    self.cannot_enter(number, error)
+        return [local[name] for name in header.names]
+
+    def cannot_enter(self, number: int, error: BaseException) -> NoReturn:
+        """No handler of the program is on the way to a header, so the agent must wait outside until it can be entered."""
+        line = self.playbook.rewritten.headers[number - 1].line
+        text = linecache.getline(self.playbook.filename, line).strip()
+        where = f"{self.playbook.filename}:{line} `{text}`"
+        why = f"{type(error).__name__}: {error}"
+        self.agent.block(f"agent {self.agent.id}: {where} cannot be entered again ({why}); resume when it can")
+        raise AgentStopped(why) from None
+
+    def again(self) -> list[Any]:
+        """0 for `.pc`, and the temporaries that the site needs, as they were saved, or evaluated again.
+
+        What that raises is raised at the site, where the other frames have been waited for."""
+        parts = self.playbook.rewritten.sites[self.site - 1].again
+        local = dict(self.coroutine.cr_frame.f_locals)
+        for part in parts:
+            if local.get(part.name) is MADE_AGAIN and (self.outcome is None or self.outcome[0]):
+                try:
+                    local[part.name] = self._evaluated(part, local)
+                except AgentStopped:
+                    raise
+                except (Exception, asyncio.CancelledError) as error:
+                    self.outcome = False, error
+        return [0, *[local.get(part.name, NOT_BOUND) for part in parts]]
+
+    def _evaluated(self, part: Part, local: dict[str, Any]) -> Any:
+        code, given = self.playbook.evaluator(part)
+        self.evaluating = part.expression.lineno, part.expression.col_offset
+        try:
+            return self.over(code)(*[local[name] if name in local else self.unbound(name) for name in given])
+        finally:
+            self.evaluating = None
+
+    def position(self) -> tuple[int, int]:
+        """(line, column) in the source of what is being evaluated."""
+        return self.evaluating or self.playbook.position(self.coroutine.cr_frame.f_lasti)
 
     def restored(self) -> list[Any]:
-        """All locals and temporaries, in the order of `Rewritten.restored`."""
+        """All locals, and the temporaries that sites need here, in the order of `Rewritten.restored`."""
         saved = self.agent.loader().locals(cast("Frame", self))
-        return [saved.get(name, NOT_BOUND) for name in self.playbook.rewritten.restored]
+        return [saved.get(name, NOT_BOUND) for name in self.playbook.rewritten.restored[self.spot]]
 
     def local(self, name: str) -> Any:
         """One local as it was saved."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from playbooks_worker.engine import emitting
+from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.build import HeaderDraft, SiteDraft, virtual_of
 from playbooks_worker.engine.liveness import live_temporaries
 from playbooks_worker.engine.names import Names
@@ -19,7 +21,7 @@ from playbooks_worker.engine.preparing import prepared
 from playbooks_worker.engine.source import Definition
 from playbooks_worker.engine.statements import Statements
 
-LOWERING = 1  # the version of this rewriting; a frame carries it, golden checkpoints hold every released one
+LOWERING = 2  # the version of this rewriting; a frame carries it, golden checkpoints hold every released one
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,19 @@ class Temporaries:
         return {*self.roots, *self.deps, *(name for names in self.deps.values() for name in names)}
 
 
+class Part(NamedTuple):
+    """A temporary, and what it is evaluated again as when it could not be saved."""
+
+    name: str
+    expression: ast.expr
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """A hoisted await. ``path`` names what encloses it, outermost first: iterators and handled exceptions by name,
     open headers by number, what a `finally` or an exit follows by the name of its completion. ``value`` is the name of the
-    awaitable, empty where a header is entered (``entering`` is its number) or left. In the source, as (line, column):
+    awaitable, empty where a header is entered (``entering`` is its number) or left. ``again``: what it
+    is made of, in order of evaluation. In the source, as (line, column):
     ``within`` is where its statement begins, ``start`` and ``end`` enclose what it awaits."""
 
     number: int
@@ -53,6 +63,7 @@ class Site:
     entering: int | None
     completed: Temporaries
     in_flight: Temporaries
+    again: tuple[Part, ...] = field(compare=False)
     within: tuple[int, int]
     start: tuple[int, int]
     end: tuple[int, int]
@@ -64,35 +75,45 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Header:
+    """``names`` are its temporaries, its manager among them; ``again``: those that may be evaluated again, in order."""
+
     number: int
     line: int
     temporaries: Temporaries
+    names: tuple[str, ...]
+    again: tuple[Part, ...] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """``restored`` is the order in which `Frame.restored` answers, ``saved`` the names of it that are always saved."""
+    """``restored`` is the order in which `Frame.restored` answers, for each place where locals are put back; ``saved`` are
+    the names that are always saved."""
 
     names: Names
     sites: tuple[Site, ...]
     headers: tuple[Header, ...]
-    restored: tuple[str, ...]
+    restored: tuple[tuple[str, ...], ...]
     saved: tuple[str, ...]
 
 
 def rewrite(definition: Definition) -> tuple[Rewritten, ast.Module]:
     """Rewrite one playbook; the module is what `compile_code` takes. Raises `PlaybookRefused` for what cannot be resumed."""
-    node, names = prepared(definition)
+    node, names, unbound = prepared(definition)
     b = Statements(definition, names)
     body, _ = b.block(_without_docstring(node.body))
     function = emitting.function_of(node, names, body)
     live = live_temporaries(function)
     sites = tuple(_site(draft, live.get(draft.number, ()), b.headers) for draft in b.sites)
-    needed = {name for site in sites for name in (*site.completed.all_names(), *site.in_flight.all_names())}
+    needed: dict[int, set[str]] = {}
+    for site in sites:
+        needed.setdefault(site.spot, set()).update(site.completed.all_names(), site.in_flight.all_names())
     temporaries = (*(f".t{n}" for n in range(1, b.temps + 1)), *b.noted)
-    restored = (*names.plain, *b.hidden, *(t for t in temporaries if t in needed))
-    tree = emitting.finished(definition, function, names, restored)
-    headers = tuple(Header(h.number, h.line, _header_temporaries(h)) for h in b.headers)
+    restored = tuple(
+        (*names.plain, *b.hidden, *(name for name in temporaries if name in needed.get(spot, ())))
+        for spot in range(b.spots)
+    )
+    tree = emitting.finished(definition, function, names, restored, unbound)
+    headers = tuple(map(_header, b.headers))
     return Rewritten(names, sites, headers, restored, (*names.plain, *b.hidden)), tree
 
 
@@ -120,8 +141,9 @@ def _temporaries(roots: Iterable[str], revivable: list[tuple[str, int, ast.expr,
     return Temporaries(roots, deps, frozenset(name for name in deps if known[name][1]))
 
 
-def _header_temporaries(header: HeaderDraft) -> Temporaries:
-    return _temporaries(_reads(header.manager), header.revivable)
+def _header(draft: HeaderDraft) -> Header:
+    again = tuple(Part(name, expression) for name, _, expression, _ in draft.revivable)
+    return Header(draft.number, draft.line, _temporaries(_reads(draft.manager), draft.revivable), draft.names, again)
 
 
 def _site(draft: SiteDraft, live: tuple[str, ...], headers: list[HeaderDraft]) -> Site:
@@ -133,8 +155,11 @@ def _site(draft: SiteDraft, live: tuple[str, ...], headers: list[HeaderDraft]) -
         in_flight = _temporaries(live, [])
     else:
         in_flight = _temporaries((*live, draft.value), draft.revive)
-        if draft.resumed is not None:  # what no one reads any more need not be made again
-            draft.resumed.body = [line for line in draft.resumed.body if getattr(line, "revives", "") in in_flight.deps]
+    # what no one reads any more need not come back
+    again = tuple(Part(name, expression) for name, _, expression, _ in draft.revive if name in in_flight.deps)
+    if draft.back is not None:
+        kept = {s.PC, *(part.name for part in again)}
+        draft.back.elts = [name for name in draft.back.elts if isinstance(name, ast.Name) and name.id in kept]
     return Site(
         draft.number,
         getattr(draft.node, "lineno", 0),
@@ -145,6 +170,7 @@ def _site(draft: SiteDraft, live: tuple[str, ...], headers: list[HeaderDraft]) -
         draft.entering,
         completed,
         in_flight,
+        again,
         draft.within,
         (getattr(draft.node, "lineno", 0), getattr(draft.node, "col_offset", 0)),
         (getattr(draft.node, "end_lineno", 0), getattr(draft.node, "end_col_offset", 0)),

@@ -55,10 +55,7 @@ class Statements(Expressions):
 
 
 def _expr(b: Statements, node: ast.Expr) -> None:
-    if isinstance(node.value, ast.Await):
-        b.await_value(node.value, ast.Expr)
-    else:
-        b.plain(ast.Expr(b.lower(node.value)))
+    b.evaluate(node.value, ast.Expr)
 
 
 def _assign(b: Statements, node: ast.Assign) -> None:
@@ -85,10 +82,8 @@ def _bounds(index: ast.expr) -> list[ast.expr]:
 
 def _assign_value(b: Statements, targets: list[ast.expr], value: ast.expr) -> None:
     simple = not any(s.holds_site(target) for target in targets)
-    if simple and isinstance(value, ast.Await):
-        b.await_value(value, lambda awaited: ast.Assign(targets, awaited))
-    elif simple:
-        b.plain(ast.Assign(targets, b.lower(value)))
+    if simple:
+        b.evaluate(value, lambda value: ast.Assign(targets, value))
     else:
         lowered = b.lower(value)
         held = b.keep(lowered, load=False) if len(targets) > 1 else lowered

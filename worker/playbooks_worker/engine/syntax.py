@@ -10,7 +10,6 @@ from typing import TypeVar
 
 PC = ".pc"  # the site to re-enter, 0 when running on
 FRAME = ".f"  # the activation's record (frames.Frame)
-AGAIN = ".R"  # a temporary that was not saved and must be evaluated again
 OPENING = ".opening"  # makes a manager for an exit stack (stacks.py)
 SEEN = ".seen"  # what a playbook asks for its own variables with (seen.py)
 UNBOUND = ".U"  # a local that was not bound
@@ -102,10 +101,6 @@ def const(value: object) -> ast.Constant:
 
 def running_on() -> ast.expr:
     return ast.UnaryOp(ast.Not(), load(PC))
-
-
-def not_saved(name: str) -> ast.expr:
-    return ast.Compare(load(name), [ast.Is()], [load(AGAIN)])
 
 
 def unbound_again(name: str) -> ast.stmt:

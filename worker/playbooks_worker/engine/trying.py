@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.completions import completing
+from playbooks_worker.engine.names import bound_by
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.statements import Statements
@@ -111,7 +112,7 @@ def unless_dead(body: list[ast.stmt]) -> ast.stmt:
 def _renamed(b: Statements, handler: ast.ExceptHandler) -> list[ast.stmt]:
     """Entering a handler again binds its name: what the program had made of that name since comes back."""
     name = handler.name
-    if name is None or name not in b.plain_names:
+    if name is None or name not in b.plain_names or not any(name in bound_by(part) for part in handler.body):
         return []
     restored = s.assign(name, s.call(s.attribute(s.FRAME, "local"), s.const(name)))
     here = ast.Compare(s.attribute(s.FRAME, "spot"), [ast.Eq()], [s.const(b.spot)])
