@@ -294,3 +294,16 @@ async def counts(n):
     for number in range(n):
         await asyncio.sleep(0.01)
     return n
+
+
+@playbook
+async def leaves_a_listener():
+    child = await spawn(listens)
+    await send(child.agent_id, "hello")
+    return "done"
+
+
+@playbook
+async def listens():
+    while True:
+        await receive()

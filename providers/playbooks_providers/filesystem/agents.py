@@ -179,7 +179,8 @@ class FilesystemAgents:
             ]
 
     async def newest(self, program: str) -> AgentId | None:
-        """The newest agent of *program* that has not ended, else its newest one, else None."""
+        """The newest agent of *program* that has not ended, else its newest one, else None. (Not one that another has
+        spawned: that goes on with its run.)"""
         starts = []
         for agent in await self.agents():
             try:
@@ -187,7 +188,7 @@ class FilesystemAgents:
             except StorageFailed as error:  # one that somebody has damaged does not stand in the way of the others
                 log.warning("agent skipped", agent=agent, reason=str(error))
                 continue
-            if start is not None and start.program == program:
+            if start is not None and start.program == program and not start.run:
                 starts.append(start)
         starts.sort(key=lambda start: (start.created_ms, start.agent), reverse=True)
         for start in starts:

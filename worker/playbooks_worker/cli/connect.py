@@ -17,10 +17,11 @@ from playbooks_worker.cli.output import CommandError, Exit
 if TYPE_CHECKING:
     from playbooks_providers.contracts import Checkpoints, Coordination
     from playbooks_providers.envelope import Sealer
-    from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints
+    from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemInboxes
     from playbooks_providers.ids import AgentId, SessionId
     from playbooks_providers.model import AgentView, SessionInfo
     from playbooks_providers.settings import Settings
+    from playbooks_worker.host.answers import Answerable
 
 TIMEOUT_S = 3.0  # a person waits; the daemons are more patient
 
@@ -32,6 +33,8 @@ class Agents(Protocol):
     def sealer(self) -> Sealer | None: ...
     @property
     def checkpoints(self) -> Checkpoints: ...
+    @property
+    def inboxes(self) -> Answerable: ...
     async def agents(self) -> Sequence[AgentId]: ...
     async def describe(self, agent: AgentId) -> AgentView | None: ...
     async def session(self, session: SessionId) -> SessionInfo | None: ...
@@ -47,6 +50,10 @@ class Home:
 
     async def agents(self) -> Sequence[AgentId]:
         return await self.coordination.agents()
+
+    @property
+    def inboxes(self) -> Coordination:
+        return self.coordination
 
     async def describe(self, agent: AgentId) -> AgentView | None:
         return await self.coordination.describe(agent)
@@ -126,12 +133,18 @@ class _Folder:
 
     files: FilesystemAgents
     checkpoints: FilesystemCheckpoints
+    inboxes: FilesystemInboxes
     sealer: Sealer | None
 
     @classmethod
     def open(cls, path: Path) -> _Folder:
         from playbooks_providers.errors import StorageFailed
-        from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemStore
+        from playbooks_providers.filesystem import (
+            FilesystemAgents,
+            FilesystemCheckpoints,
+            FilesystemInboxes,
+            FilesystemStore,
+        )
         from playbooks_providers.settings import load_settings
 
         if not path.is_dir():
@@ -140,7 +153,8 @@ class _Folder:
         store = FilesystemStore(path)
         sealer = _sealer(load_settings({}, Path.cwd(), dev_file=False), path)
         checkpoints = FilesystemCheckpoints(store)
-        return cls(FilesystemAgents(store, checkpoints), checkpoints, sealer)
+        files = FilesystemAgents(store, checkpoints)
+        return cls(files, checkpoints, FilesystemInboxes(store, files), sealer)
 
     async def agents(self) -> Sequence[AgentId]:
         return await self.files.agents()

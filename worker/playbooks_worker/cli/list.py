@@ -16,7 +16,7 @@ def list_agents(
 ) -> None:
     """List the agents, newest first."""
     with Output(json) as out:
-        told = sorted(asyncio.run(_agents(storage_path, redis_url)), key=lambda each: -each["created_ms"])
+        told = sorted(asyncio.run(agents(storage_path, redis_url)), key=lambda each: -each["created_ms"])
         if out.as_json:
             out.json(told)
         elif told:
@@ -25,7 +25,8 @@ def list_agents(
             out.note("no agents" + (f" in {storage_path}" if storage_path else ""))
 
 
-async def _agents(storage_path: options.StoragePath, redis_url: str | None) -> list[Record]:
+async def agents(storage_path: options.StoragePath, redis_url: str | None) -> list[Record]:
+    """All agents, as records, in no order."""
     from playbooks_worker.cli.connect import home_of
 
     async with home_of(storage_path, redis_url) as home:

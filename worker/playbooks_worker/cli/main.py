@@ -16,6 +16,7 @@ from playbooks_worker.cli.output import NOTHING_KNOWN
 from playbooks_worker.cli.people import answer, inbox
 from playbooks_worker.cli.retry import retry
 from playbooks_worker.cli.run import run
+from playbooks_worker.cli.runs import runs
 from playbooks_worker.cli.show import show
 from playbooks_worker.cli.submit import submit
 from playbooks_worker.cli.wait import wait
@@ -34,6 +35,7 @@ app.command("run")(run)
 app.command("submit")(submit)
 app.command("wait")(wait)
 app.command("list")(list_agents)
+app.command("runs")(runs)
 app.command("show")(show)
 app.command("check")(check)
 app.command("explain")(explain)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json as json_
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,19 +20,22 @@ from playbooks_worker.cli.views import Record, ago
 
 if TYPE_CHECKING:
     from playbooks_providers.envelope import Asked
+    from playbooks_providers.ids import AgentId
     from playbooks_providers.model import AgentView
+    from playbooks_worker.cli.connect import Agents
 
 _AT_ONCE = 64
 
 
 def inbox(
     person: Annotated[str | None, typer.Argument(metavar="PERSON", help="Only what this person is asked.")] = None,
+    storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
     """List what agents ask people and wait for, the oldest question first."""
     with Output(json) as out:
-        found = asyncio.run(_inbox(person, redis_url))
+        found = asyncio.run(_inbox(person, storage_path, redis_url))
         found.sort(key=lambda told: told["asked_ms"])
         if out.as_json:
             out.json(found)
@@ -41,11 +46,10 @@ def inbox(
             out.note("nobody is asked anything" if person is None else f"{person} is not asked anything")
 
 
-async def _inbox(person: str | None, redis_url: str | None) -> list[Record]:
-    from playbooks_providers.ids import AgentId
-    from playbooks_worker.cli.connect import redis_home
+async def _inbox(person: str | None, storage_path: Path | None, redis_url: str | None) -> list[Record]:
+    from playbooks_worker.cli.connect import home_of
 
-    async with redis_home(redis_url) as home:
+    async with home_of(storage_path, redis_url) as home:
         room = asyncio.Semaphore(_AT_ONCE)
 
         async def one(agent: AgentId) -> list[Record]:
@@ -106,35 +110,39 @@ def answer(
         str | None, typer.Option("--question", metavar="ID", help="Which one, of several (see `inbox --json`).")
     ] = None,
     as_value: Annotated[bool, typer.Option("--value", help="TEXT is JSON, and the answer what it says.")] = False,
+    storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
     """Answer what an agent asks a person. It goes on with the answer, wherever it is."""
     with Output(json) as out:
+        from playbooks_providers import ids
+        from playbooks_worker.cli.connect import home_of
+
         value: Any = text
         if as_value:
             try:
                 value = json_.loads(text)
             except ValueError as error:
                 raise CommandError(f"--value takes JSON: {error}", hint="e.g. '{\"ok\": true}', true, 12") from error
-        asyncio.run(_answer(out, agent_id, value, question, redis_url))
+        asyncio.run(_answer(out, ids.agent_id(agent_id), value, question, home_of(storage_path, redis_url)))
 
 
-async def _answer(out: Output, agent: str, value: Any, question: str | None, redis_url: str | None) -> None:
-    from playbooks_providers import ids
+async def _answer(
+    out: Output, agent: AgentId, value: Any, question: str | None, opening: AbstractAsyncContextManager[Agents]
+) -> None:
     from playbooks_providers.errors import UnknownAgent
     from playbooks_providers.letters import Delivered
-    from playbooks_worker.cli.connect import redis_home, signing
+    from playbooks_worker.cli.connect import signing
     from playbooks_worker.host.answers import answer_letter, answered
 
-    wanted = ids.agent_id(agent)
-    async with redis_home(redis_url) as home:
-        view = await home.describe(wanted)
+    async with opening as home:
+        view = await home.describe(agent)
         if view is None:
             raise UnknownAgent(agent)
         asked = chosen(view, question)
-        letter = answer_letter(signing(home), wanted, asked.id, value)
-        said = await answered(home.coordination, wanted, letter)
+        letter = answer_letter(signing(home), agent, asked.id, value)
+        said = await answered(home.inboxes, agent, letter)
     if not isinstance(said, Delivered):
         raise CommandError(f"agent {agent} has ended meanwhile: nobody waits for the answer")
     if not said.fresh:

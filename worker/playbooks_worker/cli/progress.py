@@ -32,6 +32,15 @@ class Progress:
     def saved(self, header: Header) -> None:
         self._last = header  # drawn at the next refresh: this runs once per await
 
+    def pause(self) -> None:
+        """Leave the terminal to a prompt."""
+        if self._live is not None:
+            self._live.stop()
+
+    def go_on(self) -> None:
+        if self._live is not None:
+            self._live.start()
+
     def __enter__(self) -> Self:
         if self._console is not None:
             from rich.live import Live

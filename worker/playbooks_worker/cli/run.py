@@ -33,6 +33,7 @@ def run(  # noqa: PLR0913  (typer: one parameter per option)
     ] = None,
     accept_changed: options.AcceptChanged = False,
     restart: options.Restart = False,
+    snoop: Annotated[bool, typer.Option("--snoop", help="Show the messages between agents.")] = False,
     json: options.Json = False,
 ) -> None:
     """Run an agent here, keeping its checkpoints in a folder.
@@ -56,7 +57,7 @@ def run(  # noqa: PLR0913  (typer: one parameter per option)
         positional, keywords = arguments(args)
         from playbooks_worker.cli.run_here import Here
 
-        here = Here(out, asked, storage_path)
+        here = Here(out, asked, storage_path, snoop=snoop)
         if resume:
             asyncio.run(here.resume(resume_id, at, chosen))
         else:

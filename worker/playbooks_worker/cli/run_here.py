@@ -20,19 +20,22 @@ from playbooks_providers import ids, logs
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.envelope import Header, Sealer
 from playbooks_providers.errors import BadCheckpoint, StorageFailed, StorageFull, UnknownAgent
-from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemStore
+from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemInboxes, FilesystemStore
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import FINAL, AgentView, Choice, Exists, Lock, StartRecord, Status
 from playbooks_providers.settings import ensure_signing_key, load_settings, signing_key, weakness
+from playbooks_worker.cli.local_run import LocalRun, Telling
 from playbooks_worker.cli.output import CommandError, Exit, Output
+from playbooks_worker.cli.people_here import Prompt, at_terminal
 from playbooks_worker.cli.progress import Progress
+from playbooks_worker.cli.snoop import Snoop
 from playbooks_worker.cli.target import Target
 from playbooks_worker.cli.views import Record, ago, announce_end, record
 from playbooks_worker.engine import close_resources, kept_sources
+from playbooks_worker.host.answers import answer_letter, answered
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.life import Life
 from playbooks_worker.host.opening import open_checkpoint
-from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome
+from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Parked, Paused
 from playbooks_worker.host.programs import Program, load
 from playbooks_worker.host.surroundings import Surroundings
 
@@ -40,7 +43,7 @@ from playbooks_worker.host.surroundings import Surroundings
 class Here:
     """The folder of agents that this `run` works in, and what it was asked to run."""
 
-    def __init__(self, out: Output, asked: Target, storage_path: Path | None) -> None:
+    def __init__(self, out: Output, asked: Target, storage_path: Path | None, *, snoop: bool = False) -> None:
         logs.configure(level=logging.WARNING)
         self._out = out
         self._asked = asked
@@ -54,11 +57,14 @@ class Here:
             out.note(f"warning: {weak}")
         self._sealer = Sealer((key or ensure_signing_key(folder)).get_secret_value())
         self._clock = SystemClock()
+        self._folder = folder
         store = FilesystemStore(folder)
         self._checkpoints = FilesystemCheckpoints(store, full=self._stop_for_room)
-        self._life: Life | None = None
+        self._run: LocalRun | None = None
+        self._snoop = snoop
         self._no_room: StorageFull | None = None
         self._agents = FilesystemAgents(store, self._checkpoints)
+        self._inboxes = FilesystemInboxes(store, self._agents)
         self._durability = settings.durability
 
     # --- the two ways in -------------------------------------------------------------------------------------------
@@ -71,13 +77,18 @@ class Here:
         answer = await self._agents.create(StartRecord(chosen, program.name, self._asked.entry, args, kwargs, "", now))
         if isinstance(answer, Exists) or not answer.fresh:
             raise self._taken(await self._view(chosen))
-        await self._live(await self._agents.lock(chosen), entry, after=0)
+        with self._interrupts(chosen):
+            await self._live(await self._agents.lock(chosen), program, entry, after=0)
 
     async def resume(self, agent: str | None, at: int | None, choice: Choice = Choice.RESUME) -> None:
         """An agent that is there: the one named, or the newest unfinished one of the program, or its newest."""
         program = load(self._asked.program)
-        chosen = ids.agent_id(agent) if agent else await self._newest(program)
+        chosen = ids.agent_id(agent) if agent else await self._newest_of(program)
         view = await self._view(chosen)
+        if view.start.run and at is None and choice is Choice.RESUME:
+            chosen = AgentId(view.start.run)
+            self._out.say(f"Agent {view.agent} goes on with its run: {chosen}")
+            view = await self._view(chosen)
         self._check(view, program)
         if view.status in FINAL and choice is not Choice.RESUME and view.status is not Status.FAILED:
             raise CommandError(
@@ -88,11 +99,12 @@ class Here:
         start = view.start
         restart = choice is Choice.RESTART
         entry = program.bind(start.entry, start.args, start.kwargs) if restart else program.playbook(start.entry)
-        lock = await self._agents.lock(chosen, at=at, choice=choice)
-        await self._tell_found(lock)
-        await self._live(lock, entry, after=view.last.seq if view.last else 0)
+        with self._interrupts(chosen):
+            lock = await self._agents.lock(chosen, at=at, choice=choice)
+            await self._tell_found(lock)
+            await self._live(lock, program, entry, after=view.last.seq if view.last else 0)
 
-    async def _newest(self, program: Program) -> AgentId:
+    async def _newest_of(self, program: Program) -> AgentId:
         chosen = await self._agents.newest(program.name)
         if chosen is None:
             raise CommandError(
@@ -108,10 +120,46 @@ class Here:
             asked = program.name if named is None else f"{program.name}:{named}"
             raise CommandError(f"agent {start.agent} was started as {start.program}:{start.entry}, not {asked}")
 
-    # --- the life of the agent -------------------------------------------------------------------------------------
-    async def _live(self, lock: Lock, entry: Any, *, after: int) -> None:
+    # --- the life of the agent, and of those that it spawns ---------------------------------------------------------
+    async def _live(self, lock: Lock, program: Program, entry: Any, *, after: int) -> None:
+        console = self._out.live_console()
+        progress = Progress(console, lock.agent)
+        run = self._run = LocalRun(
+            self._agents,
+            self._inboxes,
+            self._around(),
+            Gate(self._clock.monotonic),
+            lock.agent,
+            {program.name: program},
+            Telling(
+                heard=Snoop(self._out).heard if self._snoop else None,
+                asked=Prompt(self._out, progress, self._answer, None if at_terminal() else self._how_to_answer).asked,
+                ended=self._tell_ended,
+            ),
+        )
+        with progress:
+            await self._checkpoints.keep_sources(kept_sources())
+            life = run.begin(lock, entry, progress=progress.saved, numbered_after=after)
+            await self._others(lock.agent, run)
+            outcome = await run.until_over()
+            await close_resources()
+        if console is not None and isinstance(outcome, Ended) and outcome.status is Status.COMPLETED:
+            console.print(f"completed: agent {lock.agent}, {outcome.header.seq} checkpoints", style="dim")
+        await self._conclude(lock, life.newest, outcome)
+
+    def _interrupts(self, agent: AgentId) -> _Interrupts:
+        return _Interrupts(self._stops, lambda: self._interrupted(agent, self._newest(agent)))
+
+    def _stops(self) -> bool:
+        """Stop what lives here. False: nothing does."""
+        if self._run is None or not self._run.lives:
+            return False
+        self._stopping = asyncio.ensure_future(self._run.abandon("interrupted"))
+        return True
+
+    def _around(self) -> Surroundings:
         kept = self._durability
-        around = Surroundings(
+        return Surroundings(
             self._checkpoints,
             self._sealer,
             self._clock.now_ms,
@@ -119,39 +167,50 @@ class Here:
             strict=kept.strict,
             max_bytes=kept.max_checkpoint_bytes,
         )
-        console = self._out.live_console()
-        progress = Progress(console, lock.agent)
-        life = Life(lock, entry, around, Gate(self._clock.monotonic), progress=progress.saved, numbered_after=after)
-        self._life = life
-        await self._checkpoints.keep_sources(kept_sources())
-        with _Interrupts(life, lambda: self._interrupted(lock, life.newest)), progress:
-            outcome = await life.live()
-            await close_resources()
-        if console is not None and isinstance(outcome, Ended) and outcome.status is Status.COMPLETED:
-            console.print(f"completed: agent {lock.agent}, {outcome.header.seq} checkpoints", style="dim")
-        await self._conclude(lock, life, outcome)
+
+    async def _others(self, first: AgentId, run: LocalRun) -> None:
+        """The agents of the run that have not ended go on, too."""
+        for agent in await self._agents.agents():
+            view = await self._agents.describe(agent)
+            if view is not None and view.start.run == first and view.status not in FINAL:
+                await run.go_on(view)
+
+    def _newest(self, agent: AgentId) -> Header | None:
+        life = self._run.lives.get(agent) if self._run is not None else None
+        return life.newest if life is not None else None
+
+    def _tell_ended(self, agent: AgentId, outcome: Outcome) -> None:
+        """Of a child that needs a person; how the first agent ends is told at the end."""
+        if isinstance(outcome, Blocked) and self._run is not None and agent != self._run.first:
+            self._out.note(f"agent {agent} is blocked: {outcome.why.splitlines()[0]}")
+
+    def _how_to_answer(self, agent: AgentId) -> str:
+        return f"Answer it: playbooksctl answer {agent} TEXT --storage-path {shlex.quote(str(self._folder))}"
+
+    async def _answer(self, agent: AgentId, question: str, value: Any) -> None:
+        assert self._run is not None
+        await answered(self._run, agent, answer_letter(self._sealer, agent, question, value))
 
     def _stop_for_room(self, error: StorageFull) -> None:
         """The disk is full. A worker would wait; here is a person, who makes room and continues."""
-        if self._life is not None and self._no_room is None:
+        if self._run is not None and self._no_room is None:
             self._no_room = error
-            self._stopping = asyncio.ensure_future(self._life.abandon(str(error)))
+            self._stopping = asyncio.ensure_future(self._run.abandon(str(error)))
 
-    async def _conclude(self, lock: Lock, life: Life, outcome: Outcome) -> None:
+    async def _conclude(self, lock: Lock, newest: Header | None, outcome: Outcome) -> None:
         match outcome:
-            case Ended(status, _, final):
-                await self._agents.finish(lock, status, final)
+            case Ended():
                 self._tell_end(await self._view(lock.agent))
-            case Blocked(why):
-                await self._agents.stop(lock, Status.BLOCKED, why)
+            case Blocked():
                 raise self._blocked(lock, outcome)
             case HandedOver(why, unasked=unasked):
-                await self._agents.release(lock, why)
                 if self._no_room is not None:
-                    raise self._left(lock, life.newest, str(self._no_room), "StorageFull", "Then continue it")
+                    raise self._left(lock, newest, str(self._no_room), "StorageFull", "Then continue it")
                 if unasked:
-                    raise self._left(lock, life.newest, why)
-                self._interrupted(lock, life.newest)
+                    raise self._left(lock, newest, why)
+                self._interrupted(lock.agent, newest)
+            case Parked() | Paused():
+                raise AssertionError(f"agent {lock.agent}: {outcome} of an agent in a folder")
             case LockLost(why):
                 raise CommandError(
                     f"agent {lock.agent} was lost to another process: {why}",
@@ -214,13 +273,13 @@ class Here:
             },
         )
 
-    def _interrupted(self, lock: Lock, newest: Header | None) -> NoReturn:
+    def _interrupted(self, agent: AgentId, newest: Header | None) -> NoReturn:
         where = _where(newest)
-        self._out.note(f"interrupted: agent {lock.agent} stopped {where}", f"Continue it: {self._resume(lock.agent)}")
+        self._out.note(f"interrupted: agent {agent} stopped {where}", f"Continue it: {self._resume(agent)}")
         if self._out.as_json:
             self._out.json(
                 {
-                    "agent_id": lock.agent,
+                    "agent_id": agent,
                     "status": Status.READY.value,
                     "checkpoint": str(newest.id) if newest else None,
                     "error": {"type": "Interrupted", "message": f"stopped {where}"},
@@ -265,13 +324,12 @@ def _file(playbook: str) -> str:
 
 
 class _Interrupts:
-    """Ctrl+C stops the life at once and without a checkpoint; again, it ends the process there and then."""
+    """Ctrl+C stops the run at once and without a checkpoint; again, it ends the process there and then."""
 
-    def __init__(self, life: Life, leave: Callable[[], NoReturn]) -> None:
-        self._life = life
+    def __init__(self, stops: Callable[[], bool], leave: Callable[[], NoReturn]) -> None:
+        self._stops = stops
         self._leave = leave
         self._loop = asyncio.get_running_loop()
-        self._stopping: asyncio.Task[None] | None = None
         self._asked = False
 
     def __enter__(self) -> None:
@@ -290,4 +348,5 @@ class _Interrupts:
         self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
-        self._stopping = asyncio.ensure_future(self._life.abandon("interrupted"))
+        if not self._stops():
+            self._leave()

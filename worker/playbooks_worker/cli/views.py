@@ -29,6 +29,7 @@ def record(view: AgentView, sealer: Sealer | None) -> Record:
         "program": view.start.program,
         "entry": view.start.entry,
         "queue": view.start.queue,
+        "run": view.start.run or view.agent,
         "created_ms": view.start.created_ms,
         "fence": view.fence,
         "session": view.session,
@@ -77,7 +78,7 @@ def _from_header(view: AgentView, sealer: Sealer | None) -> Record:
         told["verified"] = sealer is not None
     if header.kind == "completed":
         told["result"] = header.result
-    elif header.kind == "failed":
+    elif header.kind in ("failed", "cancelled"):
         raised = dict(header.error or {})
         told["error"] = {"type": raised.get("type", "Exception"), "message": raised.get("message", "")}
         told["traceback"] = raised.get("traceback", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, cast
 
 from playbooks_providers.envelope import Body, Sealer, seal_letter
 from playbooks_providers.ids import AgentId
@@ -19,14 +19,22 @@ def answer_letter(sealer: Sealer, agent: AgentId, question: str, value: Any) -> 
     return seal_letter(sealer, agent, f"person:{question}", _ONCE, _ONCE, body, pressing=True)
 
 
+class Answerable(Protocol):
+    """Any home with inboxes. One that is a `post.Home` as well wakes or tells whoever waits."""
+
+    async def deliver(
+        self, receiver: AgentId, letter: Letter, *, limit: int, birth: int | None = None
+    ) -> Delivered | Full | Gap | Gone: ...
+
+
 async def answered(
-    home: Home, agent: AgentId, letter: Letter, *, birth: int | None = None
+    home: Answerable, agent: AgentId, letter: Letter, *, birth: int | None = None
 ) -> Delivered | Full | Gap | Gone:
     """Deliver it, and wake or tell whoever waits. May be repeated."""
     said = await home.deliver(agent, letter, limit=_NO_LIMIT, birth=birth)
     if isinstance(said, Delivered):
         if said.ticket is not None:
-            await home.enqueue(said.ticket)
+            await cast(Home, home).enqueue(said.ticket)
         elif said.session is not None:
-            await home.poke(said.session, agent)
+            await cast(Home, home).poke(said.session, agent)
     return said

@@ -20,7 +20,7 @@ from playbooks_providers.errors import BadLetter
 from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.letters import Delivered, Full, Letter, Mail
 from playbooks_providers.model import FINAL, Created, Exists, Lock, Order, OrderKind, StartRecord
-from playbooks_worker.engine import Agent, Mailing, NoSuchAgent, Outgoing, Received
+from playbooks_worker.engine import Agent, Mailing, NoSuchAgent, Outgoing, Question, Received
 from playbooks_worker.host.farewell import farewell
 from playbooks_worker.host.giving import give
 from playbooks_worker.host.patience import patiently
@@ -52,7 +52,8 @@ class Courier:
         self._sealer = sealer
         self._now_ms = now_ms
         self._limit = limit
-        self._local = post.local
+        self._post = post
+        self._asked: tuple[Question, ...] = ()
         self._idle = idle
         self._carried: dict[str, asyncio.Queue[Outgoing]] = {}  # by receiver
         self._known: set[tuple[str, int, int, str]] = set()  # of what is being carried
@@ -140,6 +141,9 @@ class Courier:
                     waiting = self._carried[letter.receiver] = asyncio.Queue()
                     self.begin(self._carry(letter.receiver, waiting))
                 waiting.put_nowait(letter)
+        if self._post.asked is not None and mailing.questions != self._asked:
+            self._asked = mailing.questions
+            self._post.asked(self._lock.agent, mailing.questions)
         if mailing.cursor > self._read_through:
             self._read_through = mailing.cursor
             if not self._forgetting:
@@ -166,6 +170,8 @@ class Courier:
                 sealed = seal_letter(self._sealer, AgentId(receiver), me.agent, me.birth, letter.number, body)
                 await self.deliver(AgentId(receiver), sealed, letter.birth)
             self._known.discard(letter.key)
+            if self._post.heard is not None:
+                self._post.heard(self._lock.agent, letter)
             if self.agent is not None:
                 self.agent.accepted(letter)
         del self._carried[receiver]
@@ -184,7 +190,8 @@ class Courier:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _FULL_MOST_S)
         if not isinstance(answer, Delivered):
-            _log.warning("letter not delivered", agent=self._lock.agent, receiver=receiver, reason=_told(answer))
+            tell = _log.debug if letter.pressing else _log.warning  # a parent that has ended needs no word of its child
+            tell("letter not delivered", agent=self._lock.agent, receiver=receiver, reason=_told(answer))
             return
         ticket, session = answer.ticket, answer.session
         if ticket is not None:
@@ -193,7 +200,7 @@ class Courier:
             await self._tell(session, receiver)
 
     async def _tell(self, session: SessionId, receiver: AgentId) -> None:
-        if not (session == self._lock.session and self._local(receiver)):
+        if not (session == self._lock.session and self._post.local(receiver)):
             await patiently(lambda: self.home.poke(session, receiver), "poke a session")
 
     async def _spawn(self, letter: Outgoing) -> None:

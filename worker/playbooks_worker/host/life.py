@@ -103,6 +103,18 @@ class Life(Obeying):
             if not mail_alone:
                 self.look_for_orders()
 
+    @property
+    def asks(self) -> bool:
+        """Whether it waits for a person."""
+        agent = self._agent
+        return agent is not None and agent.mailbox is not None and bool(agent.mailbox.questions)
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether it waits for letters of other agents, and for nothing else."""
+        agent = self._agent
+        return agent is not None and agent.is_idle() and agent.wakes_at() is None and not self.asks
+
     # --- the life -------------------------------------------------------------------------------------------------
     async def live(self) -> Outcome:
         """Run the agent until it ends, blocks, or leaves. Raises only what is a bug of ours."""

@@ -3,13 +3,14 @@ files can do it, too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from playbooks_providers.contracts import Inboxes, Orders, Parking
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import AgentView, Created, Exists, StartRecord, Ticket
+from playbooks_worker.engine import Outgoing, Question
 
 
 class Home(Inboxes, Parking, Orders, Protocol):
@@ -22,10 +23,17 @@ class Home(Inboxes, Parking, Orders, Protocol):
     async def describe(self, agent: AgentId) -> AgentView | None: ...
 
 
+Heard: TypeAlias = Callable[[AgentId, Outgoing], None]
+Asked: TypeAlias = Callable[[AgentId, Sequence[Question]], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Where the agents of one session write to one another. ``local`` tells one of the same session that there may be
-    something for it; False: it is not here."""
+    """Where the agents of one session write to one another. ``local`` tells one of the same session that there is mail for
+    it; False: it is not here. For people who watch: ``heard`` is told each letter that an agent's receiver has accepted,
+    ``asked`` the questions to people that an agent waits for, whenever they change."""
 
     home: Home
     local: Callable[[AgentId], bool] = lambda agent: False
+    heard: Heard | None = None
+    asked: Asked | None = None

@@ -41,7 +41,7 @@ def is_idle(agent: Agent) -> bool:
         return False
     if any(waiter.done() for waiter in agent.waiting_for_letters):
         return False
-    if agent.mailbox is not None and agent.mailbox.outbox:
+    if agent.mailbox is not None and (agent.mailbox.outbox or not agent.mailbox.raised):
         return False
     waiting = {frame.task for call in agent.running.values() if (frame := call.frame) is not None}
     if not all(task in waiting and _runs_a_call(agent, task) for task in agent.tasks() if not task.done()):

@@ -99,6 +99,12 @@ class Talking(Arriving):
         self.owed = self.gated = True
         self._cancelled(root, (box.cancelled,))
 
+    def _open_barrier(self) -> None:
+        was_restoring = self.restoring
+        super()._open_barrier()
+        if was_restoring and self.mailbox is not None and not self.mailbox.raised:
+            self.raise_cancelled()  # before anybody looks at what has come meanwhile
+
     def as_raised(self, frame: Frame, error: asyncio.CancelledError) -> asyncio.CancelledError:
         """What *frame* sees of *error*, which has come to one of its awaits. Within a group or a timeout it stays a plain
         `CancelledError`: asyncio looks for that very class there."""

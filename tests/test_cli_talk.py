@@ -1,0 +1,133 @@
+"""`playbooksctl run` of agents that talk, as processes: killed again and again, answered from another shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+DEADLINE_S = 90.0
+
+
+class Desk:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        shutil.copy(HERE / "programs" / "talkers.py", path)
+        shutil.copy(HERE.parent / "examples" / "negotiation.py", path)
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "playbooks_worker.cli", *words]
+
+    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "NEGOTIATION_THINKS_S": "0.01", **environment}
+        return subprocess.run(
+            self.command(*words), cwd=self.path, env=env, capture_output=True, text=True, timeout=DEADLINE_S,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def start(self, *words: str, **options) -> subprocess.Popen[str]:
+        env = {**os.environ, "NEGOTIATION_THINKS_S": "0.01"}
+        options.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.Popen(
+            self.command(*words), cwd=self.path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            **options,
+        )  # fmt: skip
+
+    def told(self, *words: str):
+        return json.loads(self.run(*words, "--json").stdout.splitlines()[-1])
+
+    def asks(self) -> list[dict]:
+        return self.told("inbox", "--storage-path", ".checkpoints")
+
+    def until(self, condition, what: str):
+        deadline = time.monotonic() + DEADLINE_S
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"not in time: {what}"
+            time.sleep(0.05)
+        return found
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "args", "expected"),
+    [
+        ("boss", [2], [[["heard", 0], ["heard", 1]], 1]),
+        ("asker", [], ["ONE", "TWO", 2]),
+        ("failing_child", [], [["ChildFailed", "failed", True], ["ChildFailed"]]),
+    ],
+    ids=["boss", "asker", "failing_child"],
+)
+def test_conversations_in_one_process_on_files(desk, entry, args, expected) -> None:
+    told = desk.told("run", f"talkers.py:{entry}", "--args", json.dumps(args))
+    assert told["status"] == "completed"
+    assert told["result"] == expected
+
+
+def test_a_run_ends_when_its_first_agent_has_and_nobody_else_has_anything_to_do(desk) -> None:
+    told = desk.told("run", "talkers.py:leaves_a_listener")
+    assert told["result"] == "done"
+    [run] = desk.told("runs", "--storage-path", ".checkpoints")
+    assert (run["agents"], run["unfinished"], run["status"]) == (2, 1, "completed")
+
+
+def test_a_negotiation_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(desk) -> None:
+    """Every agent of the run comes back; each offer is made once, in order, and the person's answer counts."""
+    rounds = 0
+    process = desk.start("run", "negotiation.py", "--agent-id", "deal")
+    desk.until(lambda: newest(desk), "it to begin")
+    while not desk.asks():
+        time.sleep(0.1 * (rounds % 3))
+        process.send_signal(signal.SIGKILL if rounds % 2 else signal.SIGINT)
+        process.communicate()
+        rounds += 1
+        assert rounds < 60
+        process = desk.start("run", "negotiation.py", "--resume", "deal")
+        desk.until(lambda: desk.asks() or newest(desk) > 3 * rounds, "it to go on")
+    process.kill()
+    process.communicate()
+    process = desk.start("run", "negotiation.py", "--resume", "--snoop", "--json")
+    said = desk.run("answer", "deal", "yes", "--storage-path", ".checkpoints")
+    assert said.returncode == 0, said.stderr
+    again = desk.run("answer", "deal", "no", "--storage-path", ".checkpoints")
+    assert again.returncode != 0
+    out, _ = process.communicate(timeout=DEADLINE_S)
+    result = json.loads(out.splitlines()[-1])["result"]
+    assert result == {"item": "a bicycle", "price": 128, "offers": 6, "approved": "yes", "seller": "sold"}
+
+
+def newest(desk: Desk) -> int:
+    files = (desk.path / ".checkpoints").glob("*/*_ckpt_*.pkl")
+    return sum(int(file.stem.rpartition("_")[2]) > 0 for file in files)
+
+
+def test_at_a_terminal_the_question_is_asked_at_the_prompt(desk) -> None:
+    main, other = pty.openpty()
+    env = {**os.environ, "NEGOTIATION_THINKS_S": "0.01", "TERM": "dumb"}
+    process = subprocess.Popen(
+        desk.command("run", "negotiation.py"), cwd=desk.path, env=env, stdin=other, stdout=other, stderr=other
+    )
+    os.close(other)
+    seen = b""
+    try:
+        while b"(yes/no)" not in seen:
+            seen += os.read(main, 4096)
+        os.write(main, b"no\n")
+        while b'"kept"' not in seen:
+            seen += os.read(main, 4096)
+        assert process.wait(DEADLINE_S) == 0
+    finally:
+        process.kill()
+        os.close(main)
