@@ -84,7 +84,9 @@ class Playbook:
         found = self._evaluators.get(part)
         if found is None:
             read = dict.fromkeys(node.id for node in ast.walk(part.expression) if isinstance(node, ast.Name))
-            names, local = self.rewritten.names, {*self.code.co_varnames, *self.code.co_cellvars}
+            names = self.rewritten.names
+            ours = (name for name in (*self.code.co_varnames, *self.code.co_cellvars) if name.startswith("."))
+            local = {*names.plain, *ours}  # not what comprehensions bind, which Python 3.12 has among them
             closed = {*names.cells, *self.definition.shared}
             given = tuple(name for name in read if name in local)
             taken = tuple(name for name in read if name not in local and (name in closed or name.startswith(".")))
