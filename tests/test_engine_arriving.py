@@ -230,3 +230,62 @@ def test_a_handler_of_a_cancellation_that_comes_again_at_once_waits_for_the_othe
     SAID.clear()
     assert resume(store.payloads[2]) == Completed(None)
     assert SAID == ["stands again", "handled"]
+
+
+class Watched(Door):
+    async def __aexit__(self, *raised):
+        await super().__aexit__(*raised)
+        EVENTS.append(("ended", "manager"))
+
+
+@playbook
+async def leaves_a_watched_door():
+    async with Watched():
+        await observed("inside", 1)
+    EVENTS.append(("ran", "what follows"))
+    return await observed("outside", 1)
+
+
+async def short_again(turns):
+    for _ in range(0 if AGAIN[0] else turns):
+        await asyncio.sleep(0)
+
+
+@playbook
+async def ends_at_once(turns):
+    """Its effects, when they begin again."""
+    for _ in range(4):
+        await short_again(turns)
+
+
+class Noting(Store):
+    """Notes what had happened whenever a snapshot is taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def persist(self, moment, payload):
+        self.found.append(tuple(event for event in EVENTS if event[0] in ("ended", "ran")))
+        return super().persist(moment, payload)
+
+
+@playbook
+async def leaves_beside_others():
+    await asyncio.gather(leaves_a_watched_door(), *[ends_at_once(number) for number in range(1, 5)])
+
+
+def test_no_checkpoint_is_taken_between_the_end_of_a_manager_on_the_way_back_and_what_follows_it():
+    """Given a manager that ends as it is left again (a group would forget what it knew), and effects that end just before
+    the last frame comes back, When the agent is resumed, Then no snapshot is taken while its frame waits for the others."""
+    AGAIN[0] = False
+    store = Store()
+    assert start(leaves_beside_others, store=store) == Completed(None)
+    AGAIN[0] = True
+    found = set()
+    for payload in store.payloads:
+        EVENTS.clear()
+        later = Noting()
+        assert resume(payload, later) == Completed(None)
+        found |= set(later.found)
+    assert found == {(), (("ended", "manager"), ("ran", "what follows"))}

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from types import CellType
 from typing import Any, ClassVar
 
-from playbooks_worker.engine import groups, managers, stacks
+from playbooks_worker.engine import groups, managers, regions, stacks
 from playbooks_worker.engine.brought import targets_of
 from playbooks_worker.engine.driving import steps_of
 from playbooks_worker.engine.footprints import Act, Look, own_of, roots_of, watched
@@ -259,12 +259,12 @@ class AsyncManagedContext(_Managed):
                 swallowed = done.value
             if frame.below.expected:
                 agent.all_made(frame.below)
-            if again and agent.restoring:  # what follows waits for the other frames
-                yield from agent.goes_on()
+            if again and agent.restoring:
+                yield from self._left_again()
         except BaseException as error:
-            if not agent.must_stop(error) and again and agent.restoring:  # so do handlers
+            if not agent.must_stop(error) and again and agent.restoring:
                 came_to(frame, error, None)
-                yield from agent.goes_on()
+                yield from self._left_again()
             raise
         finally:
             told = None
@@ -280,6 +280,14 @@ class AsyncManagedContext(_Managed):
                 agent.owed = agent.gated = True
         agent.raise_if_dead()
         return swallowed and not agent.dead  # LAW: nothing swallows a stop
+
+    def _left_again(self) -> Generator[Any, Any, None]:
+        """What follows, a handler too, waits for the other frames. Meanwhile no snapshot is taken: the manager has ended."""
+        regions.enter(self._frame)
+        try:
+            yield from self._frame.agent.goes_on()
+        finally:
+            regions.leave(self._frame)
 
 
 def entered_now(frame: Frame) -> Any:
