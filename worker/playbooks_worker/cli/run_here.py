@@ -1,40 +1,36 @@
-"""One agent in this process, on the filesystem provider: starts or continues it, and tells how it ended. For `run`.
+"""A run in this process, on the filesystem provider: starts or continues its agents, until it is over. For `run`.
 
-The wiring of `run`: it names the store, and leaves the living to `host.life`. An interrupted run ends the process hard, as
-a crash would: no `finally` of a playbook runs, and no thread of an effect keeps the person waiting.
+The wiring of `run`: it names the store, leaves the living to `host.life` and the words to `run_report`. An interrupted
+run ends the process hard, as a crash would: no `finally` of a playbook runs, and no thread of an effect keeps the person
+waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shlex
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from playbooks_providers import ids, logs
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.envelope import Header, Sealer
-from playbooks_providers.errors import BadCheckpoint, StorageFailed, StorageFull, UnknownAgent
+from playbooks_providers.errors import StorageFailed, StorageFull, UnknownAgent
 from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemInboxes, FilesystemStore
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import FINAL, AgentView, Choice, Exists, Lock, StartRecord, Status
 from playbooks_providers.settings import ensure_signing_key, load_settings, signing_key, weakness
+from playbooks_worker.cli.interrupts import Interrupts
 from playbooks_worker.cli.local_run import LocalRun, Telling
 from playbooks_worker.cli.output import CommandError, Exit, Output
 from playbooks_worker.cli.people_here import Prompt, at_terminal
 from playbooks_worker.cli.progress import Progress
+from playbooks_worker.cli.run_report import Report
 from playbooks_worker.cli.snoop import Snoop
 from playbooks_worker.cli.target import Target
-from playbooks_worker.cli.views import Record, ago, announce_end, record
 from playbooks_worker.engine import close_resources, kept_sources
 from playbooks_worker.host.answers import answer_letter, answered
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.opening import open_checkpoint
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Parked, Paused
 from playbooks_worker.host.programs import Program, load
 from playbooks_worker.host.surroundings import Surroundings
@@ -47,7 +43,6 @@ class Here:
         logs.configure(level=logging.WARNING)
         self._out = out
         self._asked = asked
-        self._storage_path = storage_path
         settings = load_settings({"durability": {"storage_path": storage_path}}, Path.cwd(), dev_file=False)
         folder = settings.durability.storage_path
         if folder.exists() and not folder.is_dir():
@@ -57,7 +52,6 @@ class Here:
             out.note(f"warning: {weak}")
         self._sealer = Sealer((key or ensure_signing_key(folder)).get_secret_value())
         self._clock = SystemClock()
-        self._folder = folder
         store = FilesystemStore(folder)
         self._checkpoints = FilesystemCheckpoints(store, full=self._stop_for_room)
         self._run: LocalRun | None = None
@@ -66,6 +60,7 @@ class Here:
         self._agents = FilesystemAgents(store, self._checkpoints)
         self._inboxes = FilesystemInboxes(store, self._agents)
         self._durability = settings.durability
+        self._report = Report(out, asked, storage_path, folder, self._sealer, self._checkpoints)
 
     # --- the two ways in -------------------------------------------------------------------------------------------
     async def start(self, agent: str | None, args: list[Any], kwargs: dict[str, Any]) -> None:
@@ -76,7 +71,7 @@ class Here:
         now = self._clock.now_ms()
         answer = await self._agents.create(StartRecord(chosen, program.name, self._asked.entry, args, kwargs, "", now))
         if isinstance(answer, Exists) or not answer.fresh:
-            raise self._taken(await self._view(chosen))
+            raise self._report.taken(await self._view(chosen))
         with self._interrupts(chosen):
             await self._live(await self._agents.lock(chosen), program, entry, after=0)
 
@@ -92,16 +87,16 @@ class Here:
         self._check(view, program)
         if view.status in FINAL and choice is not Choice.RESUME and view.status is not Status.FAILED:
             raise CommandError(
-                f"agent {chosen} is {view.status}: it does not go on", hint=f"Start a new one: {self._command()}"
+                f"agent {chosen} is {view.status}: it does not go on", hint=f"Start a new one: {self._report.command()}"
             )
         if view.status in FINAL and at is None and choice is Choice.RESUME:
-            self._tell_end(view)
+            self._report.tell_end(view)
         start = view.start
         restart = choice is Choice.RESTART
         entry = program.bind(start.entry, start.args, start.kwargs) if restart else program.playbook(start.entry)
         with self._interrupts(chosen):
             lock = await self._agents.lock(chosen, at=at, choice=choice)
-            await self._tell_found(lock)
+            await self._report.tell_found(lock)
             await self._live(lock, program, entry, after=view.last.seq if view.last else 0)
 
     async def _newest_of(self, program: Program) -> AgentId:
@@ -109,7 +104,7 @@ class Here:
         if chosen is None:
             raise CommandError(
                 f"program {program.name} has no agent to continue",
-                hint=f"Start one: {self._command()}",
+                hint=f"Start one: {self._report.command()}",
             )
         return chosen
 
@@ -124,6 +119,7 @@ class Here:
     async def _live(self, lock: Lock, program: Program, entry: Any, *, after: int) -> None:
         console = self._out.live_console()
         progress = Progress(console, lock.agent)
+        how = None if at_terminal() else self._report.how_to_answer
         run = self._run = LocalRun(
             self._agents,
             self._inboxes,
@@ -133,7 +129,7 @@ class Here:
             {program.name: program},
             Telling(
                 heard=Snoop(self._out).heard if self._snoop else None,
-                asked=Prompt(self._out, progress, self._answer, None if at_terminal() else self._how_to_answer).asked,
+                asked=Prompt(self._out, progress, self._answer, how).asked,
                 ended=self._tell_ended,
             ),
         )
@@ -147,8 +143,8 @@ class Here:
             console.print(f"completed: agent {lock.agent}, {outcome.header.seq} checkpoints", style="dim")
         await self._conclude(lock, life.newest, outcome)
 
-    def _interrupts(self, agent: AgentId) -> _Interrupts:
-        return _Interrupts(self._stops, lambda: self._interrupted(agent, self._newest(agent)))
+    def _interrupts(self, agent: AgentId) -> Interrupts:
+        return Interrupts(self._stops, lambda: self._report.interrupted(agent, self._newest(agent)))
 
     def _stops(self) -> bool:
         """Stop what lives here. False: nothing does."""
@@ -184,9 +180,6 @@ class Here:
         if isinstance(outcome, Blocked) and self._run is not None and agent != self._run.first:
             self._out.note(f"agent {agent} is blocked: {outcome.why.splitlines()[0]}")
 
-    def _how_to_answer(self, agent: AgentId) -> str:
-        return f"Answer it: playbooksctl answer {agent} TEXT --storage-path {shlex.quote(str(self._folder))}"
-
     async def _answer(self, agent: AgentId, question: str, value: Any) -> None:
         assert self._run is not None
         await answered(self._run, agent, answer_letter(self._sealer, agent, question, value))
@@ -200,15 +193,15 @@ class Here:
     async def _conclude(self, lock: Lock, newest: Header | None, outcome: Outcome) -> None:
         match outcome:
             case Ended():
-                self._tell_end(await self._view(lock.agent))
+                self._report.tell_end(await self._view(lock.agent))
             case Blocked():
-                raise self._blocked(lock, outcome)
+                raise self._report.blocked(lock, outcome)
             case HandedOver(why, unasked=unasked):
                 if self._no_room is not None:
-                    raise self._left(lock, newest, str(self._no_room), "StorageFull", "Then continue it")
+                    raise self._report.left(lock, newest, str(self._no_room), "StorageFull", "Then continue it")
                 if unasked:
-                    raise self._left(lock, newest, why)
-                self._interrupted(lock.agent, newest)
+                    raise self._report.left(lock, newest, why)
+                self._report.interrupted(lock.agent, newest)
             case Parked() | Paused():
                 raise AssertionError(f"agent {lock.agent}: {outcome} of an agent in a folder")
             case LockLost(why):
@@ -218,135 +211,8 @@ class Here:
                     facts={"agent_id": lock.agent},
                 )
 
-    # --- what is told ----------------------------------------------------------------------------------------------
-    async def _tell_found(self, lock: Lock) -> None:
-        agent, start = lock.agent, lock.start
-        if lock.resume_from is None:
-            what = "Starting again" if lock.choice is Choice.RESTART else "No checkpoint yet"
-            self._out.say(f"{what}: agent {agent} starts with {start.program}:{start.entry}")
-            return
-        try:
-            header = (await open_checkpoint(self._checkpoints, self._sealer, agent, lock.resume_from)).header
-        except BadCheckpoint:  # the life will find the same, and say what is wrong with it
-            return
-        self._out.say(f"Found checkpoint {header.seq} of agent {agent}, {ago(header.time_ms)} old")
-        if header.stack:
-            playbook, line, statement, _ = header.stack[-1]
-            way = " > ".join(dict.fromkeys(frame[0] for frame in header.stack))
-            self._out.say(f"  last statement: {statement}", f"  goes on after it, at {_file(playbook)}:{line} in {way}")
-
-    def _tell_end(self, view: AgentView) -> NoReturn:
-        announce_end(self._out, record(view, self._sealer))
-
-    def _blocked(self, lock: Lock, blocked: Blocked) -> CommandError:
-        why, *details = blocked.why.removeprefix(f"agent {lock.agent}: ").split("\n")
-        self._out.note(*details)
-        message = f"agent {lock.agent} is blocked: {why}"
-        hint = ""
-        if blocked.before is not None:
-            hint = (
-                f"Continue from checkpoint {blocked.before.seq}: {self._resume(lock.agent)} --at {blocked.before.seq}"
-            )
-        elif blocked.at is None:
-            hint = f"Nothing is lost. Continue it when that is put right: {self._resume(lock.agent)}"
-            if details:
-                hint += " (or there: --accept-changed, --restart)"
-        facts: Record = {"agent_id": lock.agent, "status": Status.BLOCKED.value, "checkpoint": str(lock.resume_from)}
-        if details:
-            facts["changes"] = details
-        kind = "BadCheckpoint" if blocked.at is not None else "Blocked"
-        return CommandError(message, Exit.SET_ASIDE, hint=hint, kind=kind, facts=facts)
-
-    def _left(
-        self, lock: Lock, newest: Header | None, why: str, kind: str = "Stopped", then: str = "Continue it"
-    ) -> CommandError:
-        """The program raised `KeyboardInterrupt`, or there is no room: the agent has not ended."""
-        return CommandError(
-            f"agent {lock.agent} stopped {_where(newest)}: {why}",
-            Exit.SET_ASIDE,
-            kind=kind,
-            hint=f"{then}: {self._resume(lock.agent)}",
-            facts={
-                "agent_id": lock.agent,
-                "status": Status.READY.value,
-                "checkpoint": str(newest.id) if newest else None,
-            },
-        )
-
-    def _interrupted(self, agent: AgentId, newest: Header | None) -> NoReturn:
-        where = _where(newest)
-        self._out.note(f"interrupted: agent {agent} stopped {where}", f"Continue it: {self._resume(agent)}")
-        if self._out.as_json:
-            self._out.json(
-                {
-                    "agent_id": agent,
-                    "status": Status.READY.value,
-                    "checkpoint": str(newest.id) if newest else None,
-                    "error": {"type": "Interrupted", "message": f"stopped {where}"},
-                }
-            )
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(Exit.INTERRUPTED)
-
-    def _taken(self, view: AgentView) -> CommandError:
-        return CommandError(
-            f"agent {view.agent} exists already and is {view.status}",
-            hint=f"Continue it ({self._resume(view.agent)}), or choose another --agent-id.",
-            facts={"agent_id": view.agent, "status": view.status.value},
-        )
-
-    def _command(self) -> str:
-        words = ["playbooksctl", "run", self._asked.program]
-        if self._storage_path is not None:
-            words += ["--storage-path", str(self._storage_path)]
-        return shlex.join(words)
-
-    def _resume(self, agent: str) -> str:
-        return f"{self._command()} --resume {agent}"
-
     async def _view(self, agent: AgentId) -> AgentView:
         view = await self._agents.describe(agent)
         if view is None:
             raise UnknownAgent(agent)
         return view
-
-
-def _where(newest: Header | None) -> str:
-    return f"at checkpoint {newest.seq}" if newest else "before its first checkpoint"
-
-
-def _file(playbook: str) -> str:
-    """The file that ``module:name`` is in, as a person in this folder would name it."""
-    module = playbook.partition(":")[0]
-    path = getattr(sys.modules.get(module), "__file__", None)
-    return os.path.relpath(path) if path else module
-
-
-class _Interrupts:
-    """Ctrl+C stops the run at once and without a checkpoint; again, it ends the process there and then."""
-
-    def __init__(self, stops: Callable[[], bool], leave: Callable[[], NoReturn]) -> None:
-        self._stops = stops
-        self._leave = leave
-        self._loop = asyncio.get_running_loop()
-        self._asked = False
-
-    def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGINT, self._interrupt)
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _interrupt(self, number: int, frame: object) -> None:
-        if self._asked:  # user code holds the loop: what has been recorded is safe
-            try:
-                self._leave()
-            finally:  # whatever was being printed when the signal came
-                os._exit(Exit.INTERRUPTED)
-        self._asked = True
-        self._loop.call_soon_threadsafe(self._stop)
-
-    def _stop(self) -> None:
-        if not self._stops():
-            self._leave()
