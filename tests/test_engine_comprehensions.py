@@ -65,3 +65,35 @@ def test_targets_with_awaits(same):
             pass
         return a, b, sorted(box)
     """)
+
+
+def test_a_comprehension_has_its_variables_to_itself_where_the_playbook_shares_that_name(same):
+    """Since Python 3.12 its variables are the function's; what a lambda in it shares must not hide the playbook's own."""
+    same("""
+        x = 4
+        z = [6, 7]
+        g = [sum(x for v in [1]) for x in z]
+        x = z[0]
+        note([x, g])
+        await effect(1)
+        f = lambda: x
+        await effect(2)
+        note([f(), x])
+        h = {x: [(lambda: x)() for y in [x]] for x in z if [x for v in [0]]}
+        def inner(a=[(lambda: x)() for x in z]): return x, a
+        await effect(3)
+        note([h, inner(), x])
+        k = [[(lambda: x + w)() for x in [w, x]] for w in z for x in [w * 10]]
+        x += 1
+        await effect(4)
+        note([k, f(), x])
+    """)
+
+
+def test_the_first_iterable_of_a_comprehension_is_the_playbooks(same):
+    same("""
+        x = 4
+        a = [await effect(x) for x in [x, x + 1]]
+        b = {x: await effect(y) for x in sorted([x, 1]) for y in [x, x * 2]}
+        note([a, b, x])
+    """)

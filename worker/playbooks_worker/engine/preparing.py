@@ -7,12 +7,14 @@ Called by rewrite.py. Knows nothing of sites, but which nodes hold one.
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from typing import Any
 
 from playbooks_worker.engine import asking, openings
 from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.binding import note_unbound
 from playbooks_worker.engine.names import SCOPES, Mangler, Names, evaluated_outside, names_of
+from playbooks_worker.engine.renaming import renamed, targets_of
 from playbooks_worker.engine.source import Definition
 
 
@@ -34,6 +36,9 @@ def prepared(definition: Definition) -> tuple[ast.AsyncFunctionDef, Names, froze
         unbound = frozenset(names.plain)
     for statement in node.body:
         s.mark_sites(statement)
+    if names.cells:
+        apart = _Apart(names.cells)
+        node.body = [apart.visit(statement) for statement in node.body]
     return node, names, unbound
 
 
@@ -77,6 +82,49 @@ class _Undeclared(ast.NodeTransformer):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         return node
+
+
+class _Apart(ast.NodeTransformer):
+    """Gives the variables of comprehensions names of their own where they have that of a cell of the playbook. Since Python
+    3.12 a comprehension's variables are those of the function that it stands in (PEP 709); one that a `lambda` shares would
+    hide there the cell that the playbook has from us."""
+
+    def __init__(self, cells: Sequence[str]) -> None:
+        self._cells = frozenset(cells)
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp) -> ast.AST:
+        self.generic_visit(node)
+        if s.holds_site(node):  # it is unrolled, under other names
+            return node
+        bound = [name for generator in node.generators for name in targets_of(generator.target) if name in self._cells]
+        return renamed(node, {name: f".own.{name}" for name in bound}, ()) if bound else node
+
+    visit_ListComp = visit_SetComp = visit_DictComp = _comprehension
+
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
+        node.generators[0].iter = self.visit(node.generators[0].iter)
+        return node
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        self._defaults(node.args)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        self._defaults(node.args)
+        return node
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        node.bases = [self.visit(each) for each in node.bases]
+        node.keywords = [self.visit(each) for each in node.keywords]
+        return node
+
+    def _defaults(self, arguments: ast.arguments) -> None:
+        arguments.defaults = [self.visit(each) for each in arguments.defaults]
+        arguments.kw_defaults = [None if each is None else self.visit(each) for each in arguments.kw_defaults]
 
 
 def _explicit_super(node: ast.AsyncFunctionDef) -> None:

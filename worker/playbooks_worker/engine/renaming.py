@@ -36,7 +36,6 @@ def shared_names(node: Comprehension, names: Iterable[str]) -> tuple[str, ...]:
 def renamed(node: Comprehension, hidden: Mapping[str, str], shared: Collection[str]) -> Comprehension:
     """A copy of *node* under the *hidden* names; its first iterable belongs to the scope around it and stays."""
     copied = s.copied(node)
-    first = copied.generators[0].iter
     renamer = _Rename(hidden, {hidden[name] for name in shared})
     for field, value in ast.iter_fields(copied):
         if isinstance(value, ast.expr):
@@ -45,10 +44,10 @@ def renamed(node: Comprehension, hidden: Mapping[str, str], shared: Collection[s
     for index, generator in enumerate(copied.generators):
         known = frozenset[str]().union(*targets[:index])
         later = frozenset[str]().union(*targets[index + 1 :])
-        generator.iter = renamer.before((later | targets[index]) - known).visit(generator.iter)
+        if index:
+            generator.iter = renamer.before((later | targets[index]) - known).visit(generator.iter)
         generator.target = renamer.visit(generator.target)
         generator.ifs = [renamer.before(later - targets[index] - known).visit(test) for test in generator.ifs]
-    copied.generators[0].iter = first
     return copied
 
 
