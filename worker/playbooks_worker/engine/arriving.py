@@ -38,11 +38,13 @@ class Arriving(Committing):
         self.root_id = 0
         self._barrier_waiters: list[asyncio.Future[None]] = []
         self._header_waiters: list[asyncio.Future[None]] = []
+        self._maker_waiters: list[asyncio.Future[None]] = []  # for what their branches were made in
         self._loader: restore.Loader | None = None
         self.unreached: set[int] = set()  # ids of the calls whose frames have not
         # by call, what its open header and its site share: a condition
         self.waiting: dict[int, tuple[Any, Waiting]] = {}
         self._progress = 0
+        self._in_no_order = False  # who waits for the headers of another waits for nothing else any more
         self._untold: dict[asyncio.Task[Any], Said] = {}  # arrived, and to be cancelled again
         self.to_call: list[Branch] = []  # their tasks had ended, and callbacks of the program were about to be called
 
@@ -52,6 +54,7 @@ class Arriving(Committing):
         self._loader.fresh(frame, number, targets)
         self._loader.unentered.discard((frame.call_.id, number))
         self._loader.fill(frame, number, manager)
+        wake(self._maker_waiters)
         if not self._loader.unentered:
             wake(self._header_waiters)
 
@@ -63,6 +66,7 @@ class Arriving(Committing):
             value._cancel_requested = True  # what `cancel` had noted there
         self._progress += 1
         self.unreached.discard(frame.call_.id)
+        wake(self._maker_waiters)
         if begins and frame.call_.id in self.waiting:
             self._wait_again(value, *self.waiting.pop(frame.call_.id))
         if frame.call_.id in self.loader().untold and frame.task is not None:
@@ -161,6 +165,13 @@ class Arriving(Committing):
                 yield from self.barrier()
         elif call.id != self.root_id and self.loader().waits_for_headers(call):
             yield from self._not_told(self._header_waiters, call)
+        elif branch := getattr(here.get(), "branch", None):
+            yield from self.maker_first(branch, call)
+
+    def maker_first(self, branch: Branch, call: Call | None = None) -> Generator[Any, Any, None]:
+        """The headers that a branch was made in are entered before its own: it may hold what they open, or use it."""
+        while self.restoring and not self._in_no_order and not self.loader().is_ready(branch, self.unreached):
+            yield from self._not_told(self._maker_waiters, call)
 
     def _watch_barrier(self, progress: int, idle: int) -> None:
         """What has not arrived after some turns of the loop without progress waits behind an effect."""
@@ -169,9 +180,11 @@ class Arriving(Committing):
         if progress != self._progress or self.entering:
             idle = 0
         if idle >= _IDLE_TURNS:
-            if not self._header_waiters:
+            if not (self._header_waiters or self._maker_waiters):
                 self._open_barrier()
                 return
+            self._in_no_order = not self._header_waiters
+            wake(self._maker_waiters)
             wake(self._header_waiters)  # the headers that are left come behind these branches, or behind an effect
             idle = 0
         if self.entering:
@@ -188,6 +201,7 @@ class Arriving(Committing):
                 added_again(branch)
             wake(self._barrier_waiters)
             wake(self._header_waiters)
+            wake(self._maker_waiters)
             assert self._loop is not None
             self._loop.call_soon(self._tell_all, context=self.context)
             self.left_region()

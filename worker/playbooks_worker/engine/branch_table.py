@@ -40,7 +40,7 @@ CallRow = tuple[tuple[str, ...], str, int, int]
 class OwnRow(NamedTuple):
     """``call`` and ``creator`` are ids of calls, or 0: none, or one that has ended. ``ended``: its outcome is known;
     ``done``: whoever waits for its task knows that too. ``cancelled``: what it has not been told yet. ``counted``: how
-    often it had been cancelled."""
+    often it had been cancelled. ``within``: the header of its creator that it was made in."""
 
     id: int
     call: int
@@ -53,6 +53,7 @@ class OwnRow(NamedTuple):
     done: bool
     cancelled: Said | None
     counted: int
+    within: int
     calls: list[CallRow]
 
 
@@ -187,6 +188,7 @@ class Writing:
                 not alive and group is None,
                 self._untold(branch),
                 self._counted(branch),
+                branch.within,
                 calls,
             )
         )
@@ -263,7 +265,7 @@ def read(loader: Loader, rows: Any) -> None:
         branch = _branch(loader, row.id, row.creator, row.number, row.calls)
         branch.call = loader.calls[row.call] if row.call else None
         branch.name, branch.group, branch.ended, branch.cancelled = row.name, row.group, row.ended, row.cancelled
-        branch.key, branch.counted = row.key, row.counted
+        branch.key, branch.counted, branch.within = row.key, row.counted, row.within
         if not row.done:
             agent.branches[branch.id] = branch
     for fields in operands:

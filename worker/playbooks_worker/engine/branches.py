@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 class Branch:
     """One task of a playbook. ``number`` counts the branches of *frame* since its last completed site; ``position`` is where
-    it was made, (line, column) in the source. A loaded branch knows whether it has ``ended`` before its outcome has been
-    loaded."""
+    it was made, (line, column) in the source, ``within`` the innermost header of *frame* that was open there. A loaded
+    branch knows whether it has ``ended`` before its outcome has been loaded."""
 
     __slots__ = (
         "agent",
@@ -49,6 +49,7 @@ class Branch:
         "outcome",
         "position",
         "task",
+        "within",
     )
 
     def __init__(self, agent: Agent, frame: Frame | None, number: int, identity: int) -> None:
@@ -68,6 +69,7 @@ class Branch:
         self.group: tuple[int, int] | None = None  # loaded: the header (call, number) whose TaskGroup waits for it
         self.name: str | None = None
         self.position: tuple[int, int] | None = None
+        self.within = 0 if frame is None or not frame.headers else frame.headers[-1][0]
         self.task: asyncio.Future[Any] | None = None
 
     def settled(self) -> Outcome | None:
@@ -271,6 +273,7 @@ async def _again(branch: Branch) -> Any:
     if not branch.below.expected:
         await agent.passed_barrier()
     await agent.loaded()
+    await Awaitable(agent.maker_first(branch))
     assert branch.making is not None
     give(branch.making, branch)
     return await _run(branch, made(branch.making))

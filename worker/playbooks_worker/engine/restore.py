@@ -173,6 +173,19 @@ class Loader:
         """Whether headers of other calls come before the locals of this one, which has none of its own."""
         return bool(self.unentered) and not any(number == call.id for number, _ in self.unentered)
 
+    def is_ready(self, branch: Branch, unreached: set[int]) -> bool:
+        """Whether the headers that *branch* was made in, and those around them, have been entered again."""
+        if not self.unentered:
+            return True
+        maker = branch.below.frame
+        if maker is None:  # it has ended: those of all who had begun before
+            others = {other.call.id for other in self.branches.values() if other.call and other.below.frame is None}
+            return not any(call < branch.id and call not in others for call, _ in self.unentered)
+        if maker.call_.id not in unreached:
+            return True
+        entered = not any((maker.call_.id, number) in self.unentered for number in range(1, branch.within + 1))
+        return entered and maker.coroutine is not None
+
     def rest(self) -> None:
         while self._segments:
             self._next()
