@@ -153,6 +153,21 @@ def _key(compare: Callable[[Any, Any], int], *compared: Any) -> Any:
     return made(*compared) if compared else made
 
 
+_Cached = type(functools.lru_cache(lambda: None))
+
+
+def _reduce_cached(saver: Binding, function: Any) -> Reduced:
+    """What `functools.lru_cache` makes of a function that is not found by name. It remembers nothing when it comes back."""
+    if losses.named(function):
+        return losses.reduce_as_it_wants(saver, function)
+    limits = function.cache_parameters()
+    return _cached, (function.__wrapped__, limits["maxsize"], limits["typed"])
+
+
+def _cached(function: Any, most: int | None, typed: bool) -> Any:
+    return function if type(function) is Marker else functools.lru_cache(most, typed)(function)
+
+
 REDUCERS: dict[type, Callable[[Any, Any], Reduced]] = {
     FunctionType: reduce_function,
     CodeType: _reduce_code,
@@ -160,4 +175,5 @@ REDUCERS: dict[type, Callable[[Any, Any], Reduced]] = {
     MethodType: _reduce_method,
     types.BuiltinFunctionType: _reduce_builtin,
     _Key: _reduce_key,
+    _Cached: _reduce_cached,
 }

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 from playbooks_worker.engine import (
     callables,
     classes,
+    containers,
     coroutines,
     exceptions,
     gathering,
@@ -186,6 +187,11 @@ def _reduce_instance(saver: Saving, value: Any) -> Reduced:
     return losses.reduce_as_it_wants(saver, value) if name is None else (_singleton, name)
 
 
+def _reduce_container(saver: Saving, value: Any) -> Reduced:
+    name = singleton_of(saver, value)
+    return containers.reduced(value) if name is None else (_singleton, name)
+
+
 def singleton_of(saver: Saving, value: Any) -> tuple[str, str] | None:
     """(module, name) of a module-level object of the running playbooks, or of the module of its class."""
     searched = None
@@ -315,6 +321,8 @@ def _reducer_for(kind: type) -> Callable[[Saving, Any], Reduced] | None:
         return _reduce_synchroniser
     if issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib"):
         return _reduce_path
+    if containers.base_of(kind) is not None:
+        return _reduce_container
     if kind.__module__ == "builtins" and kind is not object:
         return losses.reduce_as_it_wants
     return _reduce_instance

@@ -163,7 +163,7 @@ class _Slot(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def _slots_of(kind: type) -> tuple[_Slot, ...]:
+def slots_of(kind: type) -> tuple[_Slot, ...]:
     found = [_Slot(name, one) for base in kind.__mro__ for name, one in vars(base).items()]
     return tuple(one for one in found if isinstance(one.descriptor, types.MemberDescriptorType))
 
@@ -172,7 +172,7 @@ def attributes_of(thing: Any) -> dict[str, Any]:
     """By name; the dict itself where there is nothing else."""
     held = getattr(thing, "__dict__", None)
     kind: Any = type(thing)
-    slots = _slots_of(kind)
+    slots = slots_of(kind)
     if not slots:
         return held if type(held) is dict else {}
     found = dict(held) if type(held) is dict else {}
@@ -202,7 +202,7 @@ def put(thing: Any, key: Any, value: Any) -> None:
     else:
         kind: Any = type(thing)
         held = thing if isinstance(thing, dict) else getattr(thing, "__dict__", None)
-        slot = None if held is thing else next((one for one in _slots_of(kind) if one.name == key), None)
+        slot = None if held is thing else next((one for one in slots_of(kind) if one.name == key), None)
         if slot is not None and value is ABSENT:
             slot.descriptor.__delete__(thing)
         elif slot is not None:
