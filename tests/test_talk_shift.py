@@ -221,16 +221,17 @@ def test_a_cancellation_reaches_the_children():
     run(scenario, park_after_s=0.0)
 
 
-def test_an_agent_that_does_not_end_by_the_deadline_is_ended():
+@pytest.mark.parametrize("park_after_s", [0.05, None], ids=["parked", "in memory"])
+def test_an_agent_that_does_not_end_by_the_deadline_is_ended(park_after_s):
     async def scenario(world):
         await world.worker("w0")
         await world.submit("stubborn")
-        await world.has_written()
+        await waits(world, park_after_s)
         await order(world, OrderKind.CANCEL, deadline_ms=world.clock.now_ms() + 50)
         view = await world.becomes(Status.CANCELLED)
         assert "deadline" in view.why
 
-    run(scenario)
+    run(scenario, park_after_s=park_after_s)
 
 
 def test_an_order_to_an_orphan_is_obeyed_by_its_next_owner():

@@ -1,7 +1,8 @@
 """What people and parents want of an agent while it lives here: pause it, cancel it (`contracts.Orders`).
 
 Between `parking` and `life`. An order stands in the home until it is obeyed: a pause by setting the agent aside, a cancel
-by the checkpoint in which it was raised. So it survives every owner; whoever takes the agent is told again.
+by the checkpoint in which it was raised, one with a deadline by the agent's end. So it survives every owner; whoever takes
+the agent is told again, and an agent with a deadline is not parked (`contracts.Parking`).
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ class Obeying(Parking):
         if courier is None:
             return
         courier.follow(mailing)
-        if mailing.order != self._reported and order is not None and order.id == mailing.order:
+        if order is None or order.deadline_ms is not None:
+            return
+        if mailing.order != self._reported and order.id == mailing.order:
             self._reported = mailing.order
             courier.begin(self._obeyed(order))
 
