@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from playbooks_worker.cli import options
-from playbooks_worker.cli.output import CommandError, Output
+from playbooks_worker.cli.output import CommandError, Output, exit_of
 
 if TYPE_CHECKING:
     from playbooks_providers.model import AgentView, OrderKind
@@ -24,12 +24,17 @@ def cancel(
     agent_id: AgentId,
     why: Why = "a person has cancelled it",
     within: Annotated[
-        float | None, typer.Option("--within", metavar="SECONDS", min=0, help="Then it is ended without more ado.")
+        float | None,
+        typer.Option(
+            "--within", metavar="SECONDS", min=0, help="End it after this time if it has not ended by itself."
+        ),
     ] = None,
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Raise AgentCancelled in an agent and its children: their `finally` blocks run, wherever they are."""
+    """Cancel an agent and its children.
+
+    AgentCancelled is raised at the await that each has reached, and their `finally` blocks run, wherever they are."""
     with Output(json) as out:
         from playbooks_providers.model import OrderKind
 
@@ -43,7 +48,9 @@ def pause(
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Stop an agent at its next checkpoint, until `unpause`. Nothing is done twice."""
+    """Stop an agent at its next checkpoint, until `unpause`.
+
+    Nothing is done twice. Its timers and deadlines run on, its letters wait for it."""
     with Output(json) as out:
         from playbooks_providers.model import OrderKind
 
@@ -84,7 +91,8 @@ async def _unpause(out: Output, agent: str, redis_url: str | None) -> None:
     async with redis_home(redis_url) as home:
         before = await _known(home, agent)
         if before.status is not Status.PAUSED:
-            hint = f"Let it go on all the same: playbooksctl retry {agent}" if before.why else ""
+            aside = exit_of(before.status) is not None and before.status not in (Status.COMPLETED, Status.CANCELLED)
+            hint = f"Let it go on all the same: playbooksctl retry {agent}" if aside else ""
             raise CommandError(f"agent {agent} is {before.status}, not paused", hint=hint, facts=_facts(before))
         answer = await home.coordination.retry(before.agent, before.fence, Choice.RESUME)
         if isinstance(answer, Gone):
@@ -100,7 +108,9 @@ def terminate(
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
-    """End an agent at once: no statement of it runs any more, not even a `finally`. (`cancel` is the gentle way.)"""
+    """End an agent at once, as cancelled.
+
+    No statement of it runs any more, not even a `finally`; its children go on. (`cancel` is the gentle way.)"""
     with Output(json) as out:
         asyncio.run(_terminate(out, agent_id, why, redis_url))
 
@@ -127,7 +137,9 @@ def delete(
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Forget everything about an agent: its state, its history, its mail, its result."""
+    """Forget everything about an agent.
+
+    Its state, its history, its mail and its result are gone."""
     with Output(json) as out:
         asyncio.run(_delete(out, agent_id, yes, redis_url))
 

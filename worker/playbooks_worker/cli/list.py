@@ -54,10 +54,11 @@ def _print(out: Output, agents: list[Record]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from playbooks_worker.cli.views import styled_status
+    from playbooks_worker.cli.views import styled_status, waits_for
 
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("AGENT", "STATUS", "PROGRAM", "STEP", "AGE"):
+    anybody_waits = any(told["status"] == "waiting" for told in agents)
+    for heading in ("AGENT", "STATUS", "PROGRAM", "STEP", "AGE", *(("WAITS FOR",) if anybody_waits else ())):
         table.add_column(heading, overflow="fold", justify="right" if heading in ("STEP", "AGE") else "left")
     for told in agents:
         program = told["program"] if told["entry"] == "main" else f"{told['program']}:{told['entry']}"
@@ -67,5 +68,6 @@ def _print(out: Output, agents: list[Record]) -> None:
             Text(program),
             str(told["seq"]),
             ago(told["created_ms"]),
+            *([Text(waits_for(told))] if anybody_waits else []),
         )
     out.show(table)

@@ -22,7 +22,8 @@ from playbooks_worker.cli.submit import submit
 from playbooks_worker.cli.wait import wait
 from playbooks_worker.cli.workers import workers
 
-# Plain help: it reads the same in 60 columns, in a pipe and in a bug report, and rich is not imported for it.
+# Plain help: it reads the same in 60 columns (where a short help has 44), in a pipe and in a bug report, and rich is not
+# imported for it.
 app = typer.Typer(
     name="playbooksctl",
     help="Run durable agents: here (run), on workers (submit), or with everything on this machine (dev).",
@@ -31,24 +32,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-app.command("run")(run)
-app.command("submit")(submit)
-app.command("wait")(wait)
-app.command("list")(list_agents)
-app.command("runs")(runs)
-app.command("show")(show)
-app.command("check")(check)
-app.command("explain")(explain)
-app.command("retry")(retry)
-app.command("inbox")(inbox)
-app.command("answer")(answer)
-app.command("cancel")(cancel)
-app.command("terminate")(terminate)
-app.command("pause")(pause)
-app.command("unpause")(unpause)
-app.command("delete")(delete)
-app.command("workers")(workers)
-app.command("dev")(dev)
+app.command("run", short_help="Run an agent here, and those it starts.")(run)
+app.command("submit", short_help="Start an agent on the workers.")(submit)
+app.command("wait", short_help="Wait for an agent to end, print its result.")(wait)
+app.command("list", short_help="List the agents, newest first.")(list_agents)
+app.command("runs", short_help="List the runs: agents with their children.")(runs)
+app.command("show", short_help="Show one agent, and what it waits for.")(show)
+app.command("check", short_help="Say which agents an edit would block.")(check)
+app.command("explain", short_help="Explain where a playbook can be resumed.")(explain)
+app.command("retry", short_help="Let a blocked or failed agent go on.")(retry)
+app.command("inbox", short_help="List what agents ask people.")(inbox)
+app.command("answer", short_help="Answer what an agent asks a person.")(answer)
+app.command("cancel", short_help="Cancel an agent and its children.")(cancel)
+app.command("terminate", short_help="End an agent at once, as cancelled.")(terminate)
+app.command("pause", short_help="Stop an agent until `unpause`.")(pause)
+app.command("unpause", short_help="Let a paused agent go on.")(unpause)
+app.command("delete", short_help="Forget everything about an agent.")(delete)
+app.command("workers", short_help="List the live workers and their programs.")(workers)
+app.command("dev", short_help="Run everything on this machine.")(dev)
 
 
 def main() -> None:

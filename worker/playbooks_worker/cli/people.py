@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json as json_
-from contextlib import AbstractAsyncContextManager
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,13 +16,12 @@ import typer
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Output
-from playbooks_worker.cli.views import Record, ago
+from playbooks_worker.cli.views import Record, ago, question_text
 
 if TYPE_CHECKING:
     from playbooks_providers.envelope import Asked
     from playbooks_providers.ids import AgentId
     from playbooks_providers.model import AgentView
-    from playbooks_worker.cli.connect import Agents
 
 _AT_ONCE = 64
 
@@ -41,9 +40,13 @@ def inbox(
             out.json(found)
         elif found:
             _print(out, found)
-            out.note("Answer one: playbooksctl answer AGENT TEXT")
+            out.note(f"Answer one: playbooksctl answer AGENT TEXT{_there(storage_path)}")
         else:
             out.note("nobody is asked anything" if person is None else f"{person} is not asked anything")
+
+
+def _there(storage_path: Path | None) -> str:
+    return "" if storage_path is None else f" --storage-path {shlex.quote(str(storage_path))}"
 
 
 async def _inbox(person: str | None, storage_path: Path | None, redis_url: str | None) -> list[Record]:
@@ -99,17 +102,15 @@ def _print(out: Output, found: list[Record]) -> None:
     out.show(table)
 
 
-def question_text(question: Any) -> str:
-    return question if isinstance(question, str) else json_.dumps(question, ensure_ascii=False)
-
-
 def answer(
     agent_id: Annotated[str, typer.Argument(metavar="AGENT", help="Who asks.")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The answer.")],
     question: Annotated[
-        str | None, typer.Option("--question", metavar="ID", help="Which one, of several (see `inbox --json`).")
+        str | None, typer.Option("--question", metavar="ID", help="Which one, when AGENT asks several.")
     ] = None,
-    as_value: Annotated[bool, typer.Option("--value", help="TEXT is JSON, and the answer what it says.")] = False,
+    as_value: Annotated[
+        bool, typer.Option("--value", help="TEXT is JSON: the agent gets the value, not the text.")
+    ] = False,
     storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
@@ -117,7 +118,6 @@ def answer(
     """Answer what an agent asks a person. It goes on with the answer, wherever it is."""
     with Output(json) as out:
         from playbooks_providers import ids
-        from playbooks_worker.cli.connect import home_of
 
         value: Any = text
         if as_value:
@@ -125,22 +125,22 @@ def answer(
                 value = json_.loads(text)
             except ValueError as error:
                 raise CommandError(f"--value takes JSON: {error}", hint="e.g. '{\"ok\": true}', true, 12") from error
-        asyncio.run(_answer(out, ids.agent_id(agent_id), value, question, home_of(storage_path, redis_url)))
+        asyncio.run(_answer(out, ids.agent_id(agent_id), value, question, storage_path, redis_url))
 
 
 async def _answer(
-    out: Output, agent: AgentId, value: Any, question: str | None, opening: AbstractAsyncContextManager[Agents]
+    out: Output, agent: AgentId, value: Any, question: str | None, storage_path: Path | None, redis_url: str | None
 ) -> None:
     from playbooks_providers.errors import UnknownAgent
     from playbooks_providers.letters import Delivered
-    from playbooks_worker.cli.connect import signing
+    from playbooks_worker.cli.connect import home_of, signing
     from playbooks_worker.host.answers import answer_letter, answered
 
-    async with opening as home:
+    async with home_of(storage_path, redis_url) as home:
         view = await home.describe(agent)
         if view is None:
             raise UnknownAgent(agent)
-        asked = chosen(view, question)
+        asked = chosen(view, question, f"playbooksctl inbox{_there(storage_path)}")
         letter = answer_letter(signing(home), agent, asked.id, value)
         said = await answered(home.inboxes, agent, letter)
     if not isinstance(said, Delivered):
@@ -153,8 +153,8 @@ async def _answer(
         out.say(f"answered {agent}: {question_text(asked.question)}")
 
 
-def chosen(view: AgentView, question: str | None) -> Asked:
-    """The question that is meant. Raises `CommandError` when there is none, or more than one."""
+def chosen(view: AgentView, question: str | None, look: str) -> Asked:
+    """The question that is meant. Raises `CommandError` when there is none, or more than one; *look* lists them all."""
     asked = asked_by(view)
     if question is not None:
         asked = [one for one in asked if one.id == question]
@@ -162,7 +162,7 @@ def chosen(view: AgentView, question: str | None) -> Asked:
         which = "this" if question is not None else "any"
         raise CommandError(
             f"agent {view.agent} ({view.status}) does not ask a person {which} question now",
-            hint="See who does: playbooksctl inbox",
+            hint=f"See who does: {look}",
         )
     if len(asked) > 1:
         each = [f"  --question {one.id}    {question_text(one.question)}" for one in asked]

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.cli.output import Output
-from playbooks_worker.cli.people import question_text
+from playbooks_worker.cli.views import question_text
 
 if TYPE_CHECKING:
     from playbooks_providers.ids import AgentId

@@ -20,25 +20,27 @@ def run(  # noqa: PLR0913  (typer: one parameter per option)
         str,
         typer.Argument(metavar="PROGRAM[:PLAYBOOK]", help="A `.py` file or an importable module; `main` is called."),
     ],
-    resume_id: Annotated[str | None, typer.Argument(metavar="ID", help="With --resume: the agent to continue.")] = None,
+    resume_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="With --resume: the agent, or run, to continue.")
+    ] = None,
     entry: options.Entry = None,
     args: options.Arguments = None,
     agent_id: options.NewAgentId = None,
     storage_path: options.Folder = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue agent ID, or the program's newest unfinished one, or its newest.")
+        bool, typer.Option("--resume", help="Continue ID, or the program's newest unfinished run, or its newest.")
     ] = False,
     at: Annotated[
         int | None, typer.Option("--at", metavar="N", min=1, help="With --resume: go on from checkpoint number N.")
     ] = None,
     accept_changed: options.AcceptChanged = False,
     restart: options.Restart = False,
-    snoop: Annotated[bool, typer.Option("--snoop", help="Show the messages between agents.")] = False,
+    snoop: Annotated[bool, typer.Option("--snoop", help="Show what the agents say to each other.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Run an agent here, keeping its checkpoints in a folder.
+    """Run an agent here, and those it starts, keeping their checkpoints in a folder.
 
-    Whatever stops it, `run PROGRAM --resume` continues from the last await that completed.
+    Whatever stops it, `run PROGRAM --resume` continues all of them from the last awaits that completed.
     """
     with Output(json) as out:
         asked = target(program, entry)

@@ -128,7 +128,7 @@ class Here:
             lock.agent,
             {program.name: program},
             Telling(
-                heard=Snoop(self._out).heard if self._snoop else None,
+                heard=Snoop(self._out, lock.agent).heard if self._snoop else None,
                 asked=Prompt(self._out, progress, self._answer, how).asked,
                 ended=self._tell_ended,
             ),

@@ -9,7 +9,18 @@ import typer
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Output
-from playbooks_worker.cli.views import Record, ago, record, shown, stack_lines, styled_diff, styled_status
+from playbooks_worker.cli.views import (
+    Record,
+    ago,
+    question_text,
+    record,
+    shown,
+    stack_lines,
+    styled_diff,
+    styled_status,
+    waits_for,
+    when,
+)
 
 
 def show(
@@ -25,7 +36,7 @@ def show(
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Show one agent: its status, worker, checkpoint and call stack."""
+    """Show one agent: its status, worker, checkpoint, call stack, and what it waits for."""
     with Output(json) as out:
         if program is not None and not with_locals:
             raise CommandError("--program goes with --locals, which loads it")
@@ -77,6 +88,15 @@ def _print(out: Output, told: Record) -> None:
     row("runs" if told["status"] == "running" else "why", told.get("why"), when=told.get("why"))
     row("changes", styled_diff(told.get("changes", [])), when=told.get("changes"))
     row("program", f"{told['program']}:{told['entry']}")
+    row("parent", told["parent"], when=told["parent"])
+    row("run", told["run"], when=told["run"] != told["agent_id"])
+    row("waits for", waits_for(told), when=waits_for(told))
+    row("wakes", when(told.get("wake_ms") or 0), when=told.get("wake_ms"))
+    for asked in told.get("asks", []):
+        row("asks", f"{asked['person']}: {question_text(asked['question'])}")
+    row("mail", f"{told.get('mail')} not read yet", when=told.get("mail"))
+    if order := told.get("order"):
+        row("order", f"{order['kind']}: {order['why']}")
     row("queue", told["queue"], when=told["queue"])
     row("worker", f"{told.get('worker')} (pid {told.get('pid')} on {told.get('host')})", when=told.get("worker"))
     row("session", told["session"], when=told["session"])

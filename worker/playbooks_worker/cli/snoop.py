@@ -12,20 +12,24 @@ if TYPE_CHECKING:
     from playbooks_worker.engine import Outgoing
 
 _SHOWN = 400
-_WORDS = {"question": " asks", "reply": " answers"}
+_VERBS = {"message": "tells", "question": "asks", "reply": "answers"}
 
 
 class Snoop:
-    def __init__(self, out: Output) -> None:
+    """*first*: the first agent of the run, whose id begins those of its children."""
+
+    def __init__(self, out: Output, first: AgentId) -> None:
         self._out = out
+        self._prefix = f"{first}."
 
     def heard(self, sender: AgentId, letter: Outgoing) -> None:
+        one, other = sender.removeprefix(self._prefix), letter.receiver.removeprefix(self._prefix)
         if letter.kind == "spawn":
-            self._out.note(f"{sender} starts {letter.receiver}")
+            self._out.note(f"{one} starts {other}")
         elif letter.kind == "cancel":
-            self._out.note(f"{sender} cancels {letter.receiver}")
+            self._out.note(f"{one} cancels {other}")
         else:
-            self._out.note(f"{sender}{_WORDS.get(letter.kind, '')} → {letter.receiver}: {short(letter.value)}")
+            self._out.note(f"{one} {_VERBS[letter.kind]} {other}: {short(letter.value)}")
 
 
 def short(value: Any) -> str:

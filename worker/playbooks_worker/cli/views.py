@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from playbooks_worker.cli.output import CommandError, Exit, Output, exit_of
@@ -30,6 +31,7 @@ def record(view: AgentView, sealer: Sealer | None) -> Record:
         "entry": view.start.entry,
         "queue": view.start.queue,
         "run": view.start.run or view.agent,
+        "parent": view.start.parent or None,
         "created_ms": view.start.created_ms,
         "fence": view.fence,
         "session": view.session,
@@ -37,6 +39,8 @@ def record(view: AgentView, sealer: Sealer | None) -> Record:
         "checkpoint": str(view.last) if view.last else None,
         "seq": view.last.seq if view.last else 0,
     }
+    from playbooks_providers.model import FINAL
+
     why, *details = view.why.removeprefix(f"agent {view.agent}: ").split("\n")
     if why:
         told["why"] = why
@@ -44,6 +48,10 @@ def record(view: AgentView, sealer: Sealer | None) -> Record:
         told["changes"] = details
     if view.header:
         told.update(_from_header(view, sealer))
+    if view.status not in FINAL:
+        told["mail"] = view.mail
+        told["wake_ms"] = view.wake_ms
+        told["order"] = None if view.order is None else {"kind": view.order.kind.value, "why": view.order.why}
     if "error" not in told and exit_of(view.status) is Exit.SET_ASIDE:
         told["error"] = {"type": view.status.value.capitalize(), "message": why or view.status.value}
     return told
@@ -76,6 +84,11 @@ def _from_header(view: AgentView, sealer: Sealer | None) -> Record:
     }
     if final:
         told["verified"] = sealer is not None
+    else:
+        told["asks"] = [
+            {"question_id": id, "person": person, "question": question, "asked_ms": asked_ms, "until_ms": until_ms}
+            for id, person, question, asked_ms, until_ms in header.asks
+        ]
     if header.kind == "completed":
         told["result"] = header.result
     elif header.kind in ("failed", "cancelled"):
@@ -133,6 +146,32 @@ def place(told: Record) -> str:
     return f"{inner['playbook']} line {inner['line']}: {inner['statement']}"
 
 
+def waits_for(told: Record) -> str:
+    """Of a waiting agent, what for: what each of its branches stands at, and when it wakes at the latest."""
+    if told["status"] != "waiting":
+        return ""
+    stack = told.get("stack") or []
+    below = [*(frame["depth"] for frame in stack[1:]), -1]
+    awaited = [
+        frame["statement"] for frame, next_depth in zip(stack, below, strict=False) if next_depth <= frame["depth"]
+    ]
+    if not awaited and told["wake_ms"] is not None:
+        return when(told["wake_ms"])
+    return ", ".join(dict.fromkeys(awaited))
+
+
+def question_text(question: Any) -> str:
+    """What a person is asked: text as it is, everything else as JSON."""
+    return question if isinstance(question, str) else json.dumps(question, ensure_ascii=False)
+
+
+def when(time_ms: int, now_s: float | None = None) -> str:
+    """A time to come, as a person reads it."""
+    left_s = time_ms / 1000 - (time.time() if now_s is None else now_s)
+    at = f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{at}, in {_length(left_s)}" if left_s > 0 else f"{at}, now due"
+
+
 def stack_lines(stack: list[Record]) -> list[str]:
     """The call stack, outermost first; branches of a gather stand side by side at the same depth."""
     lines = []
@@ -157,7 +196,10 @@ _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 def ago(time_ms: int, now_s: float | None = None) -> str:
     """How long ago, in one number a person can read."""
-    seconds = max(0.0, (time.time() if now_s is None else now_s) - time_ms / 1000)
+    return _length(max(0.0, (time.time() if now_s is None else now_s) - time_ms / 1000))
+
+
+def _length(seconds: float) -> str:
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{int(seconds // length)} {unit}"

@@ -158,8 +158,9 @@ class Courier:
         """One letter after the other, until there is none."""
         while not waiting.empty():
             letter = waiting.get_nowait()
+            fresh = True
             if letter.kind == "spawn":
-                await self._spawn(letter)
+                fresh = await self._spawn(letter)
             elif letter.kind == "cancel":
                 why, until_s = f"its parent {self._lock.agent} was cancelled", letter.value
                 deadline_ms = None if until_s is None else round(until_s * 1000)
@@ -168,9 +169,9 @@ class Courier:
                 body = Body(letter.kind, letter.id, letter.value)
                 me = self._lock
                 sealed = seal_letter(self._sealer, AgentId(receiver), me.agent, me.birth, letter.number, body)
-                await self.deliver(AgentId(receiver), sealed, letter.birth)
+                fresh = await self.deliver(AgentId(receiver), sealed, letter.birth)
             self._known.discard(letter.key)
-            if self._post.heard is not None:
+            if fresh and self._post.heard is not None:
                 self._post.heard(self._lock.agent, letter)
             if self.agent is not None:
                 self.agent.accepted(letter)
@@ -178,8 +179,8 @@ class Courier:
         if not self._carried:
             self._empty.set()
 
-    async def deliver(self, receiver: AgentId, letter: Letter, birth: int | None) -> None:
-        """Until it is accepted and its receiver has been told, or can never be."""
+    async def deliver(self, receiver: AgentId, letter: Letter, birth: int | None) -> bool:
+        """Until it is accepted and its receiver has been told, or can never be. False: not accepted now."""
         pause_s = _FULL_FIRST_S
         while True:
             answer = await patiently(
@@ -192,18 +193,20 @@ class Courier:
         if not isinstance(answer, Delivered):
             tell = _log.debug if letter.pressing else _log.warning  # a parent that has ended needs no word of its child
             tell("letter not delivered", agent=self._lock.agent, receiver=receiver, reason=_told(answer))
-            return
+            return False
         ticket, session = answer.ticket, answer.session
         if ticket is not None:
             await patiently(lambda: self.home.enqueue(ticket), "enqueue a ticket")
         elif session is not None:
             await self._tell(session, receiver)
+        return answer.fresh
 
     async def _tell(self, session: SessionId, receiver: AgentId) -> None:
         if not (session == self._lock.session and self._post.local(receiver)):
             await patiently(lambda: self.home.poke(session, receiver), "poke a session")
 
-    async def _spawn(self, letter: Outgoing) -> None:
+    async def _spawn(self, letter: Outgoing) -> bool:
+        """False: it was there."""
         start, me = letter.value, self._lock
         record = StartRecord(
             AgentId(letter.receiver),
@@ -226,6 +229,7 @@ class Courier:
             value = {"status": "failed", "type": "AgentExists", "message": why}
             self.agent.letters.ended[record.agent] = value
             self.agent.look_again()
+        return isinstance(answer, Created) and answer.fresh
 
     def _queue_of(self, program: str) -> str:
         """A child of the same program goes where its parent came from."""

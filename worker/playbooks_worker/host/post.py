@@ -30,7 +30,7 @@ Asked: TypeAlias = Callable[[AgentId, Sequence[Question]], None]
 @dataclass(frozen=True, slots=True)
 class Post:
     """Where the agents of one session write to one another. ``local`` tells one of the same session that there is mail for
-    it; False: it is not here. For people who watch: ``heard`` is told each letter that an agent's receiver has accepted,
+    it; False: it is not here. For people who watch: ``heard`` is told each letter when an agent's receiver accepts it,
     ``asked`` the questions to people that an agent waits for, whenever they change."""
 
     home: Home
