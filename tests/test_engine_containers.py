@@ -107,7 +107,19 @@ async def dicts():
     recent.move_to_end(2)
     await effect("")
     first, _ = recent.popitem(last=False)
-    return own, bounded, bounded.size, first, recent.size, grouped, grouped.name, tally, tally.name, type(tally), list(bounded)
+    return (
+        own,
+        bounded,
+        bounded.size,
+        first,
+        recent.size,
+        grouped,
+        grouped.name,
+        tally,
+        tally.name,
+        type(tally),
+        list(bounded),
+    )
 
 
 @playbook

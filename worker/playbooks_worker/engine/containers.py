@@ -49,7 +49,8 @@ def _bare(kind: type) -> Any:
 
 def _fill(made: Any, state: tuple[dict[str, Any], Any, Any]) -> None:
     attributes, items, extra = state
-    base = base_of(type(made))
+    kind: Any = type(made)
+    base = base_of(kind)
     if base is OrderedDict:
         for key, value in items.items():
             OrderedDict.__setitem__(made, key, value)
@@ -61,7 +62,7 @@ def _fill(made: Any, state: tuple[dict[str, Any], Any, Any]) -> None:
         deque.__init__(made, items, extra)
     else:
         base.__init__(made, items)
-    slots = {slot.name: slot.descriptor for slot in slots_of(type(made))}
+    slots = {slot.name: slot.descriptor for slot in slots_of(kind)}
     for name, value in attributes.items():
         if name in slots:
             slots[name].__set__(made, value)
