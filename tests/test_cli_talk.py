@@ -131,3 +131,45 @@ def test_at_a_terminal_the_question_is_asked_at_the_prompt(desk) -> None:
     finally:
         process.kill()
         os.close(main)
+
+
+def test_tail_shows_what_an_agent_told_as_text(desk) -> None:
+    desk.run("run", "talkers.py:tells", "--agent-id", "t")
+    told = desk.run("tail", "t", "--storage-path", ".checkpoints")
+    assert told.stdout == 'begins\n[31monce upon a time\n{"gate": ""}\nthe end\n'
+
+
+def test_tail_as_json_is_a_line_for_each_event_and_the_answer(desk) -> None:
+    desk.run("run", "talkers.py:tells", "--agent-id", "t")
+    *events, answer = map(
+        json.loads, desk.run("tail", "t", "--storage-path", ".checkpoints", "--json").stdout.splitlines()
+    )
+    assert [event["event"] for event in events][-2:] == [{"gate": ""}, "the end"]
+    assert answer == {"agent_id": "t", "status": "completed", "events": 6}
+
+
+def test_tail_follows_an_agent_through_a_kill_until_it_ends(desk) -> None:
+    words = ("talkers.py:tells", "--agent-id", "t", "--args", '["gate"]')
+    first = desk.start("run", *words)
+    file = desk.path / ".checkpoints" / "t" / "events.log"
+    desk.until(lambda: file.exists() and b"gate" in file.read_bytes(), "the first events")
+    tail = desk.start("tail", "t", "--storage-path", ".checkpoints")
+    assert tail.stdout.readline() == "begins\n"
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert desk.run("tail", "t", "--no-follow", "--storage-path", ".checkpoints").stdout.endswith('{"gate": "gate"}\n')
+    (desk.path / "gate").touch()
+    desk.run("run", "talkers.py", "--resume", "t")
+    said, notes = tail.communicate(timeout=DEADLINE_S)
+    assert said.endswith("the end\n")
+    assert tail.returncode == 0
+    assert "an earlier attempt" in notes
+    standing = desk.run("tail", "t", "--storage-path", ".checkpoints").stdout
+    assert standing == 'begins\n[31monce upon a time\n{"gate": "gate"}\nthe end\n'
+
+
+def test_tail_of_an_agent_that_is_not_there_says_so(desk) -> None:
+    desk.run("run", "talkers.py:tells", "--agent-id", "t")
+    told = desk.run("tail", "nobody", "--storage-path", ".checkpoints")
+    assert told.returncode == 2
+    assert "nobody" in told.stderr

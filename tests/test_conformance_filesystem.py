@@ -1,4 +1,4 @@
-"""The filesystem home keeps the contracts of checkpoints and of inboxes."""
+"""The filesystem home keeps the contracts of checkpoints, of inboxes and of events."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemInboxes, FilesystemStore
+from playbooks_providers.filesystem import (
+    FilesystemAgents,
+    FilesystemCheckpoints,
+    FilesystemEvents,
+    FilesystemInboxes,
+    FilesystemStore,
+)
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import Lock
-from playbooks_providers.testing import CheckpointsKit, LettersKit, start_record
+from playbooks_providers.testing import CheckpointsKit, EventsKit, LettersKit, start_record
 
 
 class FilesystemHome:
@@ -21,6 +27,7 @@ class FilesystemHome:
         self.checkpoints = FilesystemCheckpoints(store)
         self.agents = FilesystemAgents(store, self.checkpoints)
         self.inboxes = FilesystemInboxes(store, self.agents)
+        self.events = FilesystemEvents(store)
         self._owners: dict[AgentId, Lock] = {}
 
     async def own(self, agent: AgentId) -> Lock:
@@ -42,4 +49,8 @@ class TestFilesystemCheckpoints(CheckpointsKit):
 
 
 class TestFilesystemInboxes(LettersKit):
+    home = staticmethod(opened)
+
+
+class TestFilesystemEvents(EventsKit):
     home = staticmethod(opened)

@@ -72,6 +72,7 @@ def test_every_key_that_is_built_is_described_by_one_line_of_the_table_and_no_ot
         "checkpoints": agent.checkpoints,
         "state": agent.state,
         "inbox": agent.inbox,
+        "events": agent.events,
         "sources": keys.sources,
         "queue": keys.queue("q"),
         "queues": keys.queues,

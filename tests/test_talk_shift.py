@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from playbooks_providers.clock import ManualClock
-from playbooks_providers.envelope import Sealer, read_header
+from playbooks_providers.envelope import Body, Sealer, read_header, seal_letter
+from playbooks_providers.events import BEGINNING
 from playbooks_providers.ids import AgentId, Nonce, SessionId
 from playbooks_providers.letters import Ordered
 from playbooks_providers.memory import MemoryCheckpoints, MemoryCoordination, MemoryStore
 from playbooks_providers.model import Choice, Order, OrderKind, SessionInfo, StartRecord, Status
 from playbooks_providers.testing import eventually
 from playbooks_worker.hold import Bench
+from playbooks_worker.host.answers import answered
+from playbooks_worker.host.events import Reading
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.giving import give
 from playbooks_worker.host.programs import load
@@ -243,5 +246,41 @@ def test_an_order_to_an_orphan_is_obeyed_by_its_next_owner():
         await world.coordination.enqueue(woken.ticket)
         await world.worker("w0")
         await world.becomes(Status.CANCELLED)
+
+    run(scenario)
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+async def heard(world, name="boss"):
+    events = await world.coordination.emitted(AgentId(name), BEGINNING, limit=1000)
+    return [told.event for told in Reading().read(events)]
+
+
+@pytest.mark.parametrize("park_after_s", [0.0, None], ids=["parked", "in memory"])
+def test_what_an_agent_tells_is_in_its_stream_before_it_is_parked_and_before_it_ends(park_after_s):
+    async def scenario(world):
+        await world.worker("w0")
+        await world.submit("waits_for_mail")
+        if park_after_s is not None:
+            await world.becomes(Status.WAITING)
+
+        async def told():
+            return await heard(world)
+
+        assert await eventually(told, 10.0, "an event") == ["waiting"]
+        letter = seal_letter(Sealer("k" * 32), AgentId("boss"), "person:x", 1, 1, Body("message", "", "hello"))
+        await answered(world.coordination, AgentId("boss"), letter)
+        assert await world.result() == "hello"
+        assert await heard(world) == ["waiting", "heard ", "hello"]
+
+    run(scenario, park_after_s=park_after_s)
+
+
+def test_a_failed_agent_has_told_everything():
+    async def scenario(world):
+        await world.worker("one")
+        await world.submit("tells_and_fails")
+        await world.becomes(Status.FAILED)
+        assert await heard(world) == ["about to fail", "one "]
 
     run(scenario)

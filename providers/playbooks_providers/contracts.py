@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
+from playbooks_providers.events import Event, EventPlace
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
 from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Ordered, Parked, Unread
 from playbooks_providers.model import (
@@ -160,7 +161,21 @@ class Orders(Protocol):
         For a day its fence is remembered, so that a new agent of that id has greater ones. Asked again: `Done`."""
 
 
-class Coordination(Inboxes, Parking, Orders, Protocol):
+class Events(Protocol):
+    """What agents tell people: a bounded stream each, read from its beginning or as it grows. Gone with its agent."""
+
+    async def emit(self, lock: Lock, events: Sequence[Event], *, keep: int) -> Done | Gone:
+        """Append *events* of *lock*'s owner (all under its fence, numbers growing), those that are not there already.
+
+        The newest *keep* stay, about; older ones go. `Gone`, and nothing is written: from anybody but the owner of an
+        agent that runs. Not durable before the next checkpoint is: a power cut may take the last ones."""
+
+    async def emitted(self, agent: AgentId, after: EventPlace, *, limit: int, wait_s: float = 0.0) -> Sequence[Event]:
+        """Up to *limit* events behind *after* (`BEGINNING`: all), oldest first; waits up to *wait_s*, or some seconds, for
+        the first."""
+
+
+class Coordination(Inboxes, Parking, Orders, Events, Protocol):
     """Who may run which agent. Transitions are DESIGN 4.6, one atomic step each; the shells obey `lifecycle`."""
 
     # --- agents -------------------------------------------------------------------------------------------------

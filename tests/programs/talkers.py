@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 from playbooks_worker import (
     AgentCancelled,
@@ -11,6 +12,7 @@ from playbooks_worker import (
     NoSuchAgent,
     agent_id,
     ask,
+    emit,
     gather,
     person,
     playbook,
@@ -18,6 +20,7 @@ from playbooks_worker import (
     send,
     sleep,
     spawn,
+    step,
 )
 
 
@@ -307,3 +310,38 @@ async def leaves_a_listener():
 async def listens():
     while True:
         await receive()
+
+
+@step
+async def says(*words):
+    for word in words:
+        emit(word)
+
+
+@playbook
+async def waits_for_mail():
+    emit("waiting")
+    message = await receive()
+    await says("heard ", message.value)
+    return message.value
+
+
+@playbook
+async def tells_and_fails():
+    emit("about to fail")
+    await says("one ")
+    raise ValueError("no")
+
+
+async def exists(path):
+    while path and not Path(path).exists():
+        await asyncio.sleep(0.02)
+
+
+@playbook
+async def tells(gate=""):
+    emit("begins")
+    await says("\x1b[31monce ", "upon ", "a time\n")
+    emit({"gate": gate})
+    await exists(gate)
+    await says("the end")

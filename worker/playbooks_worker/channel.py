@@ -41,6 +41,7 @@ class Orders:
     max_bytes: int
     park_after_s: float
     inbox_limit: int
+    keep_events: int
 
 
 @dataclass(frozen=True, slots=True)

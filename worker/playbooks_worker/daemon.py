@@ -117,6 +117,7 @@ def staff_of(
         max_bytes=settings.durability.max_checkpoint_bytes,
         park_after_s=settings.worker.park_after_s,
         inbox_limit=settings.worker.inbox_limit,
+        keep_events=settings.worker.keep_events,
     )
     return Staff(
         name=name,

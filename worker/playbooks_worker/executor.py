@@ -123,6 +123,7 @@ async def host(channel: Channel, orders: Orders, programs: Mapping[str, Program]
         max_bytes=orders.max_bytes,
         inbox_limit=orders.inbox_limit,
         park_after_s=orders.park_after_s,
+        keep_events=orders.keep_events,
     )
     bench = Bench(home.coordination, around, programs)
     try:

@@ -89,6 +89,8 @@ class FilesystemAgents:
             resume_from = _from(agent, entries, at, choice)
             states = [entry.id for entry in entries if not _is_end(entry)]
             if states and (resume_from is None or resume_from < states[-1]):
+                if choice is Choice.RESTART:
+                    self._store.events_path(agent).unlink(missing_ok=True)
                 birth = max(time.time_ns() // 1_000_000, owner.birth + 1, start.created_ms + 1)
                 owner = replace(owner, birth=birth)
                 with translated(self._store.folder(agent)):

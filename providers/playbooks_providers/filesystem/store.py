@@ -84,6 +84,9 @@ class FilesystemStore:
     def checkpoint_path(self, agent: AgentId, number: int) -> Path:
         return self.folder(agent) / f"{agent}_ckpt_{number}.pkl"
 
+    def events_path(self, agent: AgentId) -> Path:
+        return self.folder(agent) / "events.log"
+
     def source_path(self, fingerprint: str) -> Path:
         return self.root / ".sources" / f"{fingerprint}.json"
 

@@ -131,6 +131,7 @@ class MemoryAgents:
                 record.birth, record.order = record.fence, None
                 record.inbox.clear()
                 record.senders.clear()
+                record.events.clear()
         elif not record.goes_on:
             return Gone(agent)
         return Minted(record.ticket, record.due_ms)

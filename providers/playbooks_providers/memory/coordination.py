@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from playbooks_providers.ids import Nonce, SessionId
 from playbooks_providers.memory.agents import MemoryAgents
+from playbooks_providers.memory.events import MemoryEvents
 from playbooks_providers.memory.inboxes import MemoryInboxes
 from playbooks_providers.memory.orders import MemoryOrders
 from playbooks_providers.memory.store import SessionRecord
@@ -15,7 +16,7 @@ from playbooks_providers.model import Minted, ProgramInfo, SessionInfo, Status, 
 SWEEP_AFTER_MS = 5_000  # a creator that lives comes to enqueue long before
 
 
-class MemoryCoordination(MemoryAgents, MemoryInboxes, MemoryOrders):
+class MemoryCoordination(MemoryAgents, MemoryInboxes, MemoryOrders, MemoryEvents):
     """`contracts.Coordination` over a `MemoryStore`; here the ready queue, the sessions and what the coordinator does."""
 
     # --- the ready queue ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from playbooks_providers.clock import Clock, SystemClock
 from playbooks_providers.errors import Unreachable
+from playbooks_providers.events import Event
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
 from playbooks_providers.letters import Mail
 from playbooks_providers.model import Choice, Entry, Order, ProgramInfo, SessionInfo, StartRecord, Status, Ticket
@@ -42,6 +43,7 @@ class AgentRecord:
     senders: dict[str, tuple[int, int]] = field(default_factory=dict)
     order: Order | None = None
     obeyed: str = ""
+    events: list[Event] = field(default_factory=list)
 
     @property
     def newest(self) -> Entry | None:

@@ -97,7 +97,7 @@ class Agents(Room):
         keys = self._keys.agent(lock.agent)
         answer = await self._server.run(
             script("finish"),
-            [keys.meta, keys.checkpoints, keys.state, keys.inbox],
+            [keys.meta, keys.checkpoints, keys.state, keys.inbox, keys.events],
             [lock.fence, lock.session, status.value, str(final.id), final.header, round(self._retention_s * 1000)],
         )
         self._writer.disown(lock.agent, lock.fence)
@@ -114,7 +114,9 @@ class Agents(Room):
     async def retry(self, agent: AgentId, fence: int, choice: Choice) -> Minted | Gone:
         keys = self._keys.agent(agent)
         answer = await self._server.run(
-            script("retry"), [keys.meta, keys.checkpoints, keys.state, keys.inbox], [fence, choice.value]
+            script("retry"),
+            [keys.meta, keys.checkpoints, keys.state, keys.inbox, keys.events],
+            [fence, choice.value],
         )
         minted = _minted(agent, answer)
         if isinstance(minted, Minted) and minted.due_ms is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from playbooks_providers.redis.due import Due
+from playbooks_providers.redis.events import Events
 from playbooks_providers.redis.inboxes import Inboxes
 from playbooks_providers.redis.leader import Leader
 from playbooks_providers.redis.orders import Orders
 from playbooks_providers.redis.sessions import Sessions
 
 
-class RedisCoordination(Due, Inboxes, Orders, Sessions, Leader):
+class RedisCoordination(Due, Inboxes, Orders, Events, Sessions, Leader):
     async def ping(self) -> None:
         await self._server.command("PING")
 

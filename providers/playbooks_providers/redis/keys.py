@@ -40,6 +40,7 @@ KINDS = (
         "deliver; its owner trims",
         "parked, finished: deleted; failed: with meta",
     ),
+    KeyKind("events", r"\{[^{}]+\}:events", "stream", "emit, by the owner; MAXLEN", "with meta; restarted: deleted"),
     KeyKind(
         "sources", r"sources", "hash", "keep_sources; one field per version of a playbook", "stays (few, 1 KB each)"
     ),
@@ -61,6 +62,7 @@ class AgentKeys:
     checkpoints: str
     state: str
     inbox: str
+    events: str
 
 
 class Keys:
@@ -86,6 +88,7 @@ class Keys:
             checkpoints=f"{self.prefix}:{{{agent}}}:checkpoints",
             state=f"{self.prefix}:{{{agent}}}:state",
             inbox=f"{self.prefix}:{{{agent}}}:inbox",
+            events=f"{self.prefix}:{{{agent}}}:events",
         )
 
     def queue(self, queue: str) -> str:

@@ -52,7 +52,8 @@ class Orders(Agents):
 
     async def _end(self, name: str, agent: AgentId, args: list[str | bytes | int]) -> Done | Gone:
         keys = self._keys.agent(agent)
-        answer = await self._server.run(script(name), [keys.meta, keys.checkpoints, keys.state, keys.inbox], args)
+        all_keys = [keys.meta, keys.checkpoints, keys.state, keys.inbox, keys.events]
+        answer = await self._server.run(script(name), all_keys, args)
         if answer[0] == b"gone":
             return Gone(agent)
         await self._disarm(agent, answer[1])

@@ -2,13 +2,15 @@
 
 Called by tests only (it may import pytest, lazily); nothing in the product imports it.
 
-* `CheckpointsKit`, `LettersKit`, `CoordinationKit`, `OutageKit`: subclass one in a test module and say how to open a home.
+* `CheckpointsKit`, `LettersKit`, `EventsKit`, `CoordinationKit`, `OutageKit`: subclass one in a test module
+  and say how to open a home.
 * `eventually`: wait for a named condition with a deadline, instead of sleeping.
 * `redis_server`: a real server on a free port with its own folder.
 """
 
 from playbooks_providers.testing.checkpoints_kit import CheckpointsKit
 from playbooks_providers.testing.coordination_kit import CoordinationKit
+from playbooks_providers.testing.events_kit import EventsKit
 from playbooks_providers.testing.homes import CoordinatedHome, Home, entry, start_record, story
 from playbooks_providers.testing.letters_kit import LettersKit
 from playbooks_providers.testing.outage_kit import Breakable, OutageKit
@@ -21,6 +23,7 @@ __all__ = [
     "CheckpointsKit",
     "CoordinatedHome",
     "CoordinationKit",
+    "EventsKit",
     "Home",
     "LettersKit",
     "OutageKit",

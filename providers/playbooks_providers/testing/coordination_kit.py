@@ -6,12 +6,13 @@
             yield CoordinatedHome(checkpoints, coordination)
 
 The parts are `agents_kit` (transitions), `retry_kit`, `letters_kit`, `inbox_kit` (what follows a letter), `parking_kit`,
-`orders_kit`, `queue_kit`, `recovery_kit` (death) and `sessions_kit` (with leader and programs).
+`orders_kit`, `events_kit`, `queue_kit`, `recovery_kit` (death) and `sessions_kit` (with leader and programs).
 """
 
 from __future__ import annotations
 
 from playbooks_providers.testing.agents_kit import AgentsKit
+from playbooks_providers.testing.events_kit import EventLivesKit, EventsKit
 from playbooks_providers.testing.inbox_kit import InboxKit
 from playbooks_providers.testing.letters_kit import LettersKit
 from playbooks_providers.testing.orders_kit import OrdersKit
@@ -23,6 +24,16 @@ from playbooks_providers.testing.sessions_kit import SessionsKit
 
 
 class CoordinationKit(
-    AgentsKit, RetryKit, LettersKit, InboxKit, ParkingKit, OrdersKit, QueueKit, RecoveryKit, SessionsKit
+    AgentsKit,
+    RetryKit,
+    LettersKit,
+    InboxKit,
+    ParkingKit,
+    OrdersKit,
+    EventsKit,
+    EventLivesKit,
+    QueueKit,
+    RecoveryKit,
+    SessionsKit,
 ):
     """All of the contract."""

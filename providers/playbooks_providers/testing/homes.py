@@ -42,6 +42,10 @@ class CoordinatedHome:
     def inboxes(self) -> Coordination:
         return self.coordination
 
+    @property
+    def events(self) -> Coordination:
+        return self.coordination
+
     async def own(self, agent: AgentId) -> Lock:
         created = await self.coordination.create(start_record(agent))
         if isinstance(created, Created) and created.ticket is not None:

@@ -15,9 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 from playbooks_worker.cli.output import CommandError, Exit
 
 if TYPE_CHECKING:
-    from playbooks_providers.contracts import Checkpoints, Coordination
+    from playbooks_providers.contracts import Checkpoints, Coordination, Events
     from playbooks_providers.envelope import Sealer
-    from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemInboxes
+    from playbooks_providers.filesystem import (
+        FilesystemAgents,
+        FilesystemCheckpoints,
+        FilesystemEvents,
+        FilesystemInboxes,
+    )
     from playbooks_providers.ids import AgentId, SessionId
     from playbooks_providers.model import AgentView, SessionInfo
     from playbooks_providers.settings import Settings
@@ -35,6 +40,8 @@ class Agents(Protocol):
     def checkpoints(self) -> Checkpoints: ...
     @property
     def inboxes(self) -> Answerable: ...
+    @property
+    def events(self) -> Events: ...
     async def agents(self) -> Sequence[AgentId]: ...
     async def describe(self, agent: AgentId) -> AgentView | None: ...
     async def session(self, session: SessionId) -> SessionInfo | None: ...
@@ -53,6 +60,10 @@ class Home:
 
     @property
     def inboxes(self) -> Coordination:
+        return self.coordination
+
+    @property
+    def events(self) -> Coordination:
         return self.coordination
 
     async def describe(self, agent: AgentId) -> AgentView | None:
@@ -134,6 +145,7 @@ class _Folder:
     files: FilesystemAgents
     checkpoints: FilesystemCheckpoints
     inboxes: FilesystemInboxes
+    events: FilesystemEvents
     sealer: Sealer | None
 
     @classmethod
@@ -142,6 +154,7 @@ class _Folder:
         from playbooks_providers.filesystem import (
             FilesystemAgents,
             FilesystemCheckpoints,
+            FilesystemEvents,
             FilesystemInboxes,
             FilesystemStore,
         )
@@ -154,7 +167,7 @@ class _Folder:
         sealer = _sealer(load_settings({}, Path.cwd(), dev_file=False), path)
         checkpoints = FilesystemCheckpoints(store)
         files = FilesystemAgents(store, checkpoints)
-        return cls(files, checkpoints, FilesystemInboxes(store, files), sealer)
+        return cls(files, checkpoints, FilesystemInboxes(store, files), FilesystemEvents(store), sealer)
 
     async def agents(self) -> Sequence[AgentId]:
         return await self.files.agents()

@@ -14,7 +14,8 @@ from typing import Any
 
 import structlog
 
-from playbooks_providers.filesystem import FilesystemAgents, FilesystemInboxes
+from playbooks_providers.events import Event, EventPlace
+from playbooks_providers.filesystem import FilesystemAgents, FilesystemEvents, FilesystemInboxes
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId
 from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Ordered, Parked, Unread
 from playbooks_providers.model import (
@@ -57,6 +58,7 @@ class LocalRun:
 
     agents: FilesystemAgents
     inboxes: FilesystemInboxes
+    events: FilesystemEvents
     around: Surroundings
     gate: Gate
     first: AgentId
@@ -179,6 +181,12 @@ class LocalRun:
 
     async def mail(self, agent: AgentId, after: int, *, limit: int) -> Sequence[Mail]:
         return await self.inboxes.mail(agent, after, limit=limit)
+
+    async def emit(self, lock: Lock, events: Sequence[Event], *, keep: int) -> Done | Gone:
+        return await self.events.emit(lock, events, keep=keep)
+
+    async def emitted(self, agent: AgentId, after: EventPlace, *, limit: int, wait_s: float = 0.0) -> Sequence[Event]:
+        return await self.events.emitted(agent, after, limit=limit, wait_s=wait_s)
 
     async def forget_mail(self, lock: Lock, through: int) -> None:
         await self.inboxes.forget_mail(lock, through)

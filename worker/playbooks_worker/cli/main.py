@@ -19,6 +19,7 @@ from playbooks_worker.cli.run import run
 from playbooks_worker.cli.runs import runs
 from playbooks_worker.cli.show import show
 from playbooks_worker.cli.submit import submit
+from playbooks_worker.cli.tail import tail
 from playbooks_worker.cli.wait import wait
 from playbooks_worker.cli.workers import workers
 
@@ -38,6 +39,7 @@ app.command("wait", short_help="Wait for an agent to end, print its result.")(wa
 app.command("list", short_help="List the agents, newest first.")(list_agents)
 app.command("runs", short_help="List the runs: agents with their children.")(runs)
 app.command("show", short_help="Show one agent, and what it waits for.")(show)
+app.command("tail", short_help="Show what an agent tells people.")(tail)
 app.command("check", short_help="Say which agents an edit would block.")(check)
 app.command("explain", short_help="Explain where a playbook can be resumed.")(explain)
 app.command("retry", short_help="Let a blocked or failed agent go on.")(retry)

@@ -16,7 +16,13 @@ from playbooks_providers import ids, logs
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.envelope import Header, Sealer
 from playbooks_providers.errors import StorageFailed, StorageFull, UnknownAgent
-from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemInboxes, FilesystemStore
+from playbooks_providers.filesystem import (
+    FilesystemAgents,
+    FilesystemCheckpoints,
+    FilesystemEvents,
+    FilesystemInboxes,
+    FilesystemStore,
+)
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import FINAL, AgentView, Choice, Exists, Lock, StartRecord, Status
 from playbooks_providers.settings import ensure_signing_key, load_settings, signing_key, weakness
@@ -59,6 +65,7 @@ class Here:
         self._no_room: StorageFull | None = None
         self._agents = FilesystemAgents(store, self._checkpoints)
         self._inboxes = FilesystemInboxes(store, self._agents)
+        self._events = FilesystemEvents(store)
         self._durability = settings.durability
         self._report = Report(out, asked, storage_path, folder, self._sealer, self._checkpoints)
 
@@ -123,6 +130,7 @@ class Here:
         run = self._run = LocalRun(
             self._agents,
             self._inboxes,
+            self._events,
             self._around(),
             Gate(self._clock.monotonic),
             lock.agent,

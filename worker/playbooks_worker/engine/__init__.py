@@ -28,6 +28,7 @@ from playbooks_worker.engine.resources import close_resources, resource
 from playbooks_worker.engine.restore import changes_of
 from playbooks_worker.engine.steps import step
 from playbooks_worker.engine.talk.children import Handle, gather, spawn
+from playbooks_worker.engine.talk.emit import emit
 from playbooks_worker.engine.talk.letters import Message, ask, person, receive, send
 from playbooks_worker.engine.talk.mailbox import Mailing, Outgoing, Question, Received
 from playbooks_worker.engine.talk.sleeping import now, sleep, sleep_until
@@ -75,6 +76,7 @@ __all__ = [
     "close_resources",
     "diff",
     "effect_key",
+    "emit",
     "gather",
     "kept_sources",
     "now",

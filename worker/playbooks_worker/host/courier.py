@@ -21,6 +21,7 @@ from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.letters import Delivered, Full, Letter, Mail
 from playbooks_providers.model import FINAL, Created, Exists, Lock, Order, OrderKind, StartRecord
 from playbooks_worker.engine import Agent, Mailing, NoSuchAgent, Outgoing, Question, Received
+from playbooks_worker.host.events import Emitter
 from playbooks_worker.host.farewell import farewell
 from playbooks_worker.host.giving import give
 from playbooks_worker.host.patience import patiently
@@ -34,7 +35,7 @@ _log = structlog.get_logger()
 
 class Courier:
     """``idle()`` is called when the agent has begun to wait. ``limit``: letters that wait in one inbox, beyond which senders
-    wait."""
+    wait. ``keep_events``: of what it tells people."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Courier:
         *,
         now_ms: Callable[[], int],
         limit: int,
+        keep_events: int,
         idle: Callable[[], None],
     ) -> None:
         self.agent: Agent | None = None
@@ -62,6 +64,7 @@ class Courier:
         self._empty.set()
         self._stale = False  # there may be mail that nobody has fetched
         self._fetching: asyncio.Task[None] | None = None
+        self._events = Emitter(lock, post.home, self.begin, now_ms=now_ms, keep=keep_events)
         self._read_through = 0  # the place up to which a durable checkpoint has read the inbox
         self._forgetting = False
 
@@ -88,6 +91,10 @@ class Courier:
         if self._stale:
             self._look()
         self._idle()
+
+    def emit(self, key: str, attempt: int, event: Any) -> None:
+        if self.agent is not None:
+            self._events.emit(self.agent.loop, key, attempt, event)
 
     # --- coming in -------------------------------------------------------------------------------------------------
     def poked(self) -> None:
@@ -153,6 +160,10 @@ class Courier:
     async def flush(self) -> None:
         """Wait until everything that was to be delivered is."""
         await self._empty.wait()
+
+    async def told(self) -> None:
+        """Wait until everything that the agent told people is in its stream."""
+        await self._events.flush()
 
     async def _carry(self, receiver: str, waiting: asyncio.Queue[Outgoing]) -> None:
         """One letter after the other, until there is none."""

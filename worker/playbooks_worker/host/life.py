@@ -21,7 +21,7 @@ from playbooks_worker.host.courier import Courier
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.obeying import Obeying
 from playbooks_worker.host.opening import newest_that_opens, open_checkpoint
-from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Paused
+from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Parked, Paused
 from playbooks_worker.host.post import Post
 from playbooks_worker.host.surroundings import Surroundings
 
@@ -62,6 +62,7 @@ class Life(Obeying):
                 around.sealer,
                 now_ms=around.now_ms,
                 limit=around.inbox_limit,
+                keep_events=around.keep_events,
                 idle=self.begun_to_wait,
             )
         self._entry = entry
@@ -119,7 +120,7 @@ class Life(Obeying):
     async def live(self) -> Outcome:
         """Run the agent until it ends, blocks, or leaves. Raises only what is a bug of ours."""
         try:
-            outcome = await self._live()
+            outcome = await self._told(await self._live())
             if isinstance(outcome, Ended) and self.courier is not None:
                 outcome = await self._farewell(outcome, self.courier)
             return outcome
@@ -127,6 +128,14 @@ class Life(Obeying):
             self.no_more_parking()
             if self.courier is not None:
                 self.courier.close()
+
+    async def _told(self, outcome: Outcome) -> Outcome:
+        """What the agent told people is in its stream before the lock is given up."""
+        if self.courier is None or isinstance(outcome, LockLost | Parked):
+            return outcome
+        telling = self.courier.begin(self.courier.told())
+        await asyncio.wait([telling])
+        return outcome if not telling.cancelled() else self._over or outcome
 
     async def _farewell(self, ended: Ended, courier: Courier) -> Outcome:
         """Its parent knows before the agent is finished, or whoever finishes it tells it again."""

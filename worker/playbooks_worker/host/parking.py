@@ -68,6 +68,7 @@ class Parking(Persisting):
         wake_ms = None if until_s is None else math.ceil(until_s * 1000)
         cursor = 0 if agent.mailbox is None else agent.mailbox.cursor
         at = self._last.id
+        await courier.told()
         agent.freeze()
         answer = await patiently(lambda: courier.home.park(self.lock, at, cursor, wake_ms), "park an agent")
         if isinstance(answer, letters.Unread):

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from playbooks_providers.contracts import Inboxes, Orders, Parking
+from playbooks_providers.contracts import Events, Inboxes, Orders, Parking
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import AgentView, Created, Exists, StartRecord, Ticket
 from playbooks_worker.engine import Outgoing, Question
 
 
-class Home(Inboxes, Parking, Orders, Protocol):
-    """Inboxes, parking, orders, and how agents are found, started and woken."""
+class Home(Inboxes, Parking, Orders, Events, Protocol):
+    """Inboxes, parking, orders, events, and how agents are found, started and woken."""
 
     async def create(self, start: StartRecord) -> Created | Exists: ...
 

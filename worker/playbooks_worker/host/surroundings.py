@@ -11,6 +11,7 @@ from playbooks_worker.host.history import PLAIN_BELOW
 
 DEFAULT_MAX_BYTES = 64_000_000
 DEFAULT_INBOX_LIMIT = 1000
+DEFAULT_KEEP_EVENTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Surroundings:
 
     ``plain_below``: bytes of a payload below which it is stored as it is, and not as a delta; ``max_bytes``: beyond
     which the agent fails. ``inbox_limit``: letters that wait for one agent, beyond which senders wait. ``park_after_s``: how
-    long an agent has only waited when it is given up until something comes for it; None: never."""
+    long an agent has only waited when it is given up until something comes for it; None: never. ``keep_events``: of
+    what an agent tells people, so many are kept, about."""
 
     checkpoints: Checkpoints
     sealer: Sealer
@@ -30,3 +32,4 @@ class Surroundings:
     max_bytes: int = DEFAULT_MAX_BYTES
     inbox_limit: int = DEFAULT_INBOX_LIMIT
     park_after_s: float | None = None
+    keep_events: int = DEFAULT_KEEP_EVENTS

@@ -1,7 +1,7 @@
 -- finish(a, fence, session): the end. What stays is one small hash and one string, until the retention is over.
 -- uses: mint, state, fold
 --
--- KEYS  1 meta  2 checkpoints  3 state  4 inbox
+-- KEYS  1 meta  2 checkpoints  3 state  4 inbox  5 events
 -- ARGV  1 fence  2 session  3 status  4 id of the final entry  5 its header (result or error)  6 retention in ms
 -- ANSWERS  'done' or 'gone'
 -- The stream is deleted: the fence stays in the hash, and NOMKSTREAM keeps a late writer from making a new one. A failed
@@ -44,7 +44,7 @@ redis.call('UNLINK', KEYS[2])
 redis.call('HDEL', KEYS[1], 'session', 'nonce', 'wake', 'order')
 redis.call('HSET', KEYS[1], 'status', ARGV[3])
 local ends = string.format('%.0f', now_ms() + ARGV[6])
-for _, key in ipairs({KEYS[1], KEYS[3], KEYS[4]}) do
+for _, key in ipairs({KEYS[1], KEYS[3], KEYS[4], KEYS[5]}) do
   redis.call('PEXPIREAT', key, ends)
 end
 return 'done'

@@ -1,14 +1,14 @@
 -- retry(a, fence, choice) -> its ticket: a person lets an agent go on that was set aside or has failed.
 -- uses: mint, state, fold
 --
--- KEYS  1 meta  2 checkpoints  3 state  4 inbox
+-- KEYS  1 meta  2 checkpoints  3 state  4 inbox  5 events
 -- ARGV  1 fence  2 choice: 'resume', 'accept-changed' (both from its newest checkpoint) or 'restart' (from its start record)
 -- ANSWERS  {'ready', fence, queue}                 its caller enqueues the ticket
 --          {'waiting', fence, queue, due in ms}    it goes on already, and its owner has handed it over with a delay
 --          {'gone'}                                running, completed, cancelled, unknown
 -- The choice stands in the mint's entry, so that every owner is told it until one has written a checkpoint. A failed agent,
 -- and one that was paused while it was parked, gets the stream back that was folded into `state`; its keys lose their end.
--- Attempts start over. A restarted agent is another one under the same id: a new birth, no mail, no known senders, no order.
+-- Attempts start over. A restarted agent is another one under the same id: a new birth, no mail, no known senders, no order, no events.
 -- IDEMPOTENT because the fence is compared: once it is another one, the answer is the ticket of whoever made the agent
 -- ready, and nothing changes.
 redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
@@ -45,7 +45,7 @@ local fence = mint(KEYS[1], KEYS[2], 'retry', from, ARGV[2] == 'resume' and '' o
 local found = small(redis.call('GET', KEYS[3]) or '')
 if ARGV[2] == 'restart' then
   found.order = nil
-  redis.call('UNLINK', KEYS[4])
+  redis.call('UNLINK', KEYS[4], KEYS[5])
   redis.call('HDEL', KEYS[1], 'order')
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
     if string.sub(field, 1, 2) == 's:' then
@@ -57,6 +57,7 @@ end
 redis.call('SET', KEYS[3], fold('start', found.start or false, 'order', found.order or false))
 redis.call('PERSIST', KEYS[1])
 redis.call('PERSIST', KEYS[4])
+redis.call('PERSIST', KEYS[5])
 redis.call('HDEL', KEYS[1], 'stopped')
 redis.call('HSET', KEYS[1], 'status', 'ready', 'attempts', '0')
 return {'ready', fence, known[3]}

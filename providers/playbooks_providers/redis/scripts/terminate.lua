@@ -1,7 +1,7 @@
 -- terminate(a, why): the end, at once and by nobody's hand: no statement of the agent runs any more.
 -- uses: mint, state
 --
--- KEYS  1 meta  2 checkpoints  3 state  4 inbox
+-- KEYS  1 meta  2 checkpoints  3 state  4 inbox  5 events
 -- ARGV  1 why  2 retention in ms
 -- ANSWERS  {'done', fence of a timer or ''} or {'gone'}
 -- As finish.lua leaves a cancelled agent, but without a final entry, and under a new fence: its owner is refused, because
@@ -23,4 +23,5 @@ redis.call('HSET', KEYS[1], 'status', 'cancelled', 'fence', next_fence(KEYS[1]),
 local ends = string.format('%.0f', now_ms() + ARGV[2])
 redis.call('PEXPIREAT', KEYS[1], ends)
 redis.call('PEXPIREAT', KEYS[3], ends)
+redis.call('PEXPIREAT', KEYS[5], ends)
 return {'done', known[3] and known[2] or ''}

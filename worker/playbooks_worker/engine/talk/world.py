@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from playbooks_worker.engine.errors import NoSuchAgent
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class World(Protocol):
-    """Called from the agent's own loop."""
+    """Called from the agent's own loop, `emit` from any thread."""
 
     def now(self) -> float:
         """Unix time, seconds."""
@@ -28,6 +28,9 @@ class World(Protocol):
 
     def waits(self) -> None:
         """Something in the agent has begun to wait: it may be idle now (`Agent.is_idle`)."""
+
+    def emit(self, key: str, attempt: int, event: Any) -> None:
+        """Tell people: the effect *key*, in this *attempt* of its step, says *event*, plain JSON data."""
 
 
 class Alone:
@@ -47,3 +50,6 @@ class Alone:
 
     def waits(self) -> None:
         """Nobody parks it."""
+
+    def emit(self, key: str, attempt: int, event: Any) -> None:
+        """Nobody listens."""
