@@ -174,10 +174,11 @@ class Here:
 
     async def _others(self, first: AgentId, run: LocalRun) -> None:
         """The agents of the run that have not ended go on, too."""
-        for agent in await self._agents.agents():
-            view = await self._agents.describe(agent)
-            if view is not None and view.start.run == first and view.status not in FINAL:
-                await run.go_on(view)
+        views = [await self._agents.describe(agent) for agent in await self._agents.agents()]
+        others = [view for view in views if view and view.start.run == first and view.status not in FINAL]
+        self._report.tell_others(len(others))
+        for view in others:
+            await run.go_on(view)
 
     def _newest(self, agent: AgentId) -> Header | None:
         life = self._run.lives.get(agent) if self._run is not None else None

@@ -58,6 +58,11 @@ class Report:
             way = " > ".join(dict.fromkeys(frame[0] for frame in header.stack))
             self._out.say(f"  last statement: {statement}", f"  goes on after it, at {_file(playbook)}:{line} in {way}")
 
+    def tell_others(self, count: int) -> None:
+        """Agents of its run that go on with it."""
+        if count:
+            self._out.say(f"  with {count} more {'agent' if count == 1 else 'agents'} of its run")
+
     def tell_end(self, view: AgentView) -> NoReturn:
         announce_end(self._out, record(view, self._sealer))
 
