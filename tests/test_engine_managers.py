@@ -686,3 +686,69 @@ def test_a_manager_at_module_level_belongs_to_the_process():
         SHARED = Limiter(1)
         assert resume(store.payloads[-1]) == Completed(("one", "two"))
         assert (SHARED.semaphore._value, SHARED.inside) == (1, 0)
+
+
+# --- what need not be looked at ---
+
+
+class Idle:
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *raised):
+        pass
+
+
+class Signed:
+    """Its entry only looks as if it changed nothing."""
+
+    def __init__(self):
+        self.entries = 0
+
+    async def __aenter__(self):
+        return +self
+
+    def __pos__(self):
+        self.entries += 1
+        return self
+
+    async def __aexit__(self, *raised):
+        async with Idle():
+            self.entries += 10
+
+
+class Awaited:
+    """Its entry is no coroutine function, and what it answers changes something."""
+
+    def __init__(self):
+        self.entries = 0
+
+    def __aenter__(self):
+        return self
+
+    def __await__(self):
+        self.entries += 1
+        yield from asyncio.sleep(0).__await__()
+        return self
+
+    async def __aexit__(self, *raised):
+        self.entries += 10
+        await asyncio.sleep(0)
+
+
+@playbook
+async def each_once(kinds):
+    found = []
+    for kind in kinds:
+        manager = kind()
+        async with manager as same:
+            await effect("one")
+            found.append((same is manager, getattr(manager, "entries", None)))
+            await effect("two")
+        found.append(getattr(manager, "entries", None))
+    return found
+
+
+def test_an_entry_counts_once_whatever_its_code_looks_like():
+    expected = [(True, None), None, (True, 1), 11, (True, 1), 11]
+    assert same_everywhere(each_once, (Idle, Signed, Awaited)) == Completed(expected)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dis
+import functools
+import inspect
 import itertools
 import types
 from collections import deque
@@ -88,15 +91,54 @@ class Look:
         had, seen = self.had, self.seen
         while waiting and len(had) < REACH:
             thing: Any = waiting.popleft()
-            kind: Any = type(thing)
-            shape = shape_of(kind)
-            if shape is None or id(thing) in had:
+            if id(thing) in had:
+                continue
+            shape = shape_of(type(thing))
+            if shape is None:
                 continue
             held = shape.look(thing)
             had[id(thing)] = thing, held
             if shape is not Through:
                 seen.append((thing, shape, held))
-            waiting.extend(shape.parts(held))
+            waiting.extend([part for part in shape.parts(held) if type(part) not in _ATOMS])
+
+
+def changes_nothing(method: Any, asynchronous: bool) -> bool:
+    """Whether an entry is `return self`, or `pass`, and so need not be looked at."""
+    code = _code_of(method)
+    return code is not None and bool(code.co_flags & inspect.CO_COROUTINE) == asynchronous and _is_idle(code)
+
+
+def never_suspends(method: Any) -> bool:
+    """Whether no checkpoint can be taken in the middle of an exit: its coroutine awaits nothing."""
+    code = _code_of(method)
+    return code is not None and bool(code.co_flags & inspect.CO_COROUTINE) and "YIELD_VALUE" not in _steps_of(code)
+
+
+def _code_of(method: Any) -> types.CodeType | None:
+    return method.__code__ if type(method) is types.FunctionType else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _steps_of(code: types.CodeType) -> frozenset[str]:
+    return frozenset(
+        f"{one.opname} {one.arg}" if one.opname in _TELLING else one.opname for one in dis.get_instructions(code)
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_idle(code: types.CodeType) -> bool:
+    return _steps_of(code) <= _IDLE
+
+
+_TELLING = ("CALL_INTRINSIC_1",)  # what it does is in its argument
+_IDLE = frozenset(
+    {
+        *("RETURN_GENERATOR", "POP_TOP", "RESUME", "NOP", "LOAD_FAST", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"),
+        *("CALL_INTRINSIC_1 3", "RERAISE"),  # what every coroutine has for a StopIteration that leaves it
+    }
+)
+_ATOMS = frozenset({str, int, float, bool, bytes, type(None), type})
 
 
 def own_of(manager: Any, act: Act, value: Any) -> list[Any]:

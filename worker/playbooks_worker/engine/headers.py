@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from playbooks_worker.engine import groups, managers, regions, stacks
 from playbooks_worker.engine.brought import targets_of
 from playbooks_worker.engine.driving import steps_of
-from playbooks_worker.engine.footprints import Act, Look, own_of, roots_of, watched
+from playbooks_worker.engine.footprints import Act, Look, changes_nothing, never_suspends, own_of, roots_of, watched
 from playbooks_worker.engine.frames import HELPERS, Frame
 from playbooks_worker.engine.place import Below, here
 from playbooks_worker.engine.raising import came_to
@@ -99,10 +99,10 @@ class ManagedContext(_Managed):
         agent = self._frame.agent
         region = agent.enter_region(self._frame)
         act = self._begins(region)
-        look = Look(self._watch.roots)
+        look = None if act is None or changes_nothing(enter, False) else Look(self._watch.roots)
         try:
             value = enter(self._manager)
-            if act is not None:
+            if act is not None and look is not None:
                 act.before = look
                 act.saw(look)
                 self._watch.own = own_of(self._manager, act, value)
@@ -166,7 +166,7 @@ class AsyncManagedContext(_Managed):
             if region is None:
                 await agent.start_allowed()
             act = self._begins(frame.below if region is None else region)
-            if act is None:
+            if act is None or changes_nothing(enter, True):
                 value = await enter(self._manager)
             else:
                 value = await watched(act, self._watch.roots, steps_of(enter(self._manager)))
@@ -239,7 +239,7 @@ class AsyncManagedContext(_Managed):
         told: BaseException | None = None  # what was thrown in, instead
         try:
             steps = steps_of(self._exit(self._manager, *raised))
-            if act := self._begins(frame.below):
+            if not never_suspends(self._exit) and (act := self._begins(frame.below)):
                 steps = watched(act, (*self._watch.roots, *stacks.roots_in(self._manager)), steps)
             try:
                 step = steps.send(None)

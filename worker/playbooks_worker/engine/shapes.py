@@ -250,6 +250,8 @@ _HOLDING = (bytearray, list, tuple, dict, set, frozenset)
 
 
 def _differences(before: dict[Any, Any], now: dict[Any, Any]) -> Iterator[Difference]:
+    if same(before.values(), now.values()) and same(before, now):
+        return iter(())
     found = [
         (key, before.get(key, ABSENT), value) for key, value in now.items() if before.get(key, ABSENT) is not value
     ]
