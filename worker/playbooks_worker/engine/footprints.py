@@ -93,7 +93,8 @@ class Look:
             thing: Any = waiting.popleft()
             if id(thing) in had:
                 continue
-            shape = shape_of(type(thing))
+            kind: Any = type(thing)
+            shape = shape_of(kind)
             if shape is None:
                 continue
             held = shape.look(thing)
