@@ -67,11 +67,17 @@ def desk(tmp_path: Path) -> Desk:
         ("boss", [2], [[["heard", 0], ["heard", 1]], 1]),
         ("asker", [], ["ONE", "TWO", 2]),
         ("failing_child", [], [["ChildFailed", "failed", True], ["ChildFailed"]]),
+        (
+            "cancels_a_child",
+            [],
+            [["tidied: no more need", "tidied: its parent boss has cancelled it"], "completed"],
+        ),
+        ("looks_at_a_child", [], [True, [7], "completed"]),
     ],
-    ids=["boss", "asker", "failing_child"],
+    ids=["boss", "asker", "failing_child", "cancels_a_child", "looks_at_a_child"],
 )
 def test_conversations_in_one_process_on_files(desk, entry, args, expected) -> None:
-    told = desk.told("run", f"talkers.py:{entry}", "--args", json.dumps(args))
+    told = desk.told("run", f"talkers.py:{entry}", "--agent-id", "boss", "--args", json.dumps(args))
     assert told["status"] == "completed"
     assert told["result"] == expected
 

@@ -31,6 +31,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
         (talkers.failing_child, (), (("ChildFailed", "failed", True), ["ChildFailed"])),
         (talkers.picky, (), ("b", ["a", "c"])),
         (talkers.in_branches, (), ([1, 2], [1, 2])),
+        (
+            talkers.cancels_a_child,
+            (),
+            (["tidied: no more need", "tidied: its parent boss has cancelled it"], "completed"),
+        ),
+        (talkers.looks_at_a_child, (), (True, [7], "completed")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

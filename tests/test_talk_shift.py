@@ -101,6 +101,8 @@ CONVERSATIONS = [
     ("fan", (3,), [[0, 1, 4], [0, 1, 4, 100]]),
     ("failing_child", (), [["ChildFailed", "failed", True], ["ChildFailed"]]),
     ("picky", (), ["b", ["a", "c"]]),
+    ("cancels_a_child", (), [["tidied: no more need", "tidied: its parent boss has cancelled it"], "completed"]),
+    ("looks_at_a_child", (), [True, [7], "completed"]),
     ("in_branches", (), [[1, 2], [1, 2]]),
 ]
 

@@ -345,3 +345,31 @@ async def tells(gate=""):
     emit({"gate": gate})
     await exists(gate)
     await says("the end")
+
+
+@playbook
+async def endless():
+    try:
+        await receive()
+    except AgentCancelled as cancelled:
+        await asyncio.sleep(0)
+        return f"tidied: {cancelled}"
+
+
+@playbook
+async def cancels_a_child():
+    one = await spawn(endless)
+    two = await spawn(endless)
+    await one.cancel("no more need")
+    await two.cancel()
+    ends = [await one, await two]
+    await one.cancel("too late")
+    return ends, await one.status()
+
+
+@playbook
+async def looks_at_a_child():
+    child = await spawn(counter, 1)
+    before = await child.status()
+    await send(child.agent_id, 7)
+    return before in ("ready", "running", "waiting"), await child, await child.status()

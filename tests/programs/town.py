@@ -27,6 +27,7 @@ class Durable:
         self.ends = {}
         self.untold = {}  # ended children whose parent has not been told yet
         self.seqs = {}
+        self.orders = {}  # id → (id of a cancellation, why), for agents that have not ended
 
 
 class Town:
@@ -70,6 +71,8 @@ class Town:
             world=_World(self, id),
         )
         self.tasks[id] = asyncio.get_running_loop().create_task(self.run_one(id, agent))
+        if id in self.durable.orders:
+            asyncio.get_running_loop().call_soon(lambda: agent.cancel(*self.durable.orders[id]))
 
     async def run_one(self, id, agent):
         if id in self.durable.payloads:
@@ -131,6 +134,12 @@ class Town:
                     return
             if letter.receiver not in self.agents and letter.receiver not in durable.ends:
                 self.begin(letter.receiver)
+        elif letter.kind == "cancel":
+            if letter.receiver not in durable.ends:
+                durable.orders[letter.receiver] = (letter.id, letter.value[0])
+                if self.step():
+                    return
+                self.agents[letter.receiver].cancel(*durable.orders[letter.receiver])
         elif letter.receiver not in durable.ends:
             if self.accept(letter.receiver, letter.number, Received(sender, 1, letter.kind, letter.id, letter.value)):
                 return
@@ -198,6 +207,10 @@ class _World:
         if receiver in durable.ends:
             raise NoSuchAgent(f"agent {receiver} has ended")
         return 1
+
+    async def status(self, agent):
+        durable = self.town.durable
+        return "completed" if agent in durable.ends else "running" if agent in durable.started else None
 
     async def fetch(self):
         agent = self.town.agents[self.id]

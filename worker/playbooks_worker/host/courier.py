@@ -80,6 +80,10 @@ class Courier:
             raise NoSuchAgent(f"agent {receiver} has ended ({view.status}): nobody would read the letter")
         return view.birth
 
+    async def status(self, agent: str) -> str | None:
+        view = await patiently(lambda: self.home.describe(AgentId(agent)), "look an agent up")
+        return None if view is None else view.status.value
+
     async def fetch(self) -> None:
         await asyncio.shield(self._look())
 
@@ -173,7 +177,8 @@ class Courier:
             if letter.kind == "spawn":
                 fresh = await self._spawn(letter)
             elif letter.kind == "cancel":
-                why, until_s = f"its parent {self._lock.agent} was cancelled", letter.value
+                why, until_s = letter.value
+                why = why or f"its parent {self._lock.agent} was cancelled"
                 deadline_ms = None if until_s is None else round(until_s * 1000)
                 await give(self.home, AgentId(receiver), Order(letter.id, OrderKind.CANCEL, why, deadline_ms))
             else:

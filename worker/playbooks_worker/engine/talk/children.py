@@ -37,6 +37,18 @@ class Handle:
         made: Awaitable[Any] = begin(lambda: _Join(self.agent_id), lambda: _alone("await a child"))
         return made
 
+    def cancel(self, why: str = "") -> Awaitable[None]:
+        """Cancel it: `AgentCancelled` is raised at its awaits and in its own children, wherever they are. Answers when it is
+        certain to be told; how it has ended says awaiting it. Of one that has ended nothing becomes."""
+        made: Awaitable[None] = begin(lambda: _CancelChild(self.agent_id, why), lambda: _alone("cancel a child"))
+        return made
+
+    def status(self) -> Awaitable[str]:
+        """Where it stands now, in the words of ``playbooksctl list`` ("running", "waiting", "completed" and their like). An
+        agent may be somewhere else a moment later. Raises `NoSuchAgent` when it was deleted."""
+        made: Awaitable[str] = begin(lambda: _Status(self.agent_id), lambda: _alone("look at a child"))
+        return made
+
 
 async def _alone(what: str) -> NoReturn:
     raise needs_agent(what)
@@ -141,6 +153,66 @@ class _Join(Wait):
 
     def told(self) -> str:
         return f"child {self.child}"
+
+    def arguments(self) -> dict[str, Any]:
+        return {"child": self.child}
+
+
+class _CancelChild(Wait):
+    __slots__ = ("child", "why")
+
+    def __init__(self, child: str, why: str) -> None:
+        super().__init__(None)
+        self.child = child
+        self.why = why
+
+    def __reduce__(self) -> Any:
+        return _CancelChild, (self.child, self.why)
+
+    async def once(self, frame: Frame) -> None:
+        agent = frame.agent
+        if self.child in agent.letters.children:
+            why = self.why or f"its parent {agent.id} has cancelled it"
+            agent.letters.cancel_child(self.child, key_of_operation(frame.call_), why)
+        self.result = (True, None)
+
+    def named(self) -> str:
+        return "cancel"
+
+    def told(self) -> str:
+        return f"cancel {self.child}"
+
+    def arguments(self) -> dict[str, Any]:
+        return {"child": self.child, "why": self.why}
+
+
+class _Status(Wait):
+    __slots__ = ("child",)
+
+    def __init__(self, child: str) -> None:
+        super().__init__(None)
+        self.child = child
+
+    def __reduce__(self) -> Any:
+        return _Status, (self.child,)
+
+    async def once(self, frame: Frame) -> None:
+        box = frame.agent.letters
+        status = box.ended[self.child]["status"] if self.child in box.ended else None
+        if status is None:
+            status = await frame.agent.world.status(self.child)
+        if status is None and any(one.kind == "spawn" and one.receiver == self.child for one in box.outbox):
+            status = "ready"  # it is about to be
+        if status is None:
+            self.result = (False, NoSuchAgent(f"agent {self.child} does not exist any more: it was deleted"))
+        else:
+            self.result = (True, status)
+
+    def named(self) -> str:
+        return "status"
+
+    def told(self) -> str:
+        return f"status of {self.child}"
 
     def arguments(self) -> dict[str, Any]:
         return {"child": self.child}

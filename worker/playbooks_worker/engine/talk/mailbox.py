@@ -35,7 +35,7 @@ class Outgoing(NamedTuple):
     @property
     def key(self) -> tuple[str, int, int, str]:
         """Which one it is, of its sender's."""
-        return self.receiver, self.birth, self.number, self.kind if self.number == 0 else ""
+        return self.receiver, self.birth, self.number, f"{self.kind} {self.id}" if self.number == 0 else ""
 
 
 class Question(NamedTuple):
@@ -143,7 +143,11 @@ class Mailbox:
         """Note a cancellation, which the children hear of, too."""
         self.order, self.cancelled, self.raised = order, why, False
         for child in self.children:
-            self.outbox.append(Outgoing(child, 0, 0, "cancel", order, until_s))
+            self.cancel_child(child, order, "", until_s)
+
+    def cancel_child(self, child: str, order: str, why: str, until_s: float | None = None) -> None:
+        """It hears of *order* once, however often that is said. No *why*: this agent was cancelled."""
+        self.outbox.append(Outgoing(child, 0, 0, "cancel", order, [why, until_s]))
 
     def accepted(self, letter: Outgoing) -> None:
         """*letter* was delivered, or can never be."""

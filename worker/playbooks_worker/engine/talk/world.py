@@ -20,6 +20,9 @@ class World(Protocol):
     async def look_up(self, receiver: str) -> int:
         """The birth of an agent that can be sent letters. Raises `NoSuchAgent` for one that is unknown or has ended."""
 
+    async def status(self, agent: str) -> str | None:
+        """Where another agent stands, in the words of ``playbooksctl list``; None: there is none of this id."""
+
     async def fetch(self) -> None:
         """Bring what has come, with `Agent.deliver`; and from now on what comes."""
 
@@ -41,6 +44,9 @@ class Alone:
 
     async def look_up(self, receiver: str) -> int:
         raise NoSuchAgent(f"agent {receiver} is not known here: this agent runs alone")
+
+    async def status(self, agent: str) -> str | None:
+        return None
 
     async def fetch(self) -> None:
         """Nothing comes."""
