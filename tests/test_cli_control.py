@@ -135,7 +135,8 @@ def test_a_paused_agent_waits_for_unpause_and_nothing_else():
     submitted("approval", "held")
     assert playbooksctl("pause", "held", "--why", "lunch").exit_code == 0
     assert until("held", "paused")["why"] == "lunch"
-    assert playbooksctl("answer", "held", "yes").exit_code == 0
+    answered = playbooksctl("answer", "held", "yes")
+    assert answered.exit_code == 0 and "playbooksctl unpause held" in answered.stderr
     assert told("show", "held")[0]["status"] == "paused"
     end, code = told("wait", "held", "--timeout", "0.1")
     assert (code, end["status"]) == (124, "paused")

@@ -114,6 +114,22 @@ def test_a_negotiation_that_is_killed_again_and_again_ends_as_if_nothing_had_hap
     assert result == {"item": "a bicycle", "price": 128, "offers": 6, "approved": "yes", "seller": "sold"}
 
 
+def test_snoop_tells_each_letter_once_also_when_the_run_is_interrupted_and_goes_on(desk) -> None:
+    told: list[str] = []
+    process = desk.start("run", "negotiation.py", "--agent-id", "deal", "--snoop")
+    while sum(" asks " in line for line in told) < 2:
+        told.append(process.stderr.readline())
+    process.send_signal(signal.SIGINT)
+    told += process.communicate(timeout=DEADLINE_S)[1].splitlines(keepends=True)
+    process = desk.start("run", "negotiation.py", "--resume", "--snoop")
+    desk.until(desk.asks, "the question to the boss")
+    assert desk.run("answer", "deal", "yes", "--storage-path", ".checkpoints").returncode == 0
+    told += process.communicate(timeout=DEADLINE_S)[1].splitlines(keepends=True)
+    letters = [line for line in told if line.startswith(("buy-", "sell-")) or " starts " in line]
+    assert len(letters) > 8
+    assert len(letters) == len(set(letters)), "".join(told)
+
+
 def newest(desk: Desk) -> int:
     files = (desk.path / ".checkpoints").glob("*/*_ckpt_*.pkl")
     return sum(int(file.stem.rpartition("_")[2]) > 0 for file in files)

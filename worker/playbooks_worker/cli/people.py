@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from playbooks_worker.cli import options
-from playbooks_worker.cli.output import CommandError, Output
+from playbooks_worker.cli.output import CommandError, Output, exit_of
 from playbooks_worker.cli.views import Record, ago, question_text
 
 if TYPE_CHECKING:
@@ -151,6 +151,9 @@ async def _answer(
         out.json({"agent_id": agent, "question_id": asked.id, "answer": value})
     else:
         out.say(f"answered {agent}: {question_text(asked.question)}")
+        if exit_of(view.status) is not None or view.status.value == "paused":
+            how = "unpause" if view.status.value == "paused" else "retry"
+            out.note(f"It is {view.status}, and reads the answer when it goes on: playbooksctl {how} {agent}")
 
 
 def chosen(view: AgentView, question: str | None, look: str) -> Asked:
