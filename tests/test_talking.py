@@ -1,7 +1,8 @@
 """docs/talking.md is true: each of its programs ends as it says, wherever the process of its agents dies.
 
 A block of Python in that page is a whole program, below the first one, which all others share. `# ends: …` says what `main`
-returns, `# the boss answers: …` what a person says, `# cancelled: …` what a cancelled `main` has noted by its end.
+returns, `# tells: …` what it tells people, `# the boss answers: …` what a person says, `# cancelled: …` what a cancelled
+`main` has noted by its end.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "talking.md"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _ENDS = re.compile(r"# ends: (.+)$", re.MULTILINE)
 _ANSWERS = re.compile(r"# the boss answers: (.+)$", re.MULTILINE)
+_TELLS = re.compile(r"# tells: (.+)$", re.MULTILINE)
 _CANCELLED = re.compile(r"# cancelled: (.+)$", re.MULTILINE)
 _SOON_S = 0.002
 
@@ -54,10 +56,12 @@ class Place(Town):
     def __init__(self, durable, kill_at=None):
         super().__init__(durable, kill_at, clock=lambda: durable.now_s)
         self.leaping = False
+        self.told = []
 
     def begin(self, id):
         super().begin(id)
         self.agents[id].world.waits = lambda: self.waits(id)
+        self.agents[id].world.emit = lambda key, attempt, event: self.told.append(event)
 
     def waits(self, id):
         if self.questions.get(id):
@@ -124,6 +128,7 @@ def test_a_program_of_the_page_ends_as_it_says_wherever_it_is_killed(program, re
         monkeypatch.setattr(Place, "answer_of_the_boss", answers[1])
     whole = Place(durable_of(program.main))
     assert run(whole.until_the_first_ends()) == expected
+    assert whole.told == (ast.literal_eval(tells[1]) if (tells := _TELLS.search(text)) else [])
     for kill_at in range(1, whole.steps + 1):
         durable = durable_of(program.main)
         ended = run(Place(durable, kill_at).until_the_first_ends())
