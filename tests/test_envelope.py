@@ -132,7 +132,7 @@ def test_a_newer_format_and_an_unknown_codec_are_refused_by_name() -> None:
     for was, becomes, why in ((b'"v":1', b'"v":2', "format 2"), (b'"raw"', b'"lzma"', "lzma")):
         text = plain.replace(was, becomes)
         with pytest.raises(BadCheckpoint, match=why):
-            sealer.open(Entry(header().id, sealer._mac(text, b"payload") + text, b"payload"), AGENT)
+            sealer.open(Entry(header().id, sealer.mac(text, b"payload") + text, b"payload"), AGENT)
 
 
 def test_an_unverified_header_reads_without_a_key() -> None:

@@ -151,7 +151,7 @@ def test_a_header_that_contradicts_itself_is_refused() -> None:
     for codec in (b"raw", b"zstd"):
         text = ONE.header[32:].replace(b'"base":', b'"codec":"' + codec + b'","base":')
         with pytest.raises(BadCheckpoint, match=f"stored as {codec.decode()}"):
-            SEALER.open(Entry(ONE.id, SEALER._mac(text, ONE.payload) + text, ONE.payload), AGENT, CHAIN)
+            SEALER.open(Entry(ONE.id, SEALER.mac(text, ONE.payload) + text, ONE.payload), AGENT, CHAIN)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -130,4 +130,5 @@ class Awaits(Operands):
             found, again = (ast.IfExp(s.pc_at_most(last), there, nothing) for there in (found, again))
         loop = ast.For(s.store(item), ast.IfExp(s.load(s.PC), again, s.load(iterator)), inside, after)
         loop.lineno = getattr(self.place, "lineno", 1)
-        self.sited([s.assign(iterator, ast.IfExp(s.load(s.PC), found, begun)), loop])
+        # begun first: behind a call that ends a conditional expression, Python 3.12 tells debuggers of its line once more
+        self.sited([s.assign(iterator, ast.IfExp(ast.UnaryOp(ast.Not(), s.load(s.PC)), begun, found)), loop])
