@@ -96,7 +96,8 @@ def test_list_and_show_say_what_a_waiting_agent_waits_for():
 
 def test_a_person_finds_the_question_in_the_inbox_and_the_agent_goes_on_with_the_answer():
     submitted("approval", "asks")
-    assert "ann: {" in playbooksctl("show", "asks").stdout
+    shown = playbooksctl("show", "asks").stdout
+    assert "ann: {" in shown and "ask person:ann until 2" in shown
     listed = playbooksctl("inbox", "ann").stdout
     assert "asks" in listed and '{"pay": 10}' in listed
     assert told("inbox", "bob") == ([], 0)

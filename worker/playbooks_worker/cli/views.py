@@ -147,17 +147,18 @@ def place(told: Record) -> str:
 
 
 def waits_for(told: Record) -> str:
-    """Of a waiting agent, what for: what each of its branches stands at, and when it wakes at the latest."""
+    """Of a waiting agent, what for: what each of its branches stands at, and when it wakes at the latest. One that was
+    handed back (``why``) waits for a time alone."""
     if told["status"] != "waiting":
         return ""
+    wakes = "" if told["wake_ms"] is None else when(told["wake_ms"])
     stack = told.get("stack") or []
+    if told.get("why") or not stack:
+        return wakes
     below = [*(frame["depth"] for frame in stack[1:]), -1]
-    awaited = [
-        frame["statement"] for frame, next_depth in zip(stack, below, strict=False) if next_depth <= frame["depth"]
-    ]
-    if not awaited and told["wake_ms"] is not None:
-        return when(told["wake_ms"])
-    return ", ".join(dict.fromkeys(awaited))
+    awaited = [frame["statement"] for frame, depth in zip(stack, below, strict=True) if depth <= frame["depth"]]
+    text = ", ".join(dict.fromkeys(awaited))
+    return f"{text} until {wakes}" if wakes and "until" not in text else text
 
 
 def question_text(question: Any) -> str:
