@@ -13,7 +13,23 @@ from playbooks_worker import channel
 from playbooks_worker.channel import Channel, Message
 
 ORDERS = channel.Orders(
-    "w", ["p.py"], [], 3, "redis://:pw@h/0", "pb", "secret", 10, False, 60.0, 25.0, "json", 64_000_000, 5.0, 1000, 100
+    "w",
+    ["p.py"],
+    [],
+    3,
+    "redis://:pw@h/0",
+    "pb",
+    "secret",
+    10,
+    False,
+    60.0,
+    25.0,
+    "json",
+    64_000_000,
+    5.0,
+    1000,
+    100,
+    False,
 )
 INFO = {"program": "p", "queue": "p", "build": "b", "signatures": {"main": [["a", "KEYWORD_ONLY", True]]}}
 

@@ -195,3 +195,18 @@ def test_tail_of_an_agent_that_is_not_there_says_so(desk) -> None:
     told = desk.run("tail", "nobody", "--storage-path", ".checkpoints")
     assert told.returncode == 2
     assert "nobody" in told.stderr
+
+
+def test_a_fork_in_a_folder_goes_on_from_the_checkpoint_that_was_named(desk) -> None:
+    desk.run("run", "talkers.py:tells", "--agent-id", "t")
+    made = desk.run("fork", "t", "--at", "2", "--agent-id", "twin", "--storage-path", ".checkpoints")
+    assert made.returncode == 0, made.stderr
+    assert "twin goes on from checkpoint 2 of t" in made.stdout
+    assert desk.told("show", "twin", "--storage-path", ".checkpoints")["status"] == "ready"
+    assert desk.told("run", "talkers.py", "--resume", "twin")["status"] == "completed"
+    assert desk.run("tail", "twin", "--storage-path", ".checkpoints").stdout == "the end\n"
+    again = desk.run("fork", "t", "--agent-id", "twin", "--storage-path", ".checkpoints")
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+    unknown = desk.run("fork", "t", "--at", "99", "--storage-path", ".checkpoints")
+    assert unknown.returncode == 2

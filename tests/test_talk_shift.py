@@ -19,6 +19,7 @@ from playbooks_providers.testing import eventually
 from playbooks_worker.hold import Bench
 from playbooks_worker.host.answers import answered
 from playbooks_worker.host.events import Reading
+from playbooks_worker.host.forking import fork_of
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.giving import give
 from playbooks_worker.host.programs import load
@@ -286,3 +287,62 @@ def test_a_failed_agent_has_told_everything():
         assert await heard(world) == ["about to fail", "one "]
 
     run(scenario)
+
+
+# --- forks -----------------------------------------------------------------------------------------------------------
+async def fork(world, name, new):
+    checkpoints, sealer = MemoryCheckpoints(world.store), Sealer("k" * 32)
+    start, entry = await fork_of(checkpoints, sealer, await world.view(name), AgentId(new), None, 1)
+    made = await world.coordination.fork(start, entry)
+    await world.coordination.enqueue(made.ticket)
+
+
+async def write(world, name, value):
+    letter = seal_letter(Sealer("k" * 32), AgentId(name), "person:x", 1, 1, Body("message", "", value))
+    await answered(world.coordination, AgentId(name), letter)
+
+
+def test_a_fork_of_a_parked_agent_has_its_own_inbox_and_its_own_end():
+    async def scenario(world):
+        await world.worker("w0")
+        await world.submit("waits_for_mail")
+        await world.becomes(Status.WAITING)
+        await fork(world, "boss", "twin")
+        await world.becomes(Status.WAITING, "twin")
+        await write(world, "twin", "to the twin")
+        assert await world.result("twin") == "to the twin"
+        assert (await world.view()).status is Status.WAITING
+        await write(world, "boss", "to the first")
+        assert await world.result() == "to the first"
+
+    run(scenario, park_after_s=0.0)
+
+
+def test_the_children_of_an_agent_are_not_those_of_its_fork():
+    async def scenario(world):
+        await world.worker("w0")
+        await world.submit("waits_for_a_child")
+        await world.becomes(Status.WAITING)
+        await world.becomes(Status.WAITING, "boss.child")
+        await fork(world, "boss", "twin")
+        await write(world, "twin", "go on")
+        assert await world.result("twin") == ["Forked", "unknown"]
+        assert (await world.view("boss.child")).status is Status.WAITING
+
+    run(scenario, park_after_s=0.0)
+
+
+def test_a_fork_asks_anew_what_was_asked_of_an_agent():
+    async def scenario(world):
+        await world.worker("w0")
+        await world.submit("answers_when_told", name="other")
+        await world.submit("asks_the_other")
+        await world.becomes(Status.WAITING)
+        await world.becomes(Status.WAITING, "other")
+        await fork(world, "boss", "twin")
+        await world.becomes(Status.WAITING, "twin")
+        await write(world, "other", "now")
+        assert await world.result() == "boss"
+        assert await world.result("twin") == "twin"
+
+    run(scenario, park_after_s=0.0)

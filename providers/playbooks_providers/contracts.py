@@ -182,6 +182,9 @@ class Coordination(Inboxes, Parking, Orders, Events, Protocol):
     async def create(self, start: StartRecord) -> Created | Exists:
         """Store the start record and mint the first fence. The same origin again: the ticket while it is ready."""
 
+    async def fork(self, start: StartRecord, entry: Entry) -> Created | Exists:
+        """As `create`, but the agent goes on from *entry*: sealed for it, whole, under fence 1, which no owner ever has."""
+
     async def enqueue(self, ticket: Ticket) -> None:
         """Put *ticket* into its queue. A second copy is harmless: it is refused when taken."""
 

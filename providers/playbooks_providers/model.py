@@ -76,7 +76,8 @@ class StartRecord:
 
     ``args``/``kwargs`` are JSON values as the caller gave them. ``entry`` is the qualified name of the playbook inside
     the program. ``created_ms`` is Unix time in milliseconds. A child names the agent that has spawned it, and that one's
-    birth. ``run`` is the id of the first agent of its run; empty: this one is the first. Two records are *the same start*
+    birth. ``run`` is the id of the first agent of its run; empty: this one is the first. ``forked`` says
+    of what it was forked: JSON of agent, birth and checkpoint. Two records are *the same start*
     when `origin` is equal.
     """
 
@@ -90,13 +91,16 @@ class StartRecord:
     parent: str = ""
     parent_birth: int = 0
     run: str = ""
+    forked: str = ""
 
     @property
     def origin(self) -> str:
-        """Canonical JSON of program, entry, arguments and parent: what is equal when a second submit is the same."""
+        """Canonical JSON of program, entry, arguments, parent and what it was forked from: what is equal when a second submit is the same."""
         said: list[Any] = [self.program, self.entry, self.args, self.kwargs]
         if self.parent:
             said += [self.parent, self.parent_birth]
+        if self.forked:
+            said += [self.forked]
         return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
     def to_json(self) -> str:
@@ -113,6 +117,7 @@ class StartRecord:
                 "parent": self.parent,
                 "parent_birth": self.parent_birth,
                 "run": self.run,
+                "forked": self.forked,
             },
             separators=(",", ":"),
         )
@@ -131,6 +136,7 @@ class StartRecord:
             parent=data["parent"],
             parent_birth=data["parent_birth"],
             run=data["run"],
+            forked=data["forked"],
         )
 
 

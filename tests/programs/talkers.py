@@ -8,6 +8,7 @@ from pathlib import Path
 
 from playbooks_worker import (
     AgentCancelled,
+    ChildFailed,
     Message,
     NoSuchAgent,
     agent_id,
@@ -373,3 +374,27 @@ async def looks_at_a_child():
     before = await child.status()
     await send(child.agent_id, 7)
     return before in ("ready", "running", "waiting"), await child, await child.status()
+
+
+@playbook
+async def waits_for_a_child():
+    child = await spawn(endless, agent_id=f"{agent_id()}.child")
+    await receive()
+    try:
+        return await child
+    except ChildFailed as failed:
+        return failed.kind, failed.status
+
+
+@playbook
+async def asks_the_other():
+    return await ask("other", "who am I?")
+
+
+@playbook
+async def answers_when_told():
+    """Holds questions back until somebody writes."""
+    await receive(match=lambda message: not message.question)
+    for _ in range(2):
+        message = await receive()
+        await message.reply(message.sender)

@@ -42,6 +42,7 @@ class Orders:
     park_after_s: float
     inbox_limit: int
     keep_events: int
+    keep_when_parked: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,7 @@ def staff_of(
         park_after_s=settings.worker.park_after_s,
         inbox_limit=settings.worker.inbox_limit,
         keep_events=settings.worker.keep_events,
+        keep_when_parked=settings.worker.keep_when_parked,
     )
     return Staff(
         name=name,

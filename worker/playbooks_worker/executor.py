@@ -124,6 +124,7 @@ async def host(channel: Channel, orders: Orders, programs: Mapping[str, Program]
         inbox_limit=orders.inbox_limit,
         park_after_s=orders.park_after_s,
         keep_events=orders.keep_events,
+        keep_when_parked=orders.keep_when_parked,
     )
     bench = Bench(home.coordination, around, programs)
     try:

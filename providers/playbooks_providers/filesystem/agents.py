@@ -6,8 +6,10 @@ the worker's host treats both homes alike; there are no tickets, sessions or que
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +19,8 @@ import structlog
 from playbooks_providers.envelope import read_header
 from playbooks_providers.errors import InvalidAgentId, StorageFailed, UnknownAgent, UnknownCheckpoint
 from playbooks_providers.filesystem.checkpoints import FilesystemCheckpoints
-from playbooks_providers.filesystem.files import create_durably, make_folder, translated, write_durably
+from playbooks_providers.filesystem.files import create_durably, make_folder, sync_folder, translated, write_durably
+from playbooks_providers.filesystem.format import pack
 from playbooks_providers.filesystem.store import FilesystemStore
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId, agent_id, new_nonce, new_session_id
 from playbooks_providers.lifecycle import step_to
@@ -73,6 +76,23 @@ class FilesystemAgents:
         if view.start.origin != start.origin:
             return Exists(start.agent, view.status, view.start)
         return Created(None, fresh=False)
+
+    async def fork(self, start: StartRecord, entry: Entry) -> Created | Exists:
+        """As `create`, but the agent goes on from *entry*, which is sealed for it."""
+        folder = self._store.folder(start.agent)
+        with translated(folder):
+            made = self._store.hidden(start.agent)
+            write_durably(made / self._store.checkpoint_path(start.agent, entry.id.seq).name, pack(entry))
+            write_durably(made / self._store.start_path(start.agent).name, start.to_json().encode())
+            try:
+                made.rename(folder)
+                sync_folder(folder.parent)
+                return Created(None, fresh=True)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+        shutil.rmtree(made, ignore_errors=True)
+        return await self.create(start)
 
     async def lock(self, agent: AgentId, *, at: int | None = None, choice: Choice = Choice.RESUME) -> Lock:
         """Own *agent*, to go on from its newest checkpoint or from number *at*, as *choice* says. For a stopped one, too.

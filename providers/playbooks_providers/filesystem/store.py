@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from playbooks_providers.errors import AgentLocked
-from playbooks_providers.filesystem.files import TEMP_SUFFIX, sync_folder, write_durably
+from playbooks_providers.filesystem.files import TEMP_SUFFIX, make_folder, sync_folder, write_durably
 from playbooks_providers.filesystem.format import PROLOGUE_BYTES, Prologue, read_prologue, unpack
 from playbooks_providers.filesystem.inbox_file import InboxFile
 from playbooks_providers.ids import AgentId, CheckpointId, agent_id
@@ -207,6 +207,14 @@ class FilesystemStore:
         self._inboxes.pop(agent, None)
         for left in self.root.glob(f"{_REMOVED}*"):  # this one, and one whose remover was killed
             shutil.rmtree(left, ignore_errors=True)
+
+    def hidden(self, agent: AgentId) -> Path:
+        """An empty folder beside that of *agent*, which is to become it."""
+        made = (
+            self.root / f"{_REMOVED}{agent}-{secrets.token_hex(4)}"
+        )  # one whose maker was killed goes with the removed
+        make_folder(made)
+        return made
 
     def _lock_file(self, agent: AgentId, fd: int) -> None:
         deadline = time.monotonic() + _PATIENCE_S

@@ -45,6 +45,13 @@ class MemoryAgents:
             return Exists(start.agent, agent.status, agent.start)
         return Created(agent.ticket if agent.status is Status.READY else None, fresh=False)
 
+    async def fork(self, start: StartRecord, entry: Entry) -> Created | Exists:
+        answer = await self.create(start)
+        if isinstance(answer, Created) and answer.fresh:
+            agent = self._store.agents[start.agent]
+            agent.entries[entry.id], agent.resume_from = entry, entry.id
+        return answer
+
     async def take(self, ticket: Ticket, session: SessionId, nonce: Nonce) -> Taken | Stale:
         self._store.require()
         agent = self._store.agents.get(ticket.agent)

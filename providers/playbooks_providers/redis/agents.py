@@ -46,10 +46,18 @@ class Room:
 
 class Agents(Room):
     async def create(self, start: StartRecord) -> Created | Exists:
+        return await self._begin("create", start, [])
+
+    async def fork(self, start: StartRecord, entry: Entry) -> Created | Exists:
+        return await self._begin("fork", start, [str(entry.id), entry.header, entry.payload])
+
+    async def _begin(self, name: str, start: StartRecord, checkpoint: Sequence[str | bytes]) -> Created | Exists:
         keys = self._keys.agent(start.agent)
         origin = hashlib.sha256(start.origin.encode()).hexdigest()[:32]  # 128 bits: of one id, two origins are compared
         answer = await self._server.run(
-            script("create"), [keys.meta, keys.checkpoints, keys.state], [origin, start.to_json(), start.queue]
+            script(name),
+            [keys.meta, keys.checkpoints, keys.state],
+            [origin, start.to_json(), start.queue, *checkpoint],
         )
         if answer[0] == b"exists":
             return Exists(start.agent, Status(answer[1].decode()), StartRecord.from_json(answer[2]))

@@ -46,7 +46,8 @@ class RedisSettings(_Section):
 class WorkerSettings(_Section):
     """[worker]: one `playbooks-worker`. An executor whose loop is blocked for ``stall_timeout_s`` is ended (None: never). An
     agent that has only waited for ``park_after_s`` needs no worker until something comes for it; whoever writes to an agent
-    with ``inbox_limit`` letters waits. Of what an agent tells people (`emit`), about ``keep_events`` are kept."""
+    with ``inbox_limit`` letters waits. Of what an agent tells people (`emit`), about ``keep_events`` are kept. A
+    parked agent keeps its last checkpoint alone, unless ``keep_when_parked``."""
 
     processes: int = Field(default=1, ge=1)
     concurrency: int = Field(default=50, ge=1)
@@ -55,6 +56,7 @@ class WorkerSettings(_Section):
     stall_timeout_s: float | None = Field(default=None, gt=0)
     park_after_s: float = Field(default=5.0, ge=0)
     inbox_limit: int = Field(default=1000, ge=1)
+    keep_when_parked: bool = False
     keep_events: int = Field(default=10_000, ge=1)
 
 

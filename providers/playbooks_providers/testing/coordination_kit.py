@@ -5,7 +5,7 @@
         async def home(self):
             yield CoordinatedHome(checkpoints, coordination)
 
-The parts are `agents_kit` (transitions), `retry_kit`, `letters_kit`, `inbox_kit` (what follows a letter), `parking_kit`,
+The parts are `agents_kit` (transitions), `fork_kit`, `retry_kit`, `letters_kit`, `inbox_kit` (what follows a letter), `parking_kit`,
 `orders_kit`, `events_kit`, `queue_kit`, `recovery_kit` (death) and `sessions_kit` (with leader and programs).
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from playbooks_providers.testing.agents_kit import AgentsKit
 from playbooks_providers.testing.events_kit import EventLivesKit, EventsKit
+from playbooks_providers.testing.fork_kit import ForkKit
 from playbooks_providers.testing.inbox_kit import InboxKit
 from playbooks_providers.testing.letters_kit import LettersKit
 from playbooks_providers.testing.orders_kit import OrdersKit
@@ -25,6 +26,7 @@ from playbooks_providers.testing.sessions_kit import SessionsKit
 
 class CoordinationKit(
     AgentsKit,
+    ForkKit,
     RetryKit,
     LettersKit,
     InboxKit,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         FilesystemInboxes,
     )
     from playbooks_providers.ids import AgentId, SessionId
-    from playbooks_providers.model import AgentView, SessionInfo
+    from playbooks_providers.model import AgentView, Created, Entry, Exists, SessionInfo, StartRecord
     from playbooks_providers.settings import Settings
     from playbooks_worker.host.answers import Answerable
 
@@ -42,6 +42,7 @@ class Agents(Protocol):
     def inboxes(self) -> Answerable: ...
     @property
     def events(self) -> Events: ...
+    async def fork(self, start: StartRecord, entry: Entry) -> Created | Exists: ...
     async def agents(self) -> Sequence[AgentId]: ...
     async def describe(self, agent: AgentId) -> AgentView | None: ...
     async def session(self, session: SessionId) -> SessionInfo | None: ...
@@ -54,6 +55,14 @@ class Home:
     coordination: Coordination
     checkpoints: Checkpoints
     sealer: Sealer | None
+
+    async def fork(self, start: StartRecord, entry: Entry) -> Created | Exists:
+        from playbooks_providers.model import Created
+
+        answer = await self.coordination.fork(start, entry)
+        if isinstance(answer, Created) and answer.ticket is not None:
+            await self.coordination.enqueue(answer.ticket)
+        return answer
 
     async def agents(self) -> Sequence[AgentId]:
         return await self.coordination.agents()
@@ -168,6 +177,9 @@ class _Folder:
         checkpoints = FilesystemCheckpoints(store)
         files = FilesystemAgents(store, checkpoints)
         return cls(files, checkpoints, FilesystemInboxes(store, files), FilesystemEvents(store), sealer)
+
+    async def fork(self, start: StartRecord, entry: Entry) -> Created | Exists:
+        return await self.files.fork(start, entry)
 
     async def agents(self) -> Sequence[AgentId]:
         return await self.files.agents()

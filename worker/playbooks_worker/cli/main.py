@@ -11,6 +11,7 @@ from playbooks_worker.cli.check import check
 from playbooks_worker.cli.control import cancel, delete, pause, terminate, unpause
 from playbooks_worker.cli.dev import dev
 from playbooks_worker.cli.explain import explain
+from playbooks_worker.cli.fork import fork
 from playbooks_worker.cli.list import list_agents
 from playbooks_worker.cli.output import NOTHING_KNOWN
 from playbooks_worker.cli.people import answer, inbox
@@ -49,6 +50,7 @@ app.command("cancel", short_help="Cancel an agent and its children.")(cancel)
 app.command("terminate", short_help="End an agent at once, as cancelled.")(terminate)
 app.command("pause", short_help="Stop an agent until `unpause`.")(pause)
 app.command("unpause", short_help="Let a paused agent go on.")(unpause)
+app.command("fork", short_help="Make a new agent from a checkpoint.")(fork)
 app.command("delete", short_help="Forget everything about an agent.")(delete)
 app.command("workers", short_help="List the live workers and their programs.")(workers)
 app.command("dev", short_help="Run everything on this machine.")(dev)

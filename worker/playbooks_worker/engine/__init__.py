@@ -21,6 +21,7 @@ from playbooks_worker.engine.errors import (
     PlaybookRefused,
     ResumeMismatch,
 )
+from playbooks_worker.engine.forking import forked
 from playbooks_worker.engine.kept import kept_sources
 from playbooks_worker.engine.outcomes import Blocked, Cancelled, Completed, Failed, Moment, Outcome, Persist, Stopped
 from playbooks_worker.engine.playbooks import Playbook, playbook, playbook_of, playbooks_in
@@ -77,6 +78,7 @@ __all__ = [
     "diff",
     "effect_key",
     "emit",
+    "forked",
     "gather",
     "kept_sources",
     "now",

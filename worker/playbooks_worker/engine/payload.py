@@ -25,6 +25,12 @@ def written(index: Any, dumps: Sink, *, summed: bool = True) -> bytes:
     return dumps.joined((total, size, head))
 
 
+def rewritten(index: Any, dumps: memoryview) -> bytes:
+    """Another *index* before the same dumps; without a check sum, for who signs it."""
+    head = save_index(index)
+    return b"".join((_NONE, len(head).to_bytes(4, "big"), head, dumps))
+
+
 def read(payload: bytes) -> tuple[tuple[Any, ...], memoryview]:
     """The index and the dumps. Raises `ResumeMismatch` when the bytes are not those that were written."""
     view = memoryview(payload)

@@ -48,7 +48,7 @@ def open_payload(
 
     *accepted*: a person has said that edited playbooks may go on; their kept sources, by the fingerprints of then.
     *loader*: how, where it is not to be run."""
-    index, body = _read_index(payload)
+    index, body = read_index(payload)
     changes = changes_in(_frames(index))
     if changes and accepted is None:
         raise CodeChanged(f"{changes[0]}; deploy the build that it was started with", changes)
@@ -63,14 +63,15 @@ def changes_of(payload: bytes) -> tuple[Change, ...]:
     """What of the program does not fit a checkpoint any more. Reads its index and nothing of the program's own.
 
     Raises `CodeChanged` or `ResumeMismatch` where no look at the frames can help."""
-    index, _ = _read_index(payload)
+    index, _ = read_index(payload)
     for _, playbook_id in index[8]:
         find_playbook(playbook_id)
     check_needs(index[11])
     return changes_in(_frames(index))
 
 
-def _read_index(payload: bytes) -> tuple[tuple[Any, ...], memoryview]:
+def read_index(payload: bytes) -> tuple[tuple[Any, ...], memoryview]:
+    """The index and the dumps. Raises `ResumeMismatch`."""
     index, dumps = read(payload)
     if index[0] != FORMAT or index[1] > LOWERING:
         raise ResumeMismatch(

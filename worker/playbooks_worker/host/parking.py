@@ -70,7 +70,8 @@ class Parking(Persisting):
         at = self._last.id
         await courier.told()
         agent.freeze()
-        answer = await patiently(lambda: courier.home.park(self.lock, at, cursor, wake_ms), "park an agent")
+        keep = self._around.keep_when_parked
+        answer = await patiently(lambda: courier.home.park(self.lock, at, cursor, wake_ms, keep=keep), "park an agent")
         if isinstance(answer, letters.Unread):
             agent.thaw()
             courier.poked()

@@ -33,3 +33,4 @@ class Surroundings:
     inbox_limit: int = DEFAULT_INBOX_LIMIT
     park_after_s: float | None = None
     keep_events: int = DEFAULT_KEEP_EVENTS
+    keep_when_parked: bool = False  # all checkpoints, not the last one alone

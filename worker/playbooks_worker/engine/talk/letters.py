@@ -228,6 +228,9 @@ class _Ask(Wait):
 
     async def once(self, frame: Frame) -> None:
         agent = frame.agent
+        box = agent.letters
+        if self.id and self.id not in box.awaited and self.id not in box.questions:
+            self.id = ""  # it was asked by the agent from which this one was forked
         try:
             if not self.id:
                 await self._asks(frame)

@@ -105,6 +105,20 @@ class Mailbox:
     def mailing(self) -> Mailing:
         return Mailing(self.cursor, tuple(self.outbox), tuple(self.questions.values()), self.order)
 
+    def fork(self, of: str) -> None:
+        """From now on it is that of another agent, with another birth and an inbox of its own. What was asked of agents is
+        to be asked again, and children that have not ended are those of agent *of*."""
+        self.cursor = 0
+        self.outbox.clear()
+        self.sent.clear()
+        self.awaited &= {letter.id for letter in self.letters if letter.kind == "reply"}
+        why = f"it is a child of {of}, from which this agent was forked"
+        for child in self.children:
+            self.ended[child] = {"status": "unknown", "type": "Forked", "message": why}
+        self.children.clear()
+        if not self.raised:
+            self.order, self.cancelled, self.raised = "", "", True
+
     # --- coming in -------------------------------------------------------------------------------------------------
     def came(self, place: int, letter: Received) -> None:
         """What is at *place* of the inbox, the next one that there is. Passed over: a place that is known, and a reply that
