@@ -95,7 +95,8 @@ class StartRecord:
 
     @property
     def origin(self) -> str:
-        """Canonical JSON of program, entry, arguments, parent and what it was forked from: what is equal when a second submit is the same."""
+        """Canonical JSON of program, entry, arguments, parent and what it was forked from: what is equal when a second
+        submit is the same."""
         said: list[Any] = [self.program, self.entry, self.args, self.kwargs]
         if self.parent:
             said += [self.parent, self.parent_birth]

@@ -394,7 +394,7 @@ async def asks_the_other():
 @playbook
 async def answers_when_told():
     """Holds questions back until somebody writes."""
-    await receive(match=lambda message: not message.question)
+    await receive(match=lambda value: value == "now")
     for _ in range(2):
         message = await receive()
         await message.reply(message.sender)

@@ -5,8 +5,8 @@
         async def home(self):
             yield CoordinatedHome(checkpoints, coordination)
 
-The parts are `agents_kit` (transitions), `fork_kit`, `retry_kit`, `letters_kit`, `inbox_kit` (what follows a letter), `parking_kit`,
-`orders_kit`, `events_kit`, `queue_kit`, `recovery_kit` (death) and `sessions_kit` (with leader and programs).
+The parts are `agents_kit` (transitions), `fork_kit`, `retry_kit`, `letters_kit`, `inbox_kit` (what follows a letter),
+`parking_kit`, `orders_kit`, `events_kit`, `queue_kit`, `recovery_kit` (death) and `sessions_kit` (with leader and programs).
 """
 
 from __future__ import annotations
