@@ -172,3 +172,29 @@ def test_an_unknown_agent_exits_2_and_names_the_command_that_lists_them(command)
     result = playbooksctl(command, "nobody", *(["yes"] if command == "answer" else []))
     assert result.exit_code == 2
     assert "nobody" in result.stderr and "playbooksctl list" in result.stderr
+
+
+def test_a_fork_of_an_agent_that_asks_a_person_asks_in_its_own_name_and_ends_for_itself():
+    submitted("approval", "original")
+    made = playbooksctl("fork", "original", "--agent-id", "twin")
+    assert made.exit_code == 0, made.stderr
+    until("twin", "waiting")
+    assert {one["agent_id"] for one in told("inbox", "ann")[0]} == {"original", "twin"}
+    assert playbooksctl("answer", "twin", "no").exit_code == 0
+    assert told("wait", "twin", "--timeout", str(SOON_S))[0]["result"] == "no"
+    assert told("show", "original")[0]["status"] == "waiting"
+    assert playbooksctl("answer", "original", "yes").exit_code == 0
+    assert told("wait", "original", "--timeout", str(SOON_S))[0]["result"] == "yes"
+    again = playbooksctl("fork", "original")
+    assert again.exit_code == 2 and "keep_when_parked" in again.stderr
+
+
+def test_tail_shows_what_an_agent_on_a_worker_told_until_it_ends():
+    playbooksctl("submit", "talkers:tells", "--agent-id", "teller", "--args", '["go-on"]')
+    deadline = time.monotonic() + SOON_S
+    while told("tail", "teller", "--no-follow")[0]["events"] < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    Path("go-on").touch()
+    shown = playbooksctl("tail", "teller")
+    assert shown.stdout == 'begins\n[31monce upon a time\n{"gate": "go-on"}\nthe end\n'

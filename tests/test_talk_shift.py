@@ -346,3 +346,23 @@ def test_a_fork_asks_anew_what_was_asked_of_an_agent():
         assert await world.result("twin") == "twin"
 
     run(scenario, park_after_s=0.0)
+
+
+def test_a_failed_child_that_is_retried_ends_for_itself_and_its_parent_is_told_once():
+    async def scenario(world):
+        await world.worker("w0")
+        talkers().FAILURES["left"] = 1
+        await world.submit("awaits_twice")
+        await world.becomes(Status.WAITING)
+        failed = await world.becomes(Status.FAILED, "boss.child")
+        minted = await world.coordination.retry(AgentId("boss.child"), failed.fence, Choice.RESUME)
+        await world.coordination.enqueue(minted.ticket)
+        assert await world.result("boss.child") == "well"
+        sealer = Sealer("k" * 32)
+        for number in (1, 2):
+            body = Body("message", "", "go on")
+            letter = seal_letter(sealer, AgentId("boss"), "person:x", 1, number, body)
+            await answered(world.coordination, AgentId("boss"), letter)
+        assert await world.result() == ["failed", "failed"]
+
+    run(scenario, park_after_s=0.0)

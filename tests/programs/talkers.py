@@ -398,3 +398,28 @@ async def answers_when_told():
     for _ in range(2):
         message = await receive()
         await message.reply(message.sender)
+
+
+FAILURES = {"left": 0}
+
+
+@playbook
+async def fails_at_first():
+    await asyncio.sleep(0)
+    if FAILURES["left"]:
+        FAILURES["left"] -= 1
+        raise RuntimeError("not now")
+    return "well"
+
+
+@playbook
+async def awaits_twice():
+    child = await spawn(fails_at_first, agent_id=f"{agent_id()}.child")
+    heard = []
+    for _ in range(2):
+        try:
+            heard.append(await child)
+        except ChildFailed as failed:
+            heard.append(failed.status)
+        await receive()
+    return heard

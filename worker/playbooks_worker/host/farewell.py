@@ -1,4 +1,8 @@
-"""How a child tells its parent that it has ended: a letter whose sender is the end itself, so that there is one, ever."""
+"""How a child tells its parent that it has ended: a letter whose sender is the end itself, so that there is one, ever.
+
+Of one that had failed and is retried, the second end is a copy of the first to the parent's inbox, and dropped: the parent
+may have acted on the failure, and an await that has raised does not change its mind. (One that is restarted is another.)
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,10 @@ _SHOWN = 80  # characters of the parent's id in its child's
 @dataclass(frozen=True, slots=True)
 class Handle:
     """A child of this agent. Awaiting it waits for its end: the result of its playbook, or `ChildFailed`. It may be kept in
-    variables, awaited again and again, and by several branches."""
+    variables, awaited again and again, and by several branches.
+
+    A child tells how it has ended once. One that had failed and is retried by a person goes on for itself: its parent, which
+    may have acted on the failure, hears nothing more."""
 
     agent_id: str
 
@@ -39,7 +42,7 @@ class Handle:
 
     def cancel(self, why: str = "") -> Awaitable[None]:
         """Cancel it: `AgentCancelled` is raised at its awaits and in its own children, wherever they are. Answers when it is
-        certain to be told; how it has ended says awaiting it. Of one that has ended nothing becomes."""
+        certain to be told; await the handle to learn how it has ended. One that has ended stays as it is."""
         made: Awaitable[None] = begin(lambda: _CancelChild(self.agent_id, why), lambda: _alone("cancel a child"))
         return made
 
