@@ -31,12 +31,13 @@ PROGRAM = str(Path(__file__).parent / "programs" / "talkers.py")
 
 
 class World:
-    def __init__(self, park_after_s=None):
+    def __init__(self, park_after_s=None, keep_when_parked=False):
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock)
         self.coordination = MemoryCoordination(self.store)
         self.program = load(PROGRAM)
         self.park_after_s = park_after_s
+        self.keep_when_parked = keep_when_parked
         self.tasks = []
         self.shifts = {}
 
@@ -44,7 +45,11 @@ class World:
         session = SessionId(name)
         await self.coordination.register(SessionInfo(session, name, "h", 1, "b", 0))
         around = Surroundings(
-            MemoryCheckpoints(self.store), Sealer("k" * 32), self.clock.now_ms, park_after_s=self.park_after_s
+            MemoryCheckpoints(self.store),
+            Sealer("k" * 32),
+            self.clock.now_ms,
+            park_after_s=self.park_after_s,
+            keep_when_parked=self.keep_when_parked,
         )
         bench = Bench(self.coordination, around, {"talkers": self.program})
         shift = Shift(session, Gate(lambda: 0.0), bench, ["q"], concurrency=50, drain_timeout_s=5.0)
@@ -316,6 +321,18 @@ def test_a_fork_of_a_parked_agent_has_its_own_inbox_and_its_own_end():
         assert await world.result() == "to the first"
 
     run(scenario, park_after_s=0.0)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_parked_agent_keeps_its_checkpoints_when_it_is_set_to(keep):
+    async def scenario(world):
+        await world.worker("w0")
+        await world.submit("waits_for_a_child")
+        await world.becomes(Status.WAITING)
+        kept = await MemoryCheckpoints(world.store).list(AgentId("boss"))
+        assert (len(kept) > 1) == keep
+
+    run(scenario, park_after_s=0.0, keep_when_parked=keep)
 
 
 def test_the_children_of_an_agent_are_not_those_of_its_fork():
