@@ -27,6 +27,8 @@ from playbooks_worker.host.surroundings import Surroundings
 from playbooks_worker.shift import Shift
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
+from perishing import CONVERSATIONS  # noqa: E402
+
 PROGRAM = str(Path(__file__).parent / "programs" / "talkers.py")
 
 
@@ -98,19 +100,6 @@ def run(scenario, **options):
             await asyncio.gather(*world.tasks, return_exceptions=True)
 
     asyncio.run(body())
-
-
-CONVERSATIONS = [
-    ("boss", (3,), [[["heard", 0], ["heard", 1], ["heard", 2]], 3]),
-    ("burst", (20,), list(range(20))),
-    ("asker", (), ["ONE", "TWO", 2]),
-    ("fan", (3,), [[0, 1, 4], [0, 1, 4, 100]]),
-    ("failing_child", (), [["ChildFailed", "failed", True], ["ChildFailed"]]),
-    ("picky", (), ["b", ["a", "c"]]),
-    ("cancels_a_child", (), [["tidied: no more need", "tidied: its parent boss has cancelled it"], "completed"]),
-    ("looks_at_a_child", (), [True, [7], "completed"]),
-    ("in_branches", (), [[1, 2], [1, 2]]),
-]
 
 
 @pytest.mark.parametrize(("entry", "args", "expected"), CONVERSATIONS, ids=lambda value: str(value)[:20])
@@ -383,3 +372,15 @@ def test_a_failed_child_that_is_retried_ends_for_itself_and_its_parent_is_told_o
         assert await world.result() == ["failed", "failed"]
 
     run(scenario, park_after_s=0.0)
+
+
+def test_a_worker_that_drains_hands_over_at_once_who_only_waits():
+    async def scenario(world):
+        shift = await world.worker("w0")
+        await world.submit("nap")
+        await world.has_written()
+        async with asyncio.timeout(2):
+            await shift.drain(20.0)
+        assert (await world.view()).status is Status.READY
+
+    run(scenario)

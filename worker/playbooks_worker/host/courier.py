@@ -8,6 +8,7 @@ of where it was spawned, and what is not known to be delivered is in the agent's
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Coroutine
@@ -20,7 +21,7 @@ from playbooks_providers.errors import BadLetter
 from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.letters import Delivered, Full, Letter, Mail
 from playbooks_providers.model import FINAL, Created, Exists, Lock, Order, OrderKind, StartRecord
-from playbooks_worker.engine import Agent, Mailing, NoSuchAgent, Outgoing, Question, Received
+from playbooks_worker.engine import Agent, AgentStopped, Mailing, NoSuchAgent, Outgoing, Question, Received
 from playbooks_worker.host.events import Emitter
 from playbooks_worker.host.farewell import farewell
 from playbooks_worker.host.giving import give
@@ -57,15 +58,18 @@ class Courier:
         self._post = post
         self._asked: tuple[Question, ...] = ()
         self._idle = idle
-        self._carried: dict[str, asyncio.Queue[Outgoing]] = {}  # by receiver
-        self._known: set[tuple[str, int, int, str]] = set()  # of what is being carried
+        self._carried: dict[str, asyncio.Queue[tuple[Outgoing, tuple[asyncio.Event, ...]]]] = {}  # by receiver
+        self._starting: dict[str, asyncio.Event] = {}  # children: whoever is written to after a spawn finds the child
+        # of what is carried, or was and may be in a checkpoint still
+        self._known: set[tuple[str, int, int, str]] = set()
+        self._carrying = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self._stale = False  # there may be mail that nobody has fetched
         self._fetching: asyncio.Task[None] | None = None
         self._events = Emitter(lock, post.home, self.begin, now_ms=now_ms, keep=keep_events)
-        self._read_through = 0  # the place up to which a durable checkpoint has read the inbox
+        self.read_through = 0  # the place up to which a durable checkpoint has read the inbox
         self._forgetting = False
 
     # --- engine.World ----------------------------------------------------------------------------------------------
@@ -130,6 +134,14 @@ class Courier:
             for mail in found:
                 agent.deliver(mail.place, self._read(mail))
             more = len(found) == _READ and agent.letters.cursor > after
+        if agent.letters.cursor - self.read_through >= (self._limit // 2 or 1):
+            self.begin(self._make_room(agent))
+
+    async def _make_room(self, agent: Agent) -> None:
+        """What has come so far may be what nobody wants, and keep out what somebody waits for: only a checkpoint of it lets
+        it be trimmed."""
+        with contextlib.suppress(AgentStopped):
+            await agent.settle()
 
     def _read(self, letter: Mail) -> Received:
         try:
@@ -143,20 +155,25 @@ class Courier:
     # --- going out -------------------------------------------------------------------------------------------------
     def follow(self, mailing: Mailing) -> None:
         """A checkpoint with this is durable."""
+        if len(self._known) > self._carrying:
+            self._known &= {letter.key for letter in mailing.outbox}
         for letter in mailing.outbox:
             if letter.key not in self._known:
                 self._known.add(letter.key)
+                self._carrying += 1
                 self._empty.clear()
                 waiting = self._carried.get(letter.receiver)
                 if waiting is None:
                     waiting = self._carried[letter.receiver] = asyncio.Queue()
                     self.begin(self._carry(letter.receiver, waiting))
-                waiting.put_nowait(letter)
+                waiting.put_nowait((letter, tuple(self._starting.values())))
+                if letter.kind == "spawn":
+                    self._starting[letter.receiver] = asyncio.Event()
         if self._post.asked is not None and mailing.questions != self._asked:
             self._asked = mailing.questions
             self._post.asked(self._lock.agent, mailing.questions)
-        if mailing.cursor > self._read_through:
-            self._read_through = mailing.cursor
+        if mailing.cursor > self.read_through:
+            self.read_through = mailing.cursor
             if not self._forgetting:
                 self._forgetting = True
                 self.begin(self._forget())
@@ -169,24 +186,27 @@ class Courier:
         """Wait until everything that the agent told people is in its stream."""
         await self._events.flush()
 
-    async def _carry(self, receiver: str, waiting: asyncio.Queue[Outgoing]) -> None:
+    async def _carry(self, receiver: str, waiting: asyncio.Queue[tuple[Outgoing, tuple[asyncio.Event, ...]]]) -> None:
         """One letter after the other, until there is none."""
         while not waiting.empty():
-            letter = waiting.get_nowait()
+            letter, after = waiting.get_nowait()
             fresh = True
             if letter.kind == "spawn":
                 fresh = await self._spawn(letter)
+                self._starting.pop(receiver).set()
             elif letter.kind == "cancel":
                 why, until_s = letter.value
                 why = why or f"its parent {self._lock.agent} was cancelled"
                 deadline_ms = None if until_s is None else round(until_s * 1000)
                 await give(self.home, AgentId(receiver), Order(letter.id, OrderKind.CANCEL, why, deadline_ms))
             else:
+                for child in after:
+                    await child.wait()
                 body = Body(letter.kind, letter.id, letter.value)
                 me = self._lock
                 sealed = seal_letter(self._sealer, AgentId(receiver), me.agent, me.birth, letter.number, body)
                 fresh = await self.deliver(AgentId(receiver), sealed, letter.birth)
-            self._known.discard(letter.key)
+            self._carrying -= 1
             if fresh and self._post.heard is not None:
                 self._post.heard(self._lock.agent, letter)
             if self.agent is not None:
@@ -242,9 +262,7 @@ class Courier:
             await patiently(lambda: self.home.enqueue(ticket), "enqueue a ticket")
         elif isinstance(answer, Exists) and self.agent is not None:
             why = f"agent {record.agent} exists already, started by somebody else; choose another agent_id"
-            value = {"status": "failed", "type": "AgentExists", "message": why}
-            self.agent.letters.ended[record.agent] = value
-            self.agent.look_again()
+            self.agent.not_started(record.agent, why)
         return isinstance(answer, Created) and answer.fresh
 
     def _queue_of(self, program: str) -> str:
@@ -254,8 +272,8 @@ class Courier:
 
     async def _forget(self) -> None:
         forgotten = 0
-        while forgotten < self._read_through:
-            forgotten = self._read_through
+        while forgotten < self.read_through:
+            forgotten = self.read_through
             await patiently(functools.partial(self.home.forget_mail, self._lock, forgotten), "trim an inbox")
         self._forgetting = False
 

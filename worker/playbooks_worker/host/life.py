@@ -75,6 +75,7 @@ class Life(Obeying):
             self._leaving = HandedOver(why, abandoned=False)
         if self._agent is not None:
             self._agent.stop_at_checkpoint(why)
+            self._leave_if_idle()
 
     async def abandon(self, why: str) -> None:
         """Stop now, without a checkpoint; the lock is still ours. The effect in flight repeats elsewhere."""
@@ -90,7 +91,7 @@ class Life(Obeying):
             self._agent.freeze()
 
     def thaw(self) -> None:
-        if self._agent is not None:
+        if self._agent is not None and not self._held:
             self._agent.thaw()
 
     def stack(self) -> Sequence[tuple[str, int, str, int]]:

@@ -27,14 +27,20 @@ class Obeying(Parking):
     _order: Order | None = None  # that was raised, or is being obeyed
     _reported = ""
     _asking: asyncio.Task[None] | None = None
+    _asked_again = False
     _deadline: asyncio.TimerHandle | None = None
     _done_with: asyncio.Event | None = None  # set when an order is obeyed, or the life is over
     _leaving: HandedOver | Paused | None = None
 
     def look_for_orders(self) -> None:
         """Somebody may want something of the agent."""
+        self._asked_again = True
         if self.courier is not None and self._asking is None:
             self._asking = self.courier.begin(self._look_for_orders())
+
+    def _something_came(self) -> None:
+        super()._something_came()
+        self.look_for_orders()
 
     async def obey(self, order: Order) -> None:
         """Answers when a durable checkpoint has it, or the agent has ended."""
@@ -46,7 +52,10 @@ class Obeying(Parking):
     async def _look_for_orders(self) -> None:
         assert self.courier is not None
         home, agent = self.courier.home, self.lock.agent
-        order = await patiently(lambda: home.wanted(agent), "look for orders")
+        order = None
+        while self._asked_again:
+            self._asked_again = False
+            order = await patiently(lambda: home.wanted(agent), "look for orders")
         self._asking = None
         if order is not None:
             self._obey(order)
@@ -62,22 +71,22 @@ class Obeying(Parking):
         if order.kind is OrderKind.PAUSE:
             self._leaving = self._leaving or Paused(order.why)
             agent.stop_at_checkpoint(f"paused: {order.why}")
-            self._pause_if_idle()
+            self._leave_if_idle()
             return
         if order.deadline_ms is not None:
             left_s = max(0.0, (order.deadline_ms - self._around.now_ms()) / 1000)
             self._deadline = asyncio.get_running_loop().call_later(left_s, self._out_of_time, order)
         agent.cancel(order.id, order.why, None if order.deadline_ms is None else order.deadline_ms / 1000)
 
-    def _pause_if_idle(self) -> None:
-        """One that waits has no checkpoint ahead: it takes one now."""
+    def _leave_if_idle(self) -> None:
+        """One that waits has no checkpoint ahead, at which it could leave: it takes one now."""
         agent, courier = self._agent, self.courier
         if agent is None or courier is None or agent.dead:
             return
         if agent.is_idle():
             courier.begin(agent.settle())
         else:
-            asyncio.get_running_loop().call_later(_SOON_S, self._pause_if_idle)
+            asyncio.get_running_loop().call_later(_SOON_S, self._leave_if_idle)
 
     # --- what follows ----------------------------------------------------------------------------------------------
     def _follow(self, mailing: Mailing) -> None:

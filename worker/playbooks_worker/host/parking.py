@@ -27,6 +27,7 @@ class Parking(Persisting):
     _agent: Agent | None = None
     _looks: asyncio.TimerHandle | None = None
     _parking: asyncio.Task[None] | None = None
+    _held = False  # while the home decides whether it is parked
 
     def begun_to_wait(self) -> None:
         """Something in the agent waits: look, in a while, whether all of it still does."""
@@ -49,6 +50,11 @@ class Parking(Persisting):
         else:
             self.begun_to_wait()
 
+    def _something_came(self) -> None:
+        """For which it cannot be parked."""
+        if self.courier is not None:
+            self.courier.poked()
+
     async def _park(self, agent: Agent) -> None:
         try:
             if not await self._parked(agent):
@@ -62,19 +68,22 @@ class Parking(Persisting):
         courier = self.courier
         assert courier is not None
         await agent.settle()
+        await courier.told()
         if not agent.is_idle() or self._last is None or (agent.mailbox is None and agent.wakes_at() is None):
             return False
         until_s = agent.wakes_at()
         wake_ms = None if until_s is None else math.ceil(until_s * 1000)
-        cursor = 0 if agent.mailbox is None else agent.mailbox.cursor
+        cursor = courier.read_through  # of that checkpoint: the agent itself may have read on while it was written
         at = self._last.id
-        await courier.told()
         agent.freeze()
+        self._held = True
         keep = self._around.keep_when_parked
         answer = await patiently(lambda: courier.home.park(self.lock, at, cursor, wake_ms, keep=keep), "park an agent")
+        self._held = False
         if isinstance(answer, letters.Unread):
-            agent.thaw()
-            courier.poked()
+            if not self._frozen:
+                agent.thaw()
+            self._something_came()
             return False
         parked = isinstance(answer, letters.Parked)
         if self._over is None:

@@ -95,7 +95,7 @@ class _Spawn(Wait):
 
     async def _is_taken(self, frame: Frame, child: str) -> bool:
         try:
-            await frame.agent.world.look_up(child)
+            await frame.agent.look_up(child)
         except NoSuchAgent:
             return False
         return True

@@ -73,7 +73,7 @@ class _Send(Wait):
     async def once(self, frame: Frame) -> None:
         agent = frame.agent
         try:
-            birth = await agent.world.look_up(self.receiver)
+            birth = await agent.look_up(self.receiver)
         except NoSuchAgent as unknown:
             self.result = (False, unknown)
             return
@@ -250,7 +250,7 @@ class _Ask(Wait):
         birth = 0
         if person is None:
             try:
-                birth = await agent.world.look_up(self.whom)
+                birth = await agent.look_up(self.whom)
             except NoSuchAgent as unknown:
                 self.result = (False, unknown)
                 return

@@ -132,6 +132,11 @@ class Mailbox:
         elif letter.kind != "reply" or letter.id in self.awaited or letter.id in self.questions:
             self.letters.append(letter)
 
+    def came_to_nothing(self, child: str, value: dict[str, Any]) -> None:
+        """*child* is not ours: nothing comes of it, and it hears nothing of us."""
+        self.ended[child] = value
+        self.children.pop(child, None)
+
     def take(self, fits: Callable[[Received], bool]) -> Received | None:
         """The first letter that *fits*, taken out. What *fits* raises changes nothing."""
         for index, letter in enumerate(self.letters):
@@ -152,6 +157,10 @@ class Mailbox:
     def spawn(self, child: str, value: Any) -> None:
         self.children[child] = None
         self.outbox.append(Outgoing(child, 0, 0, "spawn", "", value))
+
+    def is_to_start(self, child: str) -> bool:
+        """Whether it was spawned, and nobody has made it yet."""
+        return any(one.receiver == child and one.kind == "spawn" for one in self.outbox)
 
     def cancel(self, order: str, why: str, until_s: float | None) -> None:
         """Note a cancellation, which the children hear of, too."""

@@ -70,6 +70,11 @@ class Talking(Arriving):
         self.letters.came(place, letter)
         self.look_again()
 
+    def not_started(self, child: str, why: str) -> None:
+        """Its id belongs to somebody else."""
+        self.letters.came_to_nothing(child, {"status": "failed", "type": "AgentExists", "message": why})
+        self.look_again()
+
     def accepted(self, letter: Outgoing) -> None:
         """*letter* is in its receiver's inbox (or can never be): the next checkpoint does not hold it any more."""
         self.letters.accepted(letter)
@@ -145,6 +150,13 @@ class Talking(Arriving):
         finally:
             timer.cancel()
             del self.waiting_for_letters[waiter]
+
+    async def look_up(self, receiver: str) -> int:
+        """The birth of an agent that can be sent letters; of a child, when it has begun. Raises `NoSuchAgent`."""
+        while not self.regions and self.mailbox is not None and self.mailbox.is_to_start(receiver):
+            await Awaitable(self.waits(self._room_waiters))
+            self.raise_if_dead()
+        return await self.world.look_up(receiver)
 
     async def has_room(self, receiver: str) -> None:
         """Wait while too many letters to *receiver* are not accepted."""

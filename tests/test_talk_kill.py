@@ -1,0 +1,183 @@
+"""Agents that talk while their workers die: at every call of the home, before it takes effect and after; and at random."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playbooks_providers.envelope import read_header
+from playbooks_providers.ids import AgentId
+from playbooks_providers.model import Choice, Order, OrderKind, Status
+from playbooks_worker.host.giving import give
+
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
+from perishing import CONVERSATIONS, Fuse, World, done  # noqa: E402
+
+PARKING = pytest.mark.parametrize("park_after_s", [0.0, None], ids=["parked", "in memory"])
+WHEN = pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+IN_ALL = 400  # calls, and more than any of the conversations makes
+
+
+async def killed(world: World, fuse: Fuse, until: Any) -> Any:
+    """What *until* answers, of a world whose first worker dies when its fuse has burnt."""
+    await world.worker("w0", fuse)
+    ending = asyncio.create_task(until)
+    burning = asyncio.create_task(fuse.burnt.wait())
+    try:
+        await asyncio.wait([ending, burning], return_when=asyncio.FIRST_COMPLETED)
+        if fuse.burnt.is_set():
+            await world.bury("w0")
+            await world.worker("w1")
+        return await ending
+    finally:
+        burning.cancel()
+        ending.cancel()
+
+
+def at_every_call(scenario: Any, park_after_s: float | None, *, after: bool) -> int:
+    """Runs *scenario* again and again, until a run has ended before its worker would have died. How many died."""
+
+    async def once(left: int) -> bool:
+        done().clear()
+        world, fuse = World(park_after_s), Fuse(left, after=after)
+        try:
+            await scenario(world, fuse)
+        finally:
+            await world.close()
+        return fuse.burnt.is_set()
+
+    World(None)  # loads the program
+    died = 0
+    while asyncio.run(once(died + 1)):
+        died += 1
+        assert died < IN_ALL
+    return died
+
+
+@PARKING
+@WHEN
+@pytest.mark.parametrize(("entry", "args", "expected"), CONVERSATIONS, ids=lambda value: str(value)[:20])
+def test_a_conversation_whose_worker_dies_at_any_call_ends_as_without(entry, args, expected, park_after_s, after):
+    async def scenario(world, fuse):
+        await world.submit(entry, *args)
+        assert await killed(world, fuse, world.result()) == expected
+
+    assert at_every_call(scenario, park_after_s, after=after) > 15
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_conversations_of_workers_that_die_at_random_calls_of_a_slow_home_end_as_without(seed):
+    async def scenario():
+        chance = random.Random(seed)
+        entry, args, expected = CONVERSATIONS[seed % len(CONVERSATIONS)]
+        world = World(0.0 if chance.random() < 0.7 else None, inbox_limit=chance.choice([1, 3, 1000]))
+        try:
+            for number in range(2):
+                await world.worker(
+                    f"w{number}", Fuse(chance.randrange(1, 60), after=chance.random() < 0.5, slow=chance)
+                )
+            await world.submit(entry, *args)
+            ending, born = asyncio.create_task(world.result()), 2
+            while not ending.done():
+                burning = {name: asyncio.create_task(world.fuses[name].burnt.wait()) for name in world.living()}
+                await asyncio.wait([ending, *burning.values()], return_when=asyncio.FIRST_COMPLETED)
+                for name, task in burning.items():
+                    if task.done():
+                        await world.bury(name)
+                        lasts = chance.randrange(20, 80) if born < 6 else None
+                        await world.worker(f"w{born}", Fuse(lasts, after=chance.random() < 0.5, slow=chance))
+                        born += 1
+                    task.cancel()
+            assert await ending == expected
+        finally:
+            await world.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_letter_comes_through_although_the_inbox_is_full_of_letters_that_nobody_wants():
+    async def scenario():
+        world = World(None, inbox_limit=1)
+        try:
+            await world.worker("w0")
+            await world.submit("picky")
+            assert await world.result() == ["b", ["a", "c"]]
+        finally:
+            await world.close()
+
+    asyncio.run(scenario())
+
+
+# --- timers ----------------------------------------------------------------------------------------------------------
+@WHEN
+def test_a_sleeper_whose_worker_dies_at_any_call_sleeps_on_for_what_is_left(after):
+    async def scenario(world, fuse):
+        began_ms = world.clock.now_ms()
+        await world.submit("nap")
+
+        async def woken():
+            while (view := await world.view()).status is not Status.COMPLETED:
+                await asyncio.sleep(0)
+                if view.status is Status.WAITING:
+                    assert view.wake_ms == began_ms + 3_600_000
+                    world.clock.advance((view.wake_ms - world.clock.now_ms()) / 1000)
+                    await world.coordination.fire_due(limit=10)
+            return read_header(view.header).result
+
+        assert await killed(world, fuse, woken()) == "awake"
+
+    assert at_every_call(scenario, 0.0, after=after) > 5
+
+
+# --- orders ----------------------------------------------------------------------------------------------------------
+async def ordered(world: World, kind: OrderKind) -> None:
+    """As soon as it has written something, or waits."""
+    while (await world.view()).last is None:
+        await asyncio.sleep(0)
+    await give(world.coordination, AgentId("boss"), Order("order 1", kind, "enough"))
+
+
+@PARKING
+@WHEN
+def test_a_cancelled_parent_whose_worker_dies_at_any_call_ends_as_cancelled_and_so_do_its_children(park_after_s, after):
+    async def scenario(world, fuse):
+        await world.submit("parent_of_sleepers")
+
+        async def over():
+            await ordered(world, OrderKind.CANCEL)
+            await world.ended()
+            for child in await world.coordination.agents():
+                await world.ended(child)
+
+        await killed(world, fuse, over())
+        for agent in await world.coordination.agents():
+            view = await world.view(agent)
+            assert view.status is Status.CANCELLED, (view.agent, view.status)
+
+    assert at_every_call(scenario, park_after_s, after=after) > 15
+
+
+@PARKING
+@WHEN
+def test_a_pause_while_the_worker_dies_at_any_call_is_obeyed_and_the_conversation_ends_as_without(park_after_s, after):
+    entry, args, expected = CONVERSATIONS[0]
+
+    async def scenario(world, fuse):
+        await world.submit(entry, *args)
+
+        async def over():
+            await ordered(world, OrderKind.PAUSE)
+            view = await world.becomes(Status.PAUSED, Status.COMPLETED)
+            if view.status is Status.PAUSED:
+                again = await world.coordination.retry(AgentId("boss"), view.fence, Choice.RESUME)
+                await world.coordination.enqueue(again.ticket)
+            return await world.result()
+
+        assert await killed(world, fuse, over()) == expected
+
+    assert at_every_call(scenario, park_after_s, after=after) > 15
