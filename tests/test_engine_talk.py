@@ -50,6 +50,38 @@ def test_a_letter_to_nobody_is_an_error_at_the_sender():
     assert ends == {"boss": "agent nobody is not known"}
 
 
+def test_an_agent_that_has_nothing_left_but_a_letter_to_deliver_does_not_end_before_it_is_accepted_also_after_a_crash():
+    written = []
+
+    class Town(Clock):
+        async def look_up(self, receiver):
+            return 1
+
+    async def persist(moment, payload):
+        written.append((moment, payload))
+        if moment.kind == "step":
+            await asyncio.Event().wait()  # the process dies once it is written
+
+    async def agent(resumes):
+        world = Town()
+        made = Agent("boss", persist=persist, next_seq=len(written) + 1, world=world)
+        living = asyncio.create_task(made.resume(resumes) if resumes else made.start(talkers.talks, ("other", 1)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        kinds = [moment.kind for moment, _ in written]
+        if resumes:
+            made.accepted(world.mailing.outbox[0])
+            await living
+        else:
+            await made.stop("killed")
+            living.cancel()
+        return kinds
+
+    assert asyncio.run(agent(None)) == ["step"]
+    assert asyncio.run(agent(written[0][1])) == ["step"]
+    assert [moment.kind for moment, _ in written] == ["step", "completed"]
+
+
 # --- who only waits --------------------------------------------------------------------------------------------------
 
 

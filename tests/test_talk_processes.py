@@ -146,7 +146,7 @@ def main(seed: int, agents: int = 200, kills: int = 40) -> None:
         said = ", ".join(f"{count} of {what}" for what, count in sorted(killed.items()))
         letters = hosts * (GUESTS * (3 * MESSAGES + 3))
         print(
-            f"seed {seed}: {hosts * (GUESTS + 1)} agents, {letters} letters, kills: {said}; complete and in order, {took_s:.0f} s"
+            f"seed {seed}: {hosts * (GUESTS + 1)} agents, {letters} letters, killed {said}: all complete, in order, {took_s:.0f} s"
         )
 
     with tempfile.TemporaryDirectory() as folder, redis_server() as server:

@@ -36,7 +36,7 @@ class Talking(Arriving):
         self.waiting_for_letters: dict[asyncio.Future[None], float | None] = {}  # and until when (Unix time)
         self._room_waiters: list[asyncio.Future[None]] = []
         self.left = False  # somebody has stopped it
-        self._promised: tuple[Outgoing, ...] = ()  # the outbox of the newest checkpoint
+        self._promised: tuple[Outgoing, ...] = ()  # the outbox of the newest checkpoint, here or before
 
     @property
     def letters(self) -> Mailbox:
