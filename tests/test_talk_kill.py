@@ -113,6 +113,40 @@ def test_a_letter_comes_through_although_the_inbox_is_full_of_letters_that_nobod
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("frozen", [False, True], ids=["in doubt", "frozen and thawed"])
+def test_an_agent_that_cannot_be_parked_goes_on_although_its_session_was_in_doubt_meanwhile(frozen):
+    async def scenario():
+        world = World(0.0)
+        try:
+            await world.worker("w0")
+            shift, home, asked, answers = world.shifts["w0"], world.fuses["w0"], asyncio.Event(), asyncio.Event()
+            call = home.call
+
+            async def slowly(name, method, args, options):
+                if name == "park" and not asked.is_set():
+                    asked.set()
+                    await answers.wait()
+                    shift.gate.close()
+                    asyncio.get_running_loop().call_later(0.01, shift.gate.renew, 0.0, 100.0)
+                return await call(name, method, args, options)
+
+            home.call = slowly
+            await world.submit("hears_one")
+            await asked.wait()
+            if frozen:
+                shift.freeze()
+                shift.thaw()
+            await world.worker("w1")
+            await world.submit("talks", "boss", 7, name="talker")
+            await world.ended("talker")
+            answers.set()
+            assert await world.result() == 7
+        finally:
+            await world.close()
+
+    asyncio.run(scenario())
+
+
 # --- timers ----------------------------------------------------------------------------------------------------------
 @WHEN
 def test_a_sleeper_whose_worker_dies_at_any_call_sleeps_on_for_what_is_left(after):

@@ -149,6 +149,13 @@ async def talks(parent, value):
     return value
 
 
+@playbook
+async def hears_one():
+    heard = (await receive()).value
+    await asyncio.sleep(0)  # an effect: not while its owner is in doubt
+    return heard
+
+
 # --- who only waits ---------------------------------------------------------------------------------------------------
 @playbook
 async def nap():

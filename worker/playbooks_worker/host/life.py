@@ -87,10 +87,12 @@ class Life(Obeying):
 
     def freeze(self) -> None:
         """No effect starts until `thaw`. (Writes are held by the gate.)"""
+        self._frozen = True
         if self._agent is not None:
             self._agent.freeze()
 
     def thaw(self) -> None:
+        self._frozen = False
         if self._agent is not None and not self._held:
             self._agent.thaw()
 

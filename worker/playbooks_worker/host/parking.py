@@ -28,6 +28,7 @@ class Parking(Persisting):
     _looks: asyncio.TimerHandle | None = None
     _parking: asyncio.Task[None] | None = None
     _held = False  # while the home decides whether it is parked
+    _frozen = False  # by the owner
 
     def begun_to_wait(self) -> None:
         """Something in the agent waits: look, in a while, whether all of it still does."""
