@@ -26,7 +26,7 @@ from playbooks_worker.host.events import Emitter
 from playbooks_worker.host.farewell import farewell
 from playbooks_worker.host.giving import give
 from playbooks_worker.host.patience import patiently
-from playbooks_worker.host.post import Post
+from playbooks_worker.host.post import Post, why_not
 
 _READ = 32  # letters at once
 _FULL_FIRST_S, _FULL_MOST_S = 0.05, 2.0
@@ -228,7 +228,7 @@ class Courier:
             pause_s = min(2 * pause_s, _FULL_MOST_S)
         if not isinstance(answer, Delivered):
             tell = _log.debug if letter.pressing else _log.warning  # a parent that has ended needs no word of its child
-            tell("letter not delivered", agent=self._lock.agent, receiver=receiver, reason=_told(answer))
+            tell("letter not delivered", agent=self._lock.agent, receiver=receiver, reason=why_not(answer))
             return False
         ticket, session = answer.ticket, answer.session
         if ticket is not None:
@@ -297,9 +297,3 @@ class Courier:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _told(answer: Any) -> str:
-    return {"Gone": "it has ended, or is another agent by now", "Gap": "it is another agent by now"}.get(
-        type(answer).__name__, type(answer).__name__
-    )

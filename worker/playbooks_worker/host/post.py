@@ -37,3 +37,10 @@ class Post:
     local: Callable[[AgentId], bool] = lambda agent: False
     heard: Heard | None = None
     asked: Asked | None = None
+
+
+def why_not(answer: object) -> str:
+    """For people: a letter was not delivered."""
+    return {"Gone": "it has ended, or is another agent by now", "Gap": "it is another agent by now"}.get(
+        type(answer).__name__, type(answer).__name__
+    )
