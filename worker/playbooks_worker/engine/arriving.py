@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from playbooks_worker.engine import cancels, restore, synchronisers
+from playbooks_worker.engine import cancels, restore, standstill, synchronisers
 from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.callbacks import added_again
 from playbooks_worker.engine.committing import Committing
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from playbooks_worker.engine.branches import Branch
     from playbooks_worker.engine.cancels import Said
 
+_log = logging.getLogger("playbooks_worker.engine")
 _IDLE_TURNS = 10
 _ENTERING_POLL_S = 0.005
+_STANDSTILL_S = 0.05
 
 
 class Arriving(Committing):
@@ -204,7 +207,24 @@ class Arriving(Committing):
             wake(self._maker_waiters)
             assert self._loop is not None
             self._loop.call_soon(self._tell_all, context=self.context)
+            self._loop.call_later(_STANDSTILL_S, self._watch_standstill, _STANDSTILL_S, context=self.context)
             self.left_region()
+
+    def _watch_standstill(self, seconds: float) -> None:
+        """No agent hangs without a word because of locks that plain code had taken before the crash."""
+        if self.dead or self._loop is None:
+            return
+        waits = standstill.standstill(cast("Agent", self))
+        if waits and not standstill.given_back(waits):
+            _log.warning(
+                "agent %s: nothing goes on since it was resumed: everything waits for locks that nobody gives back (%s); "
+                "what acquires a lock by an await of its own should do that in an `async with` (docs/language.md)",
+                self.id,
+                "; ".join(dict.fromkeys(one.where for one in waits)),
+            )
+            return
+        later = _STANDSTILL_S if waits else min(2 * seconds, 60.0)
+        self._loop.call_later(later, self._watch_standstill, later, context=self.context)
 
     # --- cancelled, and not told before the checkpoint was taken ---------------------------------------------------
     def tells_soon(self, task: Any) -> None:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import heapq
+import weakref
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, MethodType
 from typing import Any
+
+RESTORED: weakref.WeakSet[Any] = weakref.WeakSet()
+"""The locks of agents that came back from a checkpoint."""
 
 KINDS: frozenset[type] = frozenset(
     {
@@ -64,6 +68,7 @@ def _fresh(kind: type) -> Any:
 
 def _fill(value: Any, state: dict[str, Any]) -> None:
     vars(value).update(state)
+    RESTORED.add(value)
 
 
 def _fill_queue(value: Any, state: dict[str, Any]) -> None:
@@ -113,7 +118,7 @@ def waiting(awaited: Any, condition: Any) -> Waiting | None:
     if type(condition) is not asyncio.Condition:
         return None
     code = asyncio.Condition.wait.__code__
-    for step in _chain(awaited):
+    for step in chain(awaited):
         frame = step.cr_frame if isinstance(step, CoroutineType) and step.cr_code is code else None
         if frame is None or frame.f_locals.get("self") is not condition:
             continue
@@ -151,8 +156,8 @@ def _held_by(awaitable: Any, lock: Any, seen: set[int]) -> int:
     """The same for what a coroutine holds, all that it awaits included. An open `async with` keeps the bound `__aexit__`
     of its manager in its frame."""
     count = 0
-    chain = list(_chain(awaitable))
-    for position, step in enumerate(chain):
+    steps = list(chain(awaitable))
+    for position, step in enumerate(steps):
         if id(step) in seen:
             continue
         seen.add(id(step))
@@ -161,7 +166,7 @@ def _held_by(awaitable: Any, lock: Any, seen: set[int]) -> int:
                 continue
             if _lock_of(kept.__self__) is not lock:
                 count += _held_by(getattr(kept.__self__, "gen", None), lock, seen)
-            elif not any(_enters(later, lock) for later in chain[position + 1 : position + 2]):
+            elif not any(_enters(later, lock) for later in steps[position + 1 : position + 2]):
                 count += 1
     return count
 
@@ -178,7 +183,7 @@ def _enters(step: Any, lock: Any) -> bool:
     return frame is not None and step.__name__ == "__aenter__" and _lock_of(frame.f_locals.get("self")) is lock
 
 
-def _chain(awaitable: Any) -> Iterator[Any]:
+def chain(awaitable: Any) -> Iterator[Any]:
     """A suspended coroutine and what it awaits, down to where it is suspended."""
     while True:
         if isinstance(awaitable, CoroutineType):

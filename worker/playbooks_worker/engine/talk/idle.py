@@ -66,15 +66,15 @@ def _waits(agent: Agent, frame: Frame) -> bool:
         return isinstance(operation, Wait) and operation.waiting
     value = frame.value
     if value is None:
-        return _for_tasks_in(frame) or type(entered_now(frame)) in _LOCKS
+        return for_tasks_in(frame) or type(entered_now(frame)) in _LOCKS
     if isinstance(value, Call):
         return value.frame is not None
     if isinstance(value, CoroutineType):
         return value.cr_code in _FOR_OTHERS
-    return _for_tasks(agent, value)
+    return for_tasks(agent, value)
 
 
-def _for_tasks_in(frame: Frame) -> bool:
+def for_tasks_in(frame: Frame) -> bool:
     """Whether it stands at the end of a group, whose tasks are looked at like all others."""
     if not frame.headers:
         return False
@@ -82,12 +82,12 @@ def _for_tasks_in(frame: Frame) -> bool:
     return site.entering is None and isinstance(frame.headers[-1][2], asyncio.TaskGroup)
 
 
-def _for_tasks(agent: Agent, value: Any) -> bool:
+def for_tasks(agent: Agent, value: Any) -> bool:
     """Whether *value* is a task of the agent, or a gather of nothing else."""
     if isinstance(value, FinishedTask) or (isinstance(value, asyncio.Task) and agent.owns(value)):
         return True
     children = getattr(value, "_children", ()) if isinstance(value, asyncio.Future) else ()
-    return bool(children) and all(_for_tasks(agent, child) for child in children)
+    return bool(children) and all(for_tasks(agent, child) for child in children)
 
 
 def _ticks(manager: Any) -> bool:
