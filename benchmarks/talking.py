@@ -1,7 +1,7 @@
 """Messages a second between two agents on a real Redis, sync: on one executor, and on two that share nothing but the server.
 
-Beside them what the client library does alone in the same loop: `xadd`, one at a time, of the same bytes as a checkpoint. The
-two executors are two shifts of one process here, each with its own connections: what is measured is their way through Redis.
+Beside them what the client library does alone in the same loop: `xadd` of 800 bytes, one at a time. The two executors are
+two shifts of one process here, each with its own connections: what is measured is their way through Redis.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ async def measure(url: str, *, rounds: int, letters: int = 300) -> list[Figure]:
     return [
         Figure(
             f"{said[entry]}, two agents on {places[queue]}, to raw XADD", "%", least[entry], share, at_most=False,
-            note=f"{min(taken[entry, queue]):,.0f} – {max(taken[entry, queue]):,.0f} a second; the target is not of DESIGN 8",
+            note=f"{min(taken[entry, queue]):,.0f} – {max(taken[entry, queue]):,.0f} a second; target not of DESIGN 8",
         )
         for (entry, queue), share in shares.items()
     ]  # fmt: skip
