@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
 
@@ -190,3 +191,36 @@ def test_a_manager_that_cannot_be_made_again_blocks_the_agent_and_no_handler_see
     assert 'Room(name + "!")' in outcome.why and "cannot be entered again (FileNotFoundError: x!)" in outcome.why
     UP.set()
     assert isinstance(resume(victim.payloads[-1]), Completed)
+
+
+@playbook
+async def entering_with_a_debt():
+    """What a timeout has interrupted is checkpointed as the next header is being entered, before anything starts in it."""
+    try:
+        async with asyncio.timeout(0):
+            await long(1)
+    except TimeoutError:
+        pass
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(SAID.append, "closed")
+        await effect(1)
+    try:
+        async with asyncio.timeout(0):
+            await long(2)
+    except TimeoutError:
+        pass
+    async with asyncio.TaskGroup() as group:
+        group.create_task(beside())
+        await effect(2)
+    return "done"
+
+
+def test_a_manager_saved_while_it_is_being_entered_comes_back_in_life_after_life():
+    """Three lives in a row: killed as a header is being entered, and again inside it."""
+    whole = Store()
+    assert run(Agent("a", persist=whole.persist).start(entering_with_a_debt)) == Completed("done")
+    for payload in whole.payloads:
+        second = Store()
+        assert run(Agent("a", persist=second.persist).resume(payload)) == Completed("done")
+        for again in second.payloads:
+            assert resume(again) == Completed("done")

@@ -210,7 +210,7 @@ class _Attempt:
                 kept[step] = value.saved() if type(value) in HIDDEN else value
                 continue
             temporaries = rewritten.headers[step - 1].temporaries
-            again += needed(frame, -step, temporaries, local, kept)
+            again += needed(frame, -step, temporaries, local, kept, of_header=True)
             self.written.append((frame, -step, kept, temporaries, True))
             self._flush()
             manager, told = self.managers.get((call.id, step)), leaving_told(self.agent, frame, step)
@@ -231,7 +231,7 @@ class _Attempt:
             kept[site.value] = frame.value
         temporaries = site.completed if completed or calling else site.in_flight
         if temporaries.roots:
-            again += needed(frame, site.number, temporaries, local, kept)
+            again += needed(frame, site.number, temporaries, local, kept, of_header=site.entering is not None)
         written = (frame, site.number, kept, temporaries, not completed)
         self.written.append(written)
         for name in rewritten.saved:

@@ -35,8 +35,12 @@ class Still(NamedTuple):
     written: Written
 
 
-def needed(frame: Frame, place: int, temporaries: Temporaries, local: Any, kept: dict[str, Any]) -> list[str]:
-    """Put the temporaries that must be saved into *kept*; answers those that are to be made again."""
+def needed(
+    frame: Frame, place: int, temporaries: Temporaries, local: Any, kept: dict[str, Any], *, of_header: bool
+) -> list[str]:
+    """Put the temporaries that must be saved into *kept*; answers those that are to be made again.
+
+    *of_header*: one that is open, or being entered: what it is made of must be the same then and later."""
     again: list[str] = []
     names = list(temporaries.roots)
     seen: set[str] = set()
@@ -57,7 +61,7 @@ def needed(frame: Frame, place: int, temporaries: Temporaries, local: Any, kept:
                 value is MADE_AGAIN
                 or (place, name) in unsavable
                 or _made_anew(value)
-                or (place < 0 and name not in temporaries.loads and managers.made_anew(value))
+                or (of_header and name not in temporaries.loads and managers.made_anew(value))
             )
         ):
             again.append(name)
