@@ -13,6 +13,7 @@ import pytest
 from playbooks_providers.envelope import read_header
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import Choice, Order, OrderKind, Status
+from playbooks_providers.testing import eventually
 from playbooks_worker.host.giving import give
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
@@ -107,6 +108,38 @@ def test_a_letter_comes_through_although_the_inbox_is_full_of_letters_that_nobod
             await world.worker("w0")
             await world.submit("picky")
             assert await world.result() == ["b", ["a", "c"]]
+        finally:
+            await world.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_agent_whose_deadline_came_just_before_it_was_parked_goes_on():
+    async def scenario():
+        world = World(0.0)
+        try:
+            await world.worker("w0")
+            home, asked, answers = world.fuses["w0"], asyncio.Event(), asyncio.Event()
+            call = home.call
+
+            async def slowly(name, method, args, options):
+                if name == "park" and not asked.is_set():
+                    asked.set()
+                    await answers.wait()
+                return await call(name, method, args, options)
+
+            home.call = slowly
+            await world.submit("short_nap")
+            await asked.wait()
+            before = (await world.view()).last
+            world.clock.advance(1)
+
+            async def has_gone_on():
+                return (await world.view()).last > before
+
+            await eventually(has_gone_on, 10.0, "the end of its sleep to be saved")
+            answers.set()
+            assert await world.result() == "awake"
         finally:
             await world.close()
 

@@ -164,6 +164,13 @@ async def nap():
 
 
 @playbook
+async def short_nap():
+    await sleep(0.05)
+    await asyncio.sleep(0)
+    return "awake"
+
+
+@playbook
 async def patient():
     try:
         await receive(timeout=60)

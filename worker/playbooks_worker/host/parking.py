@@ -79,7 +79,13 @@ class Parking(Persisting):
         agent.freeze()
         self._held = True
         keep = self._around.keep_when_parked
-        answer = await patiently(lambda: courier.home.park(self.lock, at, cursor, wake_ms, keep=keep), "park an agent")
+        answer: letters.Parked | letters.Unread | Gone
+        try:
+            answer = await patiently(
+                lambda: courier.home.park(self.lock, at, cursor, wake_ms, keep=keep), "park an agent"
+            )
+        except ValueError:  # it has a newer checkpoint: what it waited for came just before
+            answer = letters.Unread(self.lock.agent)
         self._held = False
         if isinstance(answer, letters.Unread):
             if not self._frozen:
