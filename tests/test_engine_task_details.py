@@ -390,17 +390,54 @@ async def at_a_time():
         return await effect("timed out")
 
 
-@pytest.mark.parametrize("case", [rescheduled, at_a_time], ids=lambda p: p.__name__)
-def test_a_deadline_goes_with_the_agent_to_a_host_whose_clock_is_another(case, monkeypatch):
+@playbook
+async def made_before():
+    limit = asyncio.timeout(0.2)
+    found = [await effect("made"), limit.when() > asyncio.get_running_loop().time()]
+    try:
+        async with limit:
+            found.append("in")
+            await asyncio.get_running_loop().create_future()
+    except TimeoutError:
+        return found, await effect("timed out"), limit.expired()
+
+
+@playbook
+async def rests(found, n):
+    found.append((n, "begins"))
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        found.append((n, "ends"))
+
+
+@playbook
+async def one_after_another():
+    """Before the second is entered, what the handler of the first has done is written."""
+    found = []
+    for n in range(2):
+        try:
+            async with asyncio.timeout(0.1):
+                await asyncio.gather(rests(found, n))
+        except TimeoutError:
+            found.append((n, "timed out"))
+    return found
+
+
+@pytest.mark.parametrize("clocks", [(10_000.0, 0.0), (0.0, 10_000.0)], ids=["behind", "ahead"])
+@pytest.mark.parametrize("case", [rescheduled, at_a_time, made_before, one_after_another], ids=lambda p: p.__name__)
+def test_a_deadline_goes_with_the_agent_to_a_host_whose_clock_is_another(case, clocks, monkeypatch):
+    """Seed 20262475: a timeout that was made and not entered yet came back with the deadline of the clock that it was made
+    by, and what it was to limit never began."""
     expected = Completed(asyncio.run(case()))
     hosts = [0.0]
     monkeypatch.setattr(asyncio.BaseEventLoop, "time", lambda _: time.monotonic() + hosts[0])
 
     def first():
-        hosts[0] = 10_000.0
+        hosts[0] = clocks[0]
 
     def another():
-        hosts[0] = 0.0
+        hosts[0] = clocks[1]
 
     assert same_everywhere(case, reset=first, between=another) == expected
 

@@ -96,14 +96,21 @@ def _fill_timeout(timeout: Any, limit: _Limit) -> None:
 
 
 def reduce_timeout(timeout: Any) -> Any:
-    """One that was left: programs ask it afterwards whether it has expired."""
-    state = timeout._state
+    """One that was not entered yet, with the time it has left: clocks of processes differ. Or one that was left: programs
+    ask it afterwards whether it has expired."""
+    state, when = timeout._state, timeout.when()
     if state in (_States.ENTERED, _States.EXPIRING):
         raise TypeError("a timeout outside its `async with` cannot be saved")
-    return _timeout, (timeout.when(), state.name)
+    if state is _States.CREATED:
+        return _to_enter, (None if when is None else when - asyncio.get_running_loop().time(),)
+    return _left, (when, state.name)
 
 
-def _timeout(when: float | None, state: str) -> asyncio.Timeout:
+def _to_enter(left_s: float | None) -> asyncio.Timeout:
+    return asyncio.timeout(left_s)
+
+
+def _left(when: float | None, state: str) -> asyncio.Timeout:
     made: Any = asyncio.Timeout(when)
     made._state = _States[state]
     return made  # type: ignore[no-any-return]
