@@ -210,3 +210,61 @@ def test_what_plain_code_cancels_while_the_headers_of_others_are_entered_again_i
     """It was told where the engine waits: its frame was lost, and no handler of it ran."""
     expected = Completed((["tidied"], ["cut short", [0, 1, 2]]))
     assert same_everywhere(beside_a_slow_door, reset=EVENTS.clear) == expected
+
+
+# --- a group that fails while it is left ------------------------------------------------------------------------------
+
+
+async def forever():
+    await asyncio.get_running_loop().create_future()
+
+
+@playbook
+async def fails_after(number):
+    await effects(number)
+    raise LookupError(number)
+
+
+@playbook
+async def tidies_for_long():
+    try:
+        await forever()
+    finally:
+        await effects(3)
+
+
+@playbook
+async def counts(within):
+    """How often it is said to be cancelled, once its group has failed: within the block, or as that is left."""
+    asyncio.current_task().cancel()
+    try:
+        await turns(1)
+    except asyncio.CancelledError:
+        before = asyncio.current_task().cancelling()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails_after(2))
+            group.create_task(tidies_for_long())
+            if within:
+                await forever()
+    except* LookupError:
+        group = None
+    after = asyncio.current_task().cancelling()
+    try:
+        await turns(1)
+    except asyncio.CancelledError:  # from Python 3.13 on: a group keeps who was cancelled before cancelled
+        pass
+    return before, after
+
+
+@playbook
+async def counts_as_a_branch(within):
+    return await asyncio.create_task(counts(within))
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["in its block", "as it is left"])
+def test_a_group_that_had_failed_when_it_was_left_again_takes_back_no_cancellation_that_it_had_not(within):
+    """Seed 20262835: Python up to 3.12 begins the exit by taking back what the group had asked of its own task."""
+    plain = asyncio.run(counts_as_a_branch(within))
+    assert plain == (1, 1 if within or sys.version_info >= (3, 13) else 2)
+    assert same_everywhere(counts_as_a_branch, within) == Completed(plain)

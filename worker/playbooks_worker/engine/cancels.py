@@ -110,9 +110,15 @@ def leaving_told(agent: Agent, frame: Frame, number: int) -> Said | None:
         return None
     if _not_told_yet(agent, task):
         return None
+    return cancel.said if leaving(frame, number) else None
+
+
+def leaving(frame: Frame, number: int) -> bool:
+    """Whether the exit of header *number* of *frame* is in flight."""
+    if not frame.in_flight or not frame.headers or frame.headers[-1][0] != number:
+        return False
     site = frame.playbook.rewritten.sites[frame.site - 1]
-    exiting = not site.value and site.entering is None
-    return cancel.said if exiting and frame.headers and frame.headers[-1][0] == number else None
+    return not site.value and site.entering is None
 
 
 def said_of(agent: Agent, task: Any) -> Said:

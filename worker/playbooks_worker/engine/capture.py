@@ -214,7 +214,7 @@ class _Attempt:
             self.written.append((frame, -step, kept, temporaries, True))
             self._flush()
             manager, told = self.managers.get((call.id, step)), leaving_told(self.agent, frame, step)
-            state = managers.state_of(manager, told, frame.value)
+            state = managers.state_of(manager, told, frame, step)
             if state is not None:
                 kept[managers.saved_as(step)] = state
             if self.undone is not None and (

@@ -8,6 +8,7 @@ holds them.
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.branches import Branch, branch_of
@@ -17,13 +18,19 @@ if TYPE_CHECKING:
     from playbooks_worker.engine.frames import Frame
 
 _TOLD = "playbooks_told"
+# Up to 3.12 its exit begins by taking back the cancellation that the group has asked of its own task; from 3.13 on it
+# ends by that.
+_TAKES_BACK_FIRST = sys.version_info < (3, 13)
 _KNOWN = ("_errors", "_base_error", "_aborting", "_parent_cancel_requested")
 
 
-def state_of(group: Any, told: Said | None) -> dict[str, Any] | None:
+def state_of(group: Any, told: Said | None, leaving: bool) -> dict[str, Any] | None:
     """What a checkpoint says of a group beside its tasks; None when there is nothing to say. *told*: what it
-    was told if it has been cancelled while it was being left."""
+    was told if it has been cancelled while it was being left. *leaving*: its exit is in flight, and begins again, but takes
+    no cancellation back again."""
     state = {name: value for name in _KNOWN if (value := vars(group)[name])}
+    if leaving and _TAKES_BACK_FIRST:
+        state.pop("_parent_cancel_requested", None)  # it goes on aborting, and raises its errors, without that
     told = vars(group).get(_TOLD) if told is None else told  # here, or in a process before
     if told is not None:
         state[_TOLD] = told

@@ -11,11 +11,12 @@ import contextlib
 from asyncio import timeouts
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from playbooks_worker.engine import groups, stacks, synchronisers
+from playbooks_worker.engine import cancels, groups, stacks, synchronisers
 from playbooks_worker.engine.branches import Branch
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.cancels import Said
+    from playbooks_worker.engine.frames import Frame
 
 _ENTERED = "playbooks_entered"
 
@@ -54,14 +55,14 @@ def entered(manager: Any) -> None:
         vars(manager)[_ENTERED] = (when, delay_s, when)
 
 
-def state_of(manager: Any, told: Said | None, awaited: Any) -> Any:
+def state_of(manager: Any, told: Said | None, frame: Frame, number: int) -> Any:
     """What a checkpoint says of an open manager; None when there is nothing to say. *told*: what it was told if it has been
-    cancelled while it was being left; *awaited*: by its frame."""
+    cancelled while it was being left; *number*: its header's, of *frame*."""
     if type(manager) is asyncio.Condition:
-        waiting = synchronisers.waiting(awaited, manager)
+        waiting = synchronisers.waiting(frame.value, manager)
         return None if waiting is None else waiting.value
     if type(manager) is asyncio.TaskGroup:
-        return groups.state_of(manager, told)
+        return groups.state_of(manager, told, cancels.leaving(frame, number))
     if type(manager) is asyncio.Timeout:
         timeout: Any = manager
         made_for, delay_s, expected = vars(timeout)[_ENTERED]
