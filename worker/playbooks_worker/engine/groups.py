@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from playbooks_worker.engine.frames import Frame
 
 _TOLD = "playbooks_told"
+_LEAVING = "playbooks_leaving"  # it had asked for that cancellation, and its exit was in flight
 # Up to 3.12 its exit begins by taking back the cancellation that the group has asked of its own task; from 3.13 on it
 # ends by that.
 _TAKES_BACK_FIRST = sys.version_info < (3, 13)
@@ -29,8 +30,8 @@ def state_of(group: Any, told: Said | None, leaving: bool) -> dict[str, Any] | N
     was told if it has been cancelled while it was being left. *leaving*: its exit is in flight, and begins again, but takes
     no cancellation back again."""
     state = {name: value for name in _KNOWN if (value := vars(group)[name])}
-    if leaving and _TAKES_BACK_FIRST:
-        state.pop("_parent_cancel_requested", None)  # it goes on aborting, and raises its errors, without that
+    if leaving and (vars(group)["_parent_cancel_requested"] or _LEAVING in vars(group)):
+        state["_parent_cancel_requested"] = state[_LEAVING] = True
     told = vars(group).get(_TOLD) if told is None else told  # here, or in a process before
     if told is not None:
         state[_TOLD] = told
@@ -53,6 +54,8 @@ def groups_of(frames: list[Frame]) -> dict[int, tuple[int, int]]:
 def fill(group: Any, branches: list[Branch], state: dict[str, Any] | None) -> None:
     """Give a group that was entered again what the saved one had: the tasks that it waits for, what it remembers."""
     vars(group).update(state or {})
+    if _LEAVING in vars(group):  # its exit begins again, and has taken the cancellation back, or will
+        group._parent_cancel_requested = not _TAKES_BACK_FIRST
     for branch in branches:
         assert branch.task is not None
         group._tasks.add(branch.task)
