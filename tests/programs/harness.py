@@ -36,8 +36,9 @@ class Store:
         return None
 
 
-def run(operation):
-    """Run to the end, or until the kill (None); a killed loop is abandoned as a dead process would be."""
+def run(operation, *, collect=True):
+    """Run to the end, or until the kill (None); a killed loop is abandoned as a dead process would be. *collect* what it
+    left, at once."""
     loop = asyncio.new_event_loop()
     task = loop.create_task(operation)
     task.add_done_callback(lambda _: loop.stop())
@@ -51,7 +52,8 @@ def run(operation):
     loop._scheduled.clear()
     loop.close()
     del task, operation
-    gc.collect()
+    if collect:
+        gc.collect()
     return outcome
 
 
