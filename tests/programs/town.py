@@ -14,7 +14,6 @@ from harness import run
 from playbooks_worker.engine import Agent, Completed, Failed, NoSuchAgent, Received
 from playbooks_worker.engine.playbooks import find_playbook
 
-
 _COLLECT_EVERY = 10  # kills: collecting takes longer than they do
 
 
