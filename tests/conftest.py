@@ -36,13 +36,11 @@ def redis_url(shared_redis: RedisServer) -> str:
     return shared_redis.url
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def what_is_loaded_is_not_collected():
-    """Tests of kills collect garbage after each; what was imported before them need not be looked through every time."""
+    """Tests of kills collect garbage after each; what was there before them need not be looked through every time."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture
