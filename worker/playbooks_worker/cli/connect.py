@@ -6,6 +6,7 @@ signing key is found the same way; without one, what agents ended with is shown 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from playbooks_worker.host.answers import Answerable
 
 TIMEOUT_S = 3.0  # a person waits; the daemons are more patient
+_AT_ONCE = 64
 
 
 class Agents(Protocol):
@@ -97,6 +99,29 @@ async def redis_home(redis_url: str | None) -> AsyncIterator[Home]:
         yield Home(home.coordination, home.checkpoints, _sealer(settings))
     finally:
         await home.close()
+
+
+async def known(home: Agents, agent: str) -> AgentView:
+    """The agent of that id. Raises `InvalidId` and `UnknownAgent`."""
+    from playbooks_providers import ids
+    from playbooks_providers.errors import UnknownAgent
+
+    view = await home.describe(ids.agent_id(agent))
+    if view is None:
+        raise UnknownAgent(agent)
+    return view
+
+
+async def all_known(home: Agents) -> list[AgentView]:
+    """Every agent, in no order; one whose retention has ended meanwhile is left out."""
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(agent: AgentId) -> AgentView | None:
+        async with room:
+            return await home.describe(agent)
+
+    found = await asyncio.gather(*map(one, await home.agents()))
+    return [view for view in found if view is not None]
 
 
 def signing(home: Agents) -> Sealer:

@@ -14,7 +14,6 @@ from playbooks_worker.cli.output import CommandError, Output, exit_of
 
 if TYPE_CHECKING:
     from playbooks_providers.model import AgentView, OrderKind
-    from playbooks_worker.cli.connect import Home
 
 AgentId = Annotated[str, typer.Argument(metavar="ID")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Kept with the agent, and in the logs.")]
@@ -61,11 +60,11 @@ async def _order(
     out: Output, agent: str, kind: OrderKind, why: str, deadline_ms: int | None, redis_url: str | None
 ) -> None:
     from playbooks_providers.model import Gone, Order, Status
-    from playbooks_worker.cli.connect import redis_home
+    from playbooks_worker.cli.connect import known, redis_home
     from playbooks_worker.host.giving import give
 
     async with redis_home(redis_url) as home:
-        before = await _known(home, agent)
+        before = await known(home, agent)
         said = await give(home.coordination, before.agent, Order(secrets.token_hex(8), kind, why, deadline_ms))
     if isinstance(said, Gone):
         raise _refused(before, f"it cannot be {'paused' if kind.value == 'pause' else 'cancelled'}")
@@ -85,20 +84,18 @@ def unpause(agent_id: AgentId, redis_url: options.RedisUrl = None, json: options
 
 
 async def _unpause(out: Output, agent: str, redis_url: str | None) -> None:
-    from playbooks_providers.model import Choice, Gone, Status
-    from playbooks_worker.cli.connect import redis_home
+    from playbooks_providers.model import Choice, Status
+    from playbooks_worker.cli.connect import known, redis_home
+    from playbooks_worker.cli.retry import goes_on
 
     async with redis_home(redis_url) as home:
-        before = await _known(home, agent)
+        before = await known(home, agent)
         if before.status is not Status.PAUSED:
             aside = exit_of(before.status) is not None and before.status not in (Status.COMPLETED, Status.CANCELLED)
             hint = f"Let it go on all the same: playbooksctl retry {agent}" if aside else ""
             raise CommandError(f"agent {agent} is {before.status}, not paused", hint=hint, facts=_facts(before))
-        answer = await home.coordination.retry(before.agent, before.fence, Choice.RESUME)
-        if isinstance(answer, Gone):
+        if not await goes_on(home, before, Choice.RESUME):
             raise _refused(before, "it was changed meanwhile")
-        if answer.due_ms is None:
-            await home.coordination.enqueue(answer.ticket)
     _done(out, before, "ready", f"agent {agent} goes on")
 
 
@@ -117,17 +114,16 @@ def terminate(
 
 async def _terminate(out: Output, agent: str, why: str, redis_url: str | None) -> None:
     from playbooks_providers.model import Gone
-    from playbooks_worker.cli.connect import redis_home, signing
-    from playbooks_worker.host.farewell import tell_parent
+    from playbooks_worker.cli.connect import known, redis_home, signing
+    from playbooks_worker.host.farewell import as_cancelled, tell_parent
 
     async with redis_home(redis_url) as home:
-        before = await _known(home, agent)
+        before = await known(home, agent)
         sealer = signing(home) if before.start.parent else None
         if isinstance(await home.coordination.terminate(before.agent, why), Gone):
             raise _refused(before, "there is nothing to terminate")
         if sealer is not None:
-            value = {"status": "cancelled", "type": "AgentCancelled", "message": why}
-            await tell_parent(home.coordination, sealer, before.start, before.birth, value)
+            await tell_parent(home.coordination, sealer, before.start, before.birth, as_cancelled(why))
     _done(out, before, "cancelled", f"agent {agent} was {before.status} and is cancelled")
 
 
@@ -146,10 +142,10 @@ def delete(
 
 async def _delete(out: Output, agent: str, yes: bool, redis_url: str | None) -> None:
     from playbooks_providers.model import FINAL
-    from playbooks_worker.cli.connect import redis_home
+    from playbooks_worker.cli.connect import known, redis_home
 
     async with redis_home(redis_url) as home:
-        before = await _known(home, agent)
+        before = await known(home, agent)
         if before.status not in FINAL and not yes:
             raise CommandError(
                 f"agent {agent} is {before.status}: all its work would be lost",
@@ -158,16 +154,6 @@ async def _delete(out: Output, agent: str, yes: bool, redis_url: str | None) -> 
             )
         await home.coordination.delete(before.agent)
     _done(out, before, None, f"agent {agent} was {before.status} and is deleted")
-
-
-async def _known(home: Home, agent: str) -> AgentView:
-    from playbooks_providers import ids
-    from playbooks_providers.errors import UnknownAgent
-
-    view = await home.coordination.describe(ids.agent_id(agent))
-    if view is None:
-        raise UnknownAgent(agent)
-    return view
 
 
 def _facts(view: AgentView) -> dict[str, object]:

@@ -35,15 +35,13 @@ async def _fork(
     out: Output, agent: str, at: int | None, new_id: str | None, storage_path: Path | None, redis_url: str | None
 ) -> None:
     from playbooks_providers import ids
-    from playbooks_providers.errors import UnknownAgent, UnknownCheckpoint
+    from playbooks_providers.errors import UnknownCheckpoint
     from playbooks_providers.model import Exists
-    from playbooks_worker.cli.connect import home_of, signing
+    from playbooks_worker.cli.connect import home_of, known, signing
     from playbooks_worker.host.forking import fork_of
 
     async with home_of(storage_path, redis_url) as home:
-        view = await home.describe(ids.agent_id(agent))
-        if view is None:
-            raise UnknownAgent(agent)
+        view = await known(home, agent)
         chosen = ids.agent_id(new_id) if new_id else ids.new_agent_id(view.start.program)
         now_ms = round(time.time() * 1000)
         try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import Output
 from playbooks_worker.cli.views import Record, ago, record
 
-_AT_ONCE = 64
+if TYPE_CHECKING:
+    from playbooks_providers.envelope import Sealer
+    from playbooks_providers.model import AgentView
 
 
 def list_agents(
@@ -27,27 +30,21 @@ def list_agents(
 
 async def agents(storage_path: options.StoragePath, redis_url: str | None) -> list[Record]:
     """All agents, as records, in no order."""
-    from playbooks_worker.cli.connect import home_of
+    from playbooks_worker.cli.connect import all_known, home_of
 
     async with home_of(storage_path, redis_url) as home:
-        room = asyncio.Semaphore(_AT_ONCE)
+        return [_told(view, home.sealer) for view in await all_known(home)]
 
-        async def one(agent: str) -> Record | None:
-            from playbooks_providers.errors import ProviderError, Unreachable
-            from playbooks_providers.ids import AgentId
 
-            async with room:
-                view = await home.describe(AgentId(agent))
-            if view is None:  # its retention ended between the two questions
-                return None
-            try:
-                return record(view, home.sealer)
-            except Unreachable:
-                raise
-            except ProviderError as error:  # one bad agent must not hide the others
-                return {**record(view, None), "unreadable": str(error)}
+def _told(view: AgentView, sealer: Sealer | None) -> Record:
+    from playbooks_providers.errors import ProviderError, Unreachable
 
-        return [told for told in await asyncio.gather(*map(one, await home.agents())) if told is not None]
+    try:
+        return record(view, sealer)
+    except Unreachable:
+        raise
+    except ProviderError as error:  # one bad agent must not hide the others
+        return {**record(view, None), "unreadable": str(error)}
 
 
 def _print(out: Output, agents: list[Record]) -> None:

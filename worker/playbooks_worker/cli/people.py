@@ -16,14 +16,12 @@ import typer
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Output, exit_of
-from playbooks_worker.cli.views import Record, ago, question_text
+from playbooks_worker.cli.views import Record, ago, as_text
 
 if TYPE_CHECKING:
     from playbooks_providers.envelope import Asked
     from playbooks_providers.ids import AgentId
     from playbooks_providers.model import AgentView
-
-_AT_ONCE = 64
 
 
 def inbox(
@@ -50,19 +48,15 @@ def _there(storage_path: Path | None) -> str:
 
 
 async def _inbox(person: str | None, storage_path: Path | None, redis_url: str | None) -> list[Record]:
-    from playbooks_worker.cli.connect import home_of
+    from playbooks_worker.cli.connect import all_known, home_of
 
     async with home_of(storage_path, redis_url) as home:
-        room = asyncio.Semaphore(_AT_ONCE)
-
-        async def one(agent: AgentId) -> list[Record]:
-            async with room:
-                view = await home.describe(agent)
-            asked = [] if view is None else asked_by(view)
-            return [_told(agent, each) for each in asked if person in (None, each.person)]
-
-        found = await asyncio.gather(*map(one, await home.agents()))
-    return [told for each in found for told in each]
+        return [
+            _told(view.agent, each)
+            for view in await all_known(home)
+            for each in asked_by(view)
+            if person in (None, each.person)
+        ]
 
 
 def asked_by(view: AgentView) -> list[Asked]:
@@ -97,7 +91,7 @@ def _print(out: Output, found: list[Record]) -> None:
     for heading in ("AGENT", "PERSON", "QUESTION", "AGE"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "AGE" else "left")
     for told in found:
-        text = question_text(told["question"])
+        text = as_text(told["question"])
         table.add_row(Text(told["agent_id"]), Text(told["person"]), Text(text), ago(told["asked_ms"]))
     out.show(table)
 
@@ -131,26 +125,23 @@ def answer(
 async def _answer(
     out: Output, agent: AgentId, value: Any, question: str | None, storage_path: Path | None, redis_url: str | None
 ) -> None:
-    from playbooks_providers.errors import UnknownAgent
     from playbooks_providers.letters import Delivered
-    from playbooks_worker.cli.connect import home_of, signing
+    from playbooks_worker.cli.connect import home_of, known, signing
     from playbooks_worker.host.answers import answer_letter, answered
 
     async with home_of(storage_path, redis_url) as home:
-        view = await home.describe(agent)
-        if view is None:
-            raise UnknownAgent(agent)
+        view = await known(home, agent)
         asked = chosen(view, question, f"playbooksctl inbox{_there(storage_path)}")
         letter = answer_letter(signing(home), agent, asked.id, value)
         said = await answered(home.inboxes, agent, letter)
     if not isinstance(said, Delivered):
         raise CommandError(f"agent {agent} has ended meanwhile: nobody waits for the answer")
     if not said.fresh:
-        raise CommandError(f"the question was answered already: {question_text(asked.question)}")
+        raise CommandError(f"the question was answered already: {as_text(asked.question)}")
     if out.as_json:
         out.json({"agent_id": agent, "question_id": asked.id, "answer": value})
     else:
-        out.say(f"answered {agent}: {question_text(asked.question)}")
+        out.say(f"answered {agent}: {as_text(asked.question)}")
         if exit_of(view.status) is not None or view.status.value == "paused":
             how = "unpause" if view.status.value == "paused" else "retry"
             out.note(f"It is {view.status}, and reads the answer when it goes on: playbooksctl {how} {agent}")
@@ -168,7 +159,7 @@ def chosen(view: AgentView, question: str | None, look: str) -> Asked:
             hint=f"See who does: {look}",
         )
     if len(asked) > 1:
-        each = [f"  --question {one.id}    {question_text(one.question)}" for one in asked]
+        each = [f"  --question {one.id}    {as_text(one.question)}" for one in asked]
         raise CommandError(
             f"agent {view.agent} asks {len(asked)} questions: say which one", hint="\n".join(["One of:", *each])
         )

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.cli.output import Output
-from playbooks_worker.cli.views import question_text
+from playbooks_worker.cli.views import as_text
 
 if TYPE_CHECKING:
     from playbooks_providers.ids import AgentId
@@ -62,7 +62,7 @@ class Prompt:
         for id, (agent, question) in self._open.items():
             if id not in self._told:
                 self._told.add(id)
-                self._out.note(f"agent {agent} asks {question.person}: {question_text(question.value)}", how(agent))
+                self._out.note(f"agent {agent} asks {question.person}: {as_text(question.value)}", how(agent))
 
     # --- at a terminal -----------------------------------------------------------------------------------------------
     def _ask(self) -> None:
@@ -71,7 +71,7 @@ class Prompt:
             return
         id, (agent, question) = next(iter(self._open.items()))
         loop = asyncio.get_running_loop()
-        text = f"{agent} asks {question.person}: {question_text(question.value)}\n> "
+        text = f"{agent} asks {question.person}: {as_text(question.value)}\n> "
         self._reader = threading.Thread(target=self._read, args=(loop, id, agent, text), daemon=True)
         self._reader.start()
 

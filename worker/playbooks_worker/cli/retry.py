@@ -13,6 +13,7 @@ from playbooks_worker.cli.target import choice
 
 if TYPE_CHECKING:
     from playbooks_providers.model import AgentView, Choice
+    from playbooks_worker.cli.connect import Home
 
 
 def retry(
@@ -27,32 +28,37 @@ def retry(
     (An agent that `run` keeps in a folder: `playbooksctl run PROGRAM --resume ID`, with the same options.)
     """
     with Output(json) as out:
+        from playbooks_providers import ids
+
         chosen = choice(accept_changed, restart)
+        ids.agent_id(agent_id)  # a slip of the fingers is told before a server is looked for
         asyncio.run(_retry(out, agent_id, chosen, redis_url))
 
 
 async def _retry(out: Output, agent: str, chosen: Choice, redis_url: str | None) -> None:
-    from playbooks_providers import ids
-    from playbooks_providers.errors import UnknownAgent
-    from playbooks_providers.model import Gone
-    from playbooks_worker.cli.connect import redis_home
+    from playbooks_worker.cli.connect import known, redis_home
 
-    wanted = ids.agent_id(agent)
     async with redis_home(redis_url) as home:
-        coordination = home.coordination
-        before = await coordination.describe(wanted)
-        if before is None:
-            raise UnknownAgent(agent)
-        answer = await coordination.retry(before.agent, before.fence, chosen)
-        if isinstance(answer, Gone):
+        before = await known(home, agent)
+        if not await goes_on(home, before, chosen):
             raise _refused(before)
-        if answer.due_ms is None:
-            await coordination.enqueue(answer.ticket)
     if out.as_json:
         out.json({"agent_id": before.agent, "status": "ready", "was": before.status.value, "choice": chosen.value})
     else:
         out.say(f"agent {before.agent} was {before.status} and is ready to go on")
         out.note(f"See it: playbooksctl wait {before.agent}")
+
+
+async def goes_on(home: Home, before: AgentView, chosen: Choice) -> bool:
+    """False: there is nothing to go on with. May be repeated."""
+    from playbooks_providers.model import Gone
+
+    answer = await home.coordination.retry(before.agent, before.fence, chosen)
+    if isinstance(answer, Gone):
+        return False
+    if answer.due_ms is None:
+        await home.coordination.enqueue(answer.ticket)
+    return True
 
 
 def _refused(view: AgentView) -> CommandError:

@@ -9,8 +9,6 @@ from playbooks_worker.cli import options
 from playbooks_worker.cli.output import Output
 from playbooks_worker.cli.views import Record, ago, styled_status
 
-_ENDED = ("completed", "failed", "cancelled")
-
 
 def runs(
     storage_path: options.StoragePath = None, redis_url: options.RedisUrl = None, json: options.Json = False
@@ -30,6 +28,8 @@ def runs(
 
 def gathered(agents: list[Record]) -> list[Record]:
     """The runs of *agents*, newest first. One whose first agent is gone is named by its id alone."""
+    from playbooks_providers.model import FINAL
+
     by_run: dict[str, list[Record]] = {}
     for told in agents:
         by_run.setdefault(told["run"], []).append(told)
@@ -45,7 +45,7 @@ def gathered(agents: list[Record]) -> list[Record]:
                 "program": first.get("program", members[0]["program"]),
                 "status": first.get("status", "unknown"),
                 "agents": len(members),
-                "unfinished": sum(one["status"] not in _ENDED for one in members),
+                "unfinished": sum(one["status"] not in FINAL for one in members),
                 "by_status": counts,
                 "created_ms": min(one["created_ms"] for one in members),
             }

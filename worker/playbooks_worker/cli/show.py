@@ -12,7 +12,7 @@ from playbooks_worker.cli.output import CommandError, Output
 from playbooks_worker.cli.views import (
     Record,
     ago,
-    question_text,
+    as_text,
     record,
     shown,
     stack_lines,
@@ -50,14 +50,10 @@ def show(
 async def _one(
     agent: str, storage_path: options.StoragePath, redis_url: str | None, with_locals: bool, program: str | None
 ) -> Record:
-    from playbooks_providers import ids
-    from playbooks_providers.errors import UnknownAgent
-    from playbooks_worker.cli.connect import home_of
+    from playbooks_worker.cli.connect import home_of, known
 
     async with home_of(storage_path, redis_url) as home:
-        view = await home.describe(ids.agent_id(agent))
-        if view is None:
-            raise UnknownAgent(agent)
+        view = await known(home, agent)
         told = record(view, home.sealer)
         if view.session is not None:
             session = await home.session(view.session)
@@ -93,7 +89,7 @@ def _print(out: Output, told: Record) -> None:
     row("waits for", waits_for(told), when=waits_for(told))
     row("wakes", when(told.get("wake_ms") or 0), when=told.get("wake_ms"))
     for asked in told.get("asks", []):
-        row("asks", f"{asked['person']}: {question_text(asked['question'])}")
+        row("asks", f"{asked['person']}: {as_text(asked['question'])}")
     row("mail", f"{told.get('mail')} not read yet", when=told.get("mail"))
     if order := told.get("order"):
         row("order", f"{order['kind']}: {order['why']}")

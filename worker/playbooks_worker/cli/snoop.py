@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.cli.output import Output
+from playbooks_worker.cli.views import as_text
 
 if TYPE_CHECKING:
     from playbooks_providers.ids import AgentId
@@ -33,6 +33,5 @@ class Snoop:
 
 
 def short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = " ".join(text.split())
+    text = " ".join(as_text(value).split())
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

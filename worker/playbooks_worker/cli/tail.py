@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json as json_
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import Output
+from playbooks_worker.cli.views import as_text
 
 if TYPE_CHECKING:
     from playbooks_providers.ids import AgentId
@@ -111,8 +111,7 @@ class _Page:
             self._out.note("(again: what follows replaces what an earlier attempt told)")
         if not isinstance(told.event, str) or told.key.endswith(_OWN):
             self.close()
-            text = told.event if isinstance(told.event, str) else json_.dumps(told.event, ensure_ascii=False)
-            self._out.say(_harmless(text))
+            self._out.say(_harmless(as_text(told.event)))
             return
         if told.key != self._key:
             self.close()

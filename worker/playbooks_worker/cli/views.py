@@ -161,9 +161,9 @@ def waits_for(told: Record) -> str:
     return f"{text} until {wakes}" if wakes and "until" not in text else text
 
 
-def question_text(question: Any) -> str:
-    """What a person is asked: text as it is, everything else as JSON."""
-    return question if isinstance(question, str) else json.dumps(question, ensure_ascii=False)
+def as_text(value: Any) -> str:
+    """What agents say: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def when(time_ms: int, now_s: float | None = None) -> str:

@@ -120,10 +120,9 @@ class Agent(Talking):
             return Blocked(f"agent {self.id}: its checkpoint cannot be read ({why}); resume from the one before it")
         self._loader = loader
         self.mailbox = loader.mailbox
-        mailing = self._mailing()
-        if self.mailbox is not None and mailing is not None:
+        if (mailing := self._mailing()) is not None:
             self.world.resumed(mailing)
-            if not self.mailbox.raised:
+            if not self.letters.raised:
                 asyncio.get_running_loop().call_soon(self.raise_cancelled, context=self.context)
         self.last_id = loader.last_id
         self.unreached = set(loader.running)

@@ -8,7 +8,7 @@ from playbooks_providers.envelope import Body, Sealer, seal_letter
 from playbooks_providers.ids import AgentId
 from playbooks_providers.letters import Delivered, Full, Gap, Letter
 from playbooks_providers.model import Gone
-from playbooks_worker.host.post import Home
+from playbooks_worker.host.post import Home, heard_of
 
 _ONCE = 1  # its birth, and its number
 _NO_LIMIT = 1 << 30
@@ -33,8 +33,5 @@ async def answered(
     """Deliver it, and wake or tell whoever waits. May be repeated."""
     said = await home.deliver(agent, letter, limit=_NO_LIMIT, birth=birth)
     if isinstance(said, Delivered):
-        if said.ticket is not None:
-            await cast(Home, home).enqueue(said.ticket)
-        elif said.session is not None:
-            await cast(Home, home).poke(said.session, agent)
+        await heard_of(cast(Home, home), agent, said)
     return said

@@ -20,13 +20,13 @@ from playbooks_providers.envelope import Body, Sealer, open_letter, seal_letter
 from playbooks_providers.errors import BadLetter
 from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.letters import Delivered, Full, Letter, Mail
-from playbooks_providers.model import FINAL, Created, Exists, Lock, Order, OrderKind, StartRecord
+from playbooks_providers.model import FINAL, AgentView, Created, Exists, Lock, Order, OrderKind, StartRecord
 from playbooks_worker.engine import Agent, AgentStopped, Mailing, NoSuchAgent, Outgoing, Question, Received
 from playbooks_worker.host.events import Emitter
 from playbooks_worker.host.farewell import farewell
 from playbooks_worker.host.giving import give
 from playbooks_worker.host.patience import patiently
-from playbooks_worker.host.post import Post, why_not
+from playbooks_worker.host.post import Post, heard_of, why_not
 
 _READ = 32  # letters at once
 _FULL_FIRST_S, _FULL_MOST_S = 0.05, 2.0
@@ -64,8 +64,6 @@ class Courier:
         self._known: set[tuple[str, int, int, str]] = set()
         self._carrying = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._empty = asyncio.Event()
-        self._empty.set()
         self._stale = False  # there may be mail that nobody has fetched
         self._fetching: asyncio.Task[None] | None = None
         self._events = Emitter(lock, post.home, self.begin, now_ms=now_ms, keep=keep_events)
@@ -77,7 +75,7 @@ class Courier:
         return self._now_ms() / 1000
 
     async def look_up(self, receiver: str) -> int:
-        view = await patiently(lambda: self.home.describe(AgentId(receiver)), "look an agent up")
+        view = await self._view(receiver)
         if view is None:
             raise NoSuchAgent(f"agent {receiver} does not exist; `playbooksctl list` shows those that do")
         if view.status in FINAL:
@@ -85,8 +83,11 @@ class Courier:
         return view.birth
 
     async def status(self, agent: str) -> str | None:
-        view = await patiently(lambda: self.home.describe(AgentId(agent)), "look an agent up")
+        view = await self._view(agent)
         return None if view is None else view.status.value
+
+    async def _view(self, agent: str) -> AgentView | None:
+        return await patiently(lambda: self.home.describe(AgentId(agent)), "look an agent up")
 
     async def fetch(self) -> None:
         await asyncio.shield(self._look())
@@ -161,7 +162,6 @@ class Courier:
             if letter.key not in self._known:
                 self._known.add(letter.key)
                 self._carrying += 1
-                self._empty.clear()
                 waiting = self._carried.get(letter.receiver)
                 if waiting is None:
                     waiting = self._carried[letter.receiver] = asyncio.Queue()
@@ -177,10 +177,6 @@ class Courier:
             if not self._forgetting:
                 self._forgetting = True
                 self.begin(self._forget())
-
-    async def flush(self) -> None:
-        """Wait until everything that was to be delivered is."""
-        await self._empty.wait()
 
     async def told(self) -> None:
         """Wait until everything that the agent told people is in its stream."""
@@ -212,8 +208,6 @@ class Courier:
             if self.agent is not None:
                 self.agent.accepted(letter)
         del self._carried[receiver]
-        if not self._carried:
-            self._empty.set()
 
     async def deliver(self, receiver: AgentId, letter: Letter, birth: int | None) -> bool:
         """Until it is accepted and its receiver has been told, or can never be. False: not accepted now."""
@@ -230,16 +224,12 @@ class Courier:
             tell = _log.debug if letter.pressing else _log.warning  # a parent that has ended needs no word of its child
             tell("letter not delivered", agent=self._lock.agent, receiver=receiver, reason=why_not(answer))
             return False
-        ticket, session = answer.ticket, answer.session
-        if ticket is not None:
-            await patiently(lambda: self.home.enqueue(ticket), "enqueue a ticket")
-        elif session is not None:
-            await self._tell(session, receiver)
-        return answer.fresh
+        delivered = answer
+        await patiently(lambda: heard_of(self.home, receiver, delivered, self._is_here), "tell an agent of a letter")
+        return delivered.fresh
 
-    async def _tell(self, session: SessionId, receiver: AgentId) -> None:
-        if not (session == self._lock.session and self._post.local(receiver)):
-            await patiently(lambda: self.home.poke(session, receiver), "poke a session")
+    def _is_here(self, session: SessionId, agent: AgentId) -> bool:
+        return session == self._lock.session and self._post.local(agent)
 
     async def _spawn(self, letter: Outgoing) -> bool:
         """False: it was there."""

@@ -11,10 +11,15 @@ from typing import Any
 from playbooks_providers.envelope import Body, Sealer, seal_letter
 from playbooks_providers.ids import AgentId
 from playbooks_providers.letters import Letter
-from playbooks_providers.model import StartRecord
+from playbooks_providers.model import StartRecord, Status
 from playbooks_worker.host.answers import answered
 from playbooks_worker.host.patience import patiently
 from playbooks_worker.host.post import Home
+
+
+def as_cancelled(why: str) -> dict[str, Any]:
+    """What is told of a child that was ended without its own doing."""
+    return {"status": Status.CANCELLED.value, "type": "AgentCancelled", "message": why}
 
 
 def farewell(sealer: Sealer, start: StartRecord, birth: int, value: dict[str, Any]) -> Letter:

@@ -6,16 +6,13 @@ from playbooks_providers.ids import AgentId
 from playbooks_providers.letters import Ordered
 from playbooks_providers.model import Gone, Order
 from playbooks_worker.host.patience import patiently
-from playbooks_worker.host.post import Home
+from playbooks_worker.host.post import Home, heard_of
 
 
 async def give(home: Home, agent: AgentId, order: Order) -> Ordered | Gone:
     """May be repeated: an order is known by its id."""
     said = await patiently(lambda: home.order(agent, order), "order an agent")
     if isinstance(said, Ordered):
-        ticket, session = said.ticket, said.session
-        if ticket is not None:
-            await patiently(lambda: home.enqueue(ticket), "enqueue a ticket")
-        elif session is not None:
-            await patiently(lambda: home.poke(session, agent), "poke a session")
+        ordered = said
+        await patiently(lambda: heard_of(home, agent, ordered), "tell an agent of an order")
     return said

@@ -136,9 +136,7 @@ class Life(Obeying):
         """What the agent told people is in its stream before the lock is given up."""
         if self.courier is None or isinstance(outcome, LockLost | Parked):
             return outcome
-        telling = self.courier.begin(self.courier.told())
-        await asyncio.wait([telling])
-        return outcome if not telling.cancelled() else self._over or outcome
+        return await self._unless_over(outcome, self.courier.begin(self.courier.told()))
 
     async def _farewell(self, ended: Ended, courier: Courier) -> Outcome:
         """Its parent knows before the agent is finished, or whoever finishes it tells it again."""
@@ -146,9 +144,12 @@ class Life(Obeying):
         value = {"status": ended.status.value, "value": ended.header.result}
         if ended.status is not Status.COMPLETED:
             value = {"status": ended.status.value, "type": error.get("type", ""), "message": error.get("message", "")}
-        telling = courier.begin(courier.farewell(value))
+        return await self._unless_over(ended, courier.begin(courier.farewell(value)))
+
+    async def _unless_over(self, outcome: Outcome, telling: asyncio.Task[None]) -> Outcome:
+        """*outcome*, when that has been told; what this life has come to, when it was cut short."""
         await asyncio.wait([telling])
-        return ended if not telling.cancelled() else self._over or ended
+        return outcome if not telling.cancelled() else self._over or outcome
 
     async def _live(self) -> Outcome:
         found = await self._find() if self.lock.resume_from is not None else None

@@ -11,8 +11,9 @@ import asyncio
 
 import structlog
 
-from playbooks_providers.model import Order, OrderKind, Status
+from playbooks_providers.model import Order, OrderKind
 from playbooks_worker.engine import Mailing
+from playbooks_worker.host.farewell import as_cancelled
 from playbooks_worker.host.outcome import HandedOver, LockLost, Paused
 from playbooks_worker.host.parking import Parking
 from playbooks_worker.host.patience import patiently
@@ -116,7 +117,7 @@ class Obeying(Parking):
         courier = self.courier
         assert courier is not None
         why = f"{order.why}; it had not ended by the deadline"
-        await courier.farewell({"status": Status.CANCELLED.value, "type": "AgentCancelled", "message": why})
+        await courier.farewell(as_cancelled(why))
         await patiently(lambda: courier.home.terminate(self.lock.agent, why), "terminate an agent")
         _log.warning("agent cancelled", agent=self.lock.agent, reason=why)
         self._over = self._over or LockLost(why)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from playbooks_providers.contracts import Events, Inboxes, Orders, Parking
-from playbooks_providers.ids import AgentId
-from playbooks_providers.model import AgentView, Created, Exists, StartRecord, Ticket
+from playbooks_providers.ids import AgentId, SessionId
+from playbooks_providers.letters import Delivered, Gap, Ordered
+from playbooks_providers.model import AgentView, Created, Exists, Gone, StartRecord, Ticket
 from playbooks_worker.engine import Outgoing, Question
 
 
@@ -23,8 +24,15 @@ class Home(Inboxes, Parking, Orders, Events, Protocol):
     async def describe(self, agent: AgentId) -> AgentView | None: ...
 
 
+Local: TypeAlias = Callable[[SessionId, AgentId], bool]
+"""Tells an agent in this process that there is something for it; False: it is not in that session, or not here."""
+
 Heard: TypeAlias = Callable[[AgentId, Outgoing], None]
 Asked: TypeAlias = Callable[[AgentId, Sequence[Question]], None]
+
+
+def nobody(session: SessionId, agent: AgentId) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +47,15 @@ class Post:
     asked: Asked | None = None
 
 
-def why_not(answer: object) -> str:
+async def heard_of(home: Home, agent: AgentId, said: Delivered | Ordered, local: Local = nobody) -> None:
+    """What follows when *agent* has got a letter or an order: one that is ready is enqueued, one that runs is told. May be
+    repeated."""
+    if said.ticket is not None:
+        await home.enqueue(said.ticket)
+    elif said.session is not None and not local(said.session, agent):
+        await home.poke(said.session, agent)
+
+
+def why_not(answer: Gap | Gone) -> str:
     """For people: a letter was not delivered."""
-    return {"Gone": "it has ended, or is another agent by now", "Gap": "it is another agent by now"}.get(
-        type(answer).__name__, type(answer).__name__
-    )
+    return "it is another agent by now" if isinstance(answer, Gap) else "it has ended, or is another agent by now"

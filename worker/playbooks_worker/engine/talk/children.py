@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.effects import key_of_operation
 from playbooks_worker.engine.errors import ChildFailed, NoSuchAgent
 from playbooks_worker.engine.playbooks import playbook_of
 from playbooks_worker.engine.talk.plain import plain
-from playbooks_worker.engine.talk.waiting import Wait, begin, needs_agent
+from playbooks_worker.engine.talk.waiting import Talk, Wait, in_agent
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.frames import Frame
@@ -37,33 +37,29 @@ class Handle:
 
     def result(self) -> Awaitable[Any]:
         """The same as awaiting it, as a call: for `asyncio.gather` and its like."""
-        made: Awaitable[Any] = begin(lambda: _Join(self.agent_id), lambda: _alone("await a child"))
+        made: Awaitable[Any] = in_agent("await a child", lambda: _Join(self.agent_id))
         return made
 
     def cancel(self, why: str = "") -> Awaitable[None]:
         """Cancel it: `AgentCancelled` is raised at its awaits and in its own children, wherever they are. Answers when it is
         certain to be told; await the handle to learn how it has ended. One that has ended stays as it is."""
-        made: Awaitable[None] = begin(lambda: _CancelChild(self.agent_id, why), lambda: _alone("cancel a child"))
+        made: Awaitable[None] = in_agent("cancel a child", lambda: _CancelChild(self.agent_id, why))
         return made
 
     def status(self) -> Awaitable[str]:
         """Where it stands now, in the words of ``playbooksctl list`` ("running", "waiting", "completed" and their like). An
         agent may be somewhere else a moment later. Raises `NoSuchAgent` when it was deleted."""
-        made: Awaitable[str] = begin(lambda: _Status(self.agent_id), lambda: _alone("look at a child"))
+        made: Awaitable[str] = in_agent("look at a child", lambda: _Status(self.agent_id))
         return made
 
 
-async def _alone(what: str) -> NoReturn:
-    raise needs_agent(what)
-
-
-class _Spawn(Wait):
+class _Spawn(Talk):
     __slots__ = ("args", "child", "entry", "kwargs", "program", "queue")
 
     def __init__(
         self, program: str, entry: str, args: list[Any], kwargs: dict[str, Any], child: str | None, queue: str | None
     ) -> None:
-        super().__init__(None)
+        super().__init__()
         self.program = program
         self.entry = entry
         self.args = args
@@ -125,7 +121,7 @@ def spawn(
         raise TypeError(f"spawn: {made.id} is a method: an agent begins with a playbook of a module")
     made.bind(*args, **kwargs)
     given = plain(list(args), "spawn"), plain(kwargs, "spawn")
-    answer: Awaitable[Handle] = begin(lambda: _Spawn(program, entry, *given, agent_id, queue), lambda: _alone("spawn"))
+    answer: Awaitable[Handle] = in_agent("spawn", lambda: _Spawn(program, entry, *given, agent_id, queue))
     return answer
 
 
@@ -161,11 +157,11 @@ class _Join(Wait):
         return {"child": self.child}
 
 
-class _CancelChild(Wait):
+class _CancelChild(Talk):
     __slots__ = ("child", "why")
 
     def __init__(self, child: str, why: str) -> None:
-        super().__init__(None)
+        super().__init__()
         self.child = child
         self.why = why
 
@@ -189,11 +185,11 @@ class _CancelChild(Wait):
         return {"child": self.child, "why": self.why}
 
 
-class _Status(Wait):
+class _Status(Talk):
     __slots__ = ("child",)
 
     def __init__(self, child: str) -> None:
-        super().__init__(None)
+        super().__init__()
         self.child = child
 
     def __reduce__(self) -> Any:

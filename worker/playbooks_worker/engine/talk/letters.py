@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.effects import key_of_operation
 from playbooks_worker.engine.errors import NoSuchAgent
 from playbooks_worker.engine.talk.mailbox import Question, Received
 from playbooks_worker.engine.talk.plain import plain
 from playbooks_worker.engine.talk.sleeping import clock
-from playbooks_worker.engine.talk.waiting import Wait, begin, needs_agent
+from playbooks_worker.engine.talk.waiting import Talk, Wait, in_agent
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
@@ -43,7 +43,7 @@ class Message:
                 f"the message of {self.sender} is no question (it was sent with `send`): `send` it a message"
             )
         answer = plain(value, "reply")
-        made: Awaitable[None] = begin(lambda: _Reply(self, answer), lambda: _alone("reply"))
+        made: Awaitable[None] = in_agent("reply", lambda: _Reply(self, answer))
         return made
 
 
@@ -54,16 +54,12 @@ def person(name: str = "anyone") -> str:
     return _PERSON + name
 
 
-async def _alone(what: str) -> NoReturn:
-    raise needs_agent(what)
-
-
 # --- sending -------------------------------------------------------------------------------------------------------------
-class _Send(Wait):
+class _Send(Talk):
     __slots__ = ("receiver", "value")
 
     def __init__(self, receiver: str, value: Any) -> None:
-        super().__init__(None)
+        super().__init__()
         self.receiver = receiver
         self.value = value
 
@@ -91,11 +87,11 @@ class _Send(Wait):
         return {"receiver": self.receiver, "value": self.value}
 
 
-class _Reply(Wait):
+class _Reply(Talk):
     __slots__ = ("message", "value")
 
     def __init__(self, message: Message, value: Any) -> None:
-        super().__init__(None)
+        super().__init__()
         self.message = message
         self.value = value
 
@@ -123,7 +119,7 @@ def send(receiver: str, value: Any) -> Awaitable[None]:
     Raises `NoSuchAgent` when there is none, or it has ended; TypeError for a value that JSON cannot hold. Waits while the
     letters before it are not accepted, as those to a full inbox are."""
     given = plain(value, "send")
-    made: Awaitable[None] = begin(lambda: _Send(_agent(receiver, "send"), given), lambda: _alone("send"))
+    made: Awaitable[None] = in_agent("send", lambda: _Send(_agent(receiver, "send"), given))
     return made
 
 
@@ -198,7 +194,7 @@ def receive(
 
     Raises TimeoutError after *timeout* seconds (a resume waits for what is left of them)."""
     whom = None if sender is None else _agent(sender, "receive")
-    made: Awaitable[Message] = begin(lambda: _Receive(_seconds(timeout), whom, match), lambda: _alone("receive"))
+    made: Awaitable[Message] = in_agent("receive", lambda: _Receive(_seconds(timeout), whom, match))
     return made
 
 
@@ -297,5 +293,5 @@ def ask(whom: Any, question: Any, *, timeout: float | timedelta | None = None) -
     given = plain(question, "ask")
     is_person = isinstance(whom, str) and whom.startswith(_PERSON)
     address = whom if is_person else _agent(whom, "ask")
-    made: Awaitable[Any] = begin(lambda: _Ask(address, given, _seconds(timeout)), lambda: _alone("ask"))
+    made: Awaitable[Any] = in_agent("ask", lambda: _Ask(address, given, _seconds(timeout)))
     return made

@@ -1,9 +1,9 @@
-"""What all operations that wait have in common: a deadline that is durable before it counts, and how they wait."""
+"""What all operations of talking have in common, and those that wait beside: a deadline that is durable before it counts."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from playbooks_worker.engine.operations import OPERATION, Operation
 from playbooks_worker.engine.place import here
@@ -13,7 +13,24 @@ if TYPE_CHECKING:
     from playbooks_worker.engine.frames import Frame
 
 
-class Wait(Operation):
+class Talk(Operation):
+    """One whose row is that of the playbook which awaits it."""
+
+    __slots__ = ()
+
+    def row(self, frame: Frame) -> tuple[str, int, str]:
+        owner = frame.call_.owner
+        above = None if owner is None else owner.frame
+        if above is None or above.playbook.of_operation or not above.site:
+            return self.named(), 0, self.told()
+        return above.playbook.id, above.playbook.rewritten.sites[above.site - 1].line, self.told()
+
+    def told(self) -> str:
+        """For people: what it does, or waits for."""
+        return self.named()
+
+
+class Wait(Talk):
     """``until_s``: the deadline in Unix time, once it has been reckoned from a length; None: there is none yet.
     ``waiting``: just now, for nothing but a letter or the deadline."""
 
@@ -40,17 +57,6 @@ class Wait(Operation):
     def over(self, agent: Agent) -> bool:
         return self.until_s is not None and agent.world.now() >= self.until_s
 
-    def row(self, frame: Frame) -> tuple[str, int, str]:
-        owner = frame.call_.owner
-        above = None if owner is None else owner.frame
-        if above is None or above.playbook.of_operation or not above.site:
-            return self.named(), 0, self.told()
-        return above.playbook.id, above.playbook.rewritten.sites[above.site - 1].line, self.told()
-
-    def told(self) -> str:
-        """For people: what it waits for."""
-        return self.named()
-
 
 def begin(make: Callable[[], Operation], alone: Callable[[], Awaitable[Any]]) -> Any:
     """The call of an operation where an agent runs; what *alone* makes where none does."""
@@ -58,6 +64,15 @@ def begin(make: Callable[[], Operation], alone: Callable[[], Awaitable[Any]]) ->
     if place is None:
         return alone()
     return place.call(OPERATION, (make(),))
+
+
+def in_agent(what: str, make: Callable[[], Operation]) -> Any:
+    """The call of an operation that makes sense in an agent alone: elsewhere, awaiting it raises RuntimeError."""
+    return begin(make, lambda: _alone(what))
+
+
+async def _alone(what: str) -> NoReturn:
+    raise needs_agent(what)
 
 
 def agent_id() -> str:
