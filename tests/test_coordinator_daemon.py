@@ -38,7 +38,9 @@ class Process:
                 [sys.executable, "-m", "playbooks_coordinator.daemon", "--log-format", "json", "--redis-url", url]
                 + list(options),
                 cwd=folder,
-                env=inherited | {"PLAYBOOKS_DURABILITY__SIGNING_KEY": KEY} | environment,
+                env=inherited
+                | {"PLAYBOOKS_DURABILITY__SIGNING_KEY": KEY, "PLAYBOOKS_COORDINATOR__HTTP": "off"}
+                | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

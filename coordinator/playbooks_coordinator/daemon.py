@@ -23,6 +23,7 @@ from playbooks_providers.errors import ConfigError
 from playbooks_providers.ids import new_nonce
 from playbooks_providers.logs import configure
 from playbooks_providers.redis import RedisHome, connect
+from playbooks_providers.service import Probes, Pulse, Surface, open_surface, say_build
 from playbooks_providers.settings import (
     CoordinatorSettings,
     Settings,
@@ -47,6 +48,10 @@ def coordinate(
     session_timeout: Annotated[
         float | None, typer.Option(metavar="S", help="Seconds without a heartbeat that end a worker's session [5].")
     ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Show /livez, /readyz and /metrics there, or `off` [127.0.0.1:9465]."),
+    ] = None,
     log_format: Annotated[
         Literal["console", "json"], typer.Option(help="How events are written to stderr.")
     ] = "console",
@@ -59,7 +64,11 @@ def coordinate(
     """
     try:
         settings = load_settings(
-            {"redis": {"url": redis_url}, "coordinator": {"session_timeout_s": session_timeout}}, Path.cwd()
+            {
+                "redis": {"url": redis_url},
+                "coordinator": {"session_timeout_s": session_timeout, "http": http},
+            },
+            Path.cwd(),
         )
         if print_config:
             typer.echo(settings_table(settings))
@@ -75,18 +84,25 @@ def coordinate(
         configure(log_format, pid=os.getpid())
         if (weak := weakness(key)) is not None:
             log.warning("weak signing key", reason=weak)
-        code = asyncio.run(_until_signalled(settings))
+        surface = open_surface(
+            settings.coordinator.http_address, asked_for="coordinator.http" in settings.sources, option="--http"
+        )
+        code = asyncio.run(_until_signalled(settings, surface))
     except ConfigError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(USAGE) from error
     raise typer.Exit(code)
 
 
-async def _until_signalled(settings: Settings) -> int:
+async def _until_signalled(settings: Settings, surface: Surface) -> int:
     """Run. Answers the exit code; raises `ConfigError` for a URL that cannot be used."""
     home = connect(settings.redis.url, prefix=settings.redis.prefix)
-    running = asyncio.create_task(_run(home, settings.coordinator))
+    coordinator = _coordinator(home, settings.coordinator)
+    pulse = Pulse("coordinator")
     received: list[signal.Signals] = []
+    say_build("coordinator")
+    surface.serve(Probes(pulse, lambda: "stopping" if received else coordinator.unready()), "coordinator")
+    running = asyncio.create_task(_run(home, coordinator, pulse))
 
     def end(number: signal.Signals) -> None:
         if received:
@@ -102,17 +118,22 @@ async def _until_signalled(settings: Settings) -> int:
     except asyncio.CancelledError:
         pass  # by `end`, and nobody else
     finally:
+        surface.close()
         await home.close()
     return 128 + signal.SIGINT if received[:1] == [signal.SIGINT] else 0
 
 
-async def _run(home: RedisHome, settings: CoordinatorSettings) -> None:
+def _coordinator(home: RedisHome, settings: CoordinatorSettings) -> Coordinator:
     # The lease is as long as a session's timeout: an operator's patience with a dead worker and a dead leader is one.
     timing = Timing(settings.tick_s, settings.session_timeout_s, lease_s=settings.session_timeout_s)
-    coordinator = Coordinator(home.coordination, new_nonce(), timing, clock=SystemClock())
     log.info("coordinator started", redis=str(home.server.address), **asdict(timing))
+    return Coordinator(home.coordination, new_nonce(), timing, clock=SystemClock())
+
+
+async def _run(home: RedisHome, coordinator: Coordinator, pulse: Pulse) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(coordinator.run())
+        tasks.create_task(pulse.beat_forever())
         tasks.create_task(home.advise(lambda finding: log.warning("redis setting", advice=finding)))
 
 

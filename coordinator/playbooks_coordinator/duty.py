@@ -56,6 +56,14 @@ class Coordinator:
     def leading(self) -> bool:
         return self.election.leading
 
+    def unready(self) -> str:
+        """Why it can watch over nobody now; empty when it can. Only looks: it is called from another thread."""
+        answered_s = self._watch.answered_s
+        if answered_s is None:
+            return "Redis does not answer"
+        ago_s = self._clock.monotonic() - answered_s
+        return f"Redis has not answered for {ago_s:.1f} s" if ago_s > self._timing.session_timeout_s else ""
+
     async def run(self) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -43,6 +45,8 @@ TIMINGS = {
     "PLAYBOOKS_COORDINATOR__SESSION_TIMEOUT_S": "1",
     "PLAYBOOKS_COORDINATOR__TICK_S": "0.05",
     "PLAYBOOKS_DURABILITY__SIGNING_KEY": "a key for the tests of worker processes",
+    "PLAYBOOKS_WORKER__HTTP": "off",
+    "PLAYBOOKS_COORDINATOR__HTTP": "off",
 }
 
 
@@ -81,6 +85,20 @@ class Daemon:
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         self.process.send_signal(number)
 
+    async def get(self, path: str) -> tuple[int, str]:
+        """What the daemon answers over HTTP: status and text. It was started with ``--http 127.0.0.1:0``."""
+        await eventually(lambda: self.events("http serving"), SOON_S, f"{self.log.stem} to serve HTTP")
+        url = f"http://{self.events('http serving')[0]['address']}{path}"
+
+        def ask() -> tuple[int, str]:
+            try:
+                with urllib.request.urlopen(url, timeout=10) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as refused:
+                return refused.code, refused.read().decode()
+
+        return await asyncio.to_thread(ask)
+
 
 class Cluster:
     """One Redis, daemons on it, and what an agent left behind."""
@@ -96,8 +114,8 @@ class Cluster:
         flags = (program, "--name", name, "--log-format", "json", "--redis-url", self.url, *args)
         return self._start(name, "playbooks_worker.daemon", flags, env)
 
-    def coordinator(self, name: str = "coordinator", **env: str) -> Daemon:
-        flags = ("--log-format", "json", "--redis-url", self.url)
+    def coordinator(self, name: str = "coordinator", *args: str, **env: str) -> Daemon:
+        flags = ("--log-format", "json", "--redis-url", self.url, *args)
         return self._start(name, "playbooks_coordinator.daemon", flags, env)
 
     def _start(self, name: str, module: str, flags: tuple[str, ...], env: dict[str, str]) -> Daemon:

@@ -21,6 +21,7 @@ from playbooks_providers.clock import SystemClock
 from playbooks_providers.errors import ConfigError
 from playbooks_providers.logs import LogFormat, configure
 from playbooks_providers.redis import connect
+from playbooks_providers.service import Probes, Pulse, Surface, open_surface, say_build
 from playbooks_providers.settings import Settings, load_settings, settings_table, signing_key, weakness
 from playbooks_worker.channel import Orders
 from playbooks_worker.seat import Staff
@@ -52,6 +53,10 @@ def work(  # noqa: PLR0913 - the options of a command
     drain_timeout: Annotated[
         float | None, typer.Option(metavar="S", help="Seconds that agents have to reach a checkpoint on SIGTERM [25].")
     ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Show /livez, /readyz and /metrics there, or `off` [127.0.0.1:9464]."),
+    ] = None,
     log_format: Annotated[
         Literal["console", "json"], typer.Option(help="How events are written to stderr.")
     ] = "console",
@@ -64,7 +69,12 @@ def work(  # noqa: PLR0913 - the options of a command
     """
     flags: dict[str, dict[str, object]] = {
         "redis": {"url": redis_url},
-        "worker": {"processes": processes, "concurrency": concurrency, "drain_timeout_s": drain_timeout},
+        "worker": {
+            "processes": processes,
+            "concurrency": concurrency,
+            "drain_timeout_s": drain_timeout,
+            "http": http,
+        },
     }
     try:
         settings = load_settings(flags, Path.cwd())
@@ -84,7 +94,10 @@ def work(  # noqa: PLR0913 - the options of a command
         if (weak := weakness(key)) is not None:
             _log.warning("weak signing key", reason=weak)
         staff = staff_of(settings, called, key, programs=programs, queues=queue or [], log_format=log_format)
-        code = asyncio.run(supervise(settings, staff))
+        surface = open_surface(
+            settings.worker.http_address, asked_for="worker.http" in settings.sources, option="--http"
+        )
+        code = asyncio.run(supervise(settings, staff, surface))
     except (ConfigError, BrokenProgram) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(USAGE) from error
@@ -131,7 +144,7 @@ def staff_of(
     )
 
 
-async def supervise(settings: Settings, staff: Staff) -> int:
+async def supervise(settings: Settings, staff: Staff, surface: Surface) -> int:
     """Run the worker until a signal has ended it. Answers the exit code."""
     home = connect(settings.redis.url, prefix=settings.redis.prefix)
     supervisor = Supervisor(staff, home.coordination, SystemClock())
@@ -154,11 +167,17 @@ async def supervise(settings: Settings, staff: Staff) -> int:
         processes=staff.processes,
         concurrency=staff.orders.concurrency,
     )
+    pulse = Pulse("supervisor")
+    say_build("worker")
+    surface.serve(Probes(pulse, supervisor.unready), "worker")
     advice = asyncio.create_task(home.advise(lambda finding: _log.warning("redis setting", advice=finding)))
+    beating = asyncio.create_task(pulse.beat_forever())
     try:
         in_order = await supervisor.run()
     finally:
         advice.cancel()
+        beating.cancel()
+        surface.close()
         await home.close()
     _log.info("worker ended", in_order=in_order)
     if len(received) > 1:

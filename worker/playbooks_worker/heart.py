@@ -45,12 +45,19 @@ class Heart:
         self._away = False
         self._stopped: set[SessionId] = set()
         self._blocked: set[SessionId] = set()
-        self._last_round = clock.monotonic()
+        self._last_round = self._renewed_s = clock.monotonic()
 
     def learn(self, timeout_s: float | None) -> None:
         """What the coordinator published; until it has, the setting."""
         if timeout_s is not None:
             self.timeout_s = timeout_s
+
+    def unready(self) -> str:
+        """Why the sessions may be over; empty when they were renewed in time."""
+        ago_s = self._clock.monotonic() - self._renewed_s
+        if self._away or ago_s > self.timeout_s:
+            return f"Redis has not answered a heartbeat for {ago_s:.1f} s"
+        return ""
 
     async def beat_forever(self) -> None:
         while True:
@@ -81,6 +88,7 @@ class Heart:
         if self._away:
             _log.info("heartbeat goes on", sessions=running)
         self._away = False
+        self._renewed_s = sent_at
         self.learn(timeout_s)
         for session in running:
             seat = seats[session]

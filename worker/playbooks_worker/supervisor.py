@@ -68,6 +68,14 @@ class Supervisor:
             raise _first(broken) from None
         return not self._left_behind
 
+    def unready(self) -> str:
+        """Why this worker can take no agent now; empty when it can. Only looks: it is called from another thread."""
+        if self._closing.is_set():
+            return "the worker is draining"
+        if all(seat.session is None for seat in self._seats):
+            return "no session is registered"
+        return self._heart.unready()
+
     # --- ending ---------------------------------------------------------------------------------------------------
     def drain(self) -> None:
         """Hand every agent over, at the latest after the drain timeout; then `run` returns."""

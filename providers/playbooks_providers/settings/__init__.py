@@ -3,6 +3,7 @@
 Flag > environment (`PLAYBOOKS_<SECTION>__<KEY>`) > `playbooks.toml` (project, then user) > `.playbooks/dev.json` > default.
 """
 
+from playbooks_providers.settings.http_address import HttpAddress, http_address
 from playbooks_providers.settings.load import load_settings
 from playbooks_providers.settings.sections import (
     CoordinatorSettings,
@@ -17,10 +18,12 @@ from playbooks_providers.settings.signing_key import ensure_signing_key, signing
 __all__ = [
     "CoordinatorSettings",
     "DurabilitySettings",
+    "HttpAddress",
     "RedisSettings",
     "Settings",
     "WorkerSettings",
     "ensure_signing_key",
+    "http_address",
     "load_settings",
     "settings_json",
     "settings_rows",

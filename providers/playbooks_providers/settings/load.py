@@ -132,7 +132,8 @@ def _explain(error: ValidationError, merged: Mapping[str, Mapping[str, Any]], so
         hint = f"did you mean {section}.{near[0]}?" if near else f"[{section}] has: {', '.join(known)}"
         return f"unknown setting {name} ({where}): {hint}"
     shown = "" if name in _SECRET else f" = {merged[section][key]!r}"
-    allowed = problem["msg"][:1].lower() + problem["msg"][1:]
+    said = problem["msg"].removeprefix("Value error, ")
+    allowed = said[:1].lower() + said[1:]
     if name == "redis.url":
         allowed = "use redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH"
     elif name == "durability.signing_key":

@@ -7,9 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from playbooks_providers.settings.http_address import HttpAddress, http_address
+
+
+def _checked_address(text: str) -> str:
+    http_address(text)
+    return text
+
+
+_Http = Annotated[str, AfterValidator(_checked_address)]
 
 
 class _Section(BaseModel):
@@ -47,7 +58,8 @@ class WorkerSettings(_Section):
     """[worker]: one `playbooks-worker`. An executor whose loop is blocked for ``stall_timeout_s`` is ended (None: never). An
     agent that has only waited for ``park_after_s`` needs no worker until something comes for it; whoever writes to an agent
     with ``inbox_limit`` letters waits. Of what an agent tells people (`emit`), about ``keep_events`` are kept. A
-    parked agent keeps its last checkpoint alone, unless ``keep_when_parked``."""
+    parked agent keeps its last checkpoint alone, unless ``keep_when_parked``. ``http``: where it shows probes and metrics,
+    or `off`."""
 
     processes: int = Field(default=1, ge=1)
     concurrency: int = Field(default=50, ge=1)
@@ -58,13 +70,24 @@ class WorkerSettings(_Section):
     inbox_limit: int = Field(default=1000, ge=1)
     keep_when_parked: bool = False
     keep_events: int = Field(default=10_000, ge=1)
+    http: _Http = "127.0.0.1:9464"
+
+    @property
+    def http_address(self) -> HttpAddress | None:
+        return http_address(self.http)
 
 
 class CoordinatorSettings(_Section):
-    """[coordinator]: ``session_timeout_s`` without a heartbeat end a session; it is published and rules the workers too."""
+    """[coordinator]: ``session_timeout_s`` without a heartbeat end a session; it is published and rules the workers too.
+    ``http``: as of a worker."""
 
     session_timeout_s: float = Field(default=5.0, gt=0)
     tick_s: float = Field(default=0.25, gt=0)
+    http: _Http = "127.0.0.1:9465"
+
+    @property
+    def http_address(self) -> HttpAddress | None:
+        return http_address(self.http)
 
 
 class Settings(BaseSettings):

@@ -19,11 +19,14 @@ from playbooks_worker.cli.output import CommandError, Exit, Output
 if TYPE_CHECKING:
     from playbooks_providers.settings import Settings
 
-# Take-over of a killed worker in about a second, instead of five; a stop that does not keep a person waiting.
-DEV_TIMINGS = {
+# Take-over of a killed worker in about a second, instead of five; a stop that does not keep a person waiting; and several
+# workers on one host have no one port.
+DEV_SETTINGS = {
     "worker.heartbeat_s": 0.2,
     "coordinator.session_timeout_s": 1.0,
     "worker.drain_timeout_s": 5.0,
+    "worker.http": "off",
+    "coordinator.http": "off",
 }
 
 
@@ -65,11 +68,11 @@ async def _dev(out: Output, programs: list[str], workers: int, redis_url: str | 
 
 
 def _environment(out: Output, folder: Path, settings: Settings) -> tuple[Path | None, dict[str, str]]:
-    """What the children are told. What a person set wins over dev's timings and key."""
+    """What the children are told. What a person set wins over dev's settings and key."""
     from playbooks_providers.settings import ensure_signing_key, signing_key, weakness
 
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    for name, value in DEV_TIMINGS.items():
+    for name, value in DEV_SETTINGS.items():
         if name not in settings.sources:
             section, _, key = name.upper().partition(".")
             environment[f"PLAYBOOKS_{section}__{key}"] = str(value)
