@@ -100,7 +100,7 @@ LOST = {
     "thread": (lambda: threading.Thread(target=print), "threading.Thread"),
     "process": (lambda: subprocess.Popen(["true"]), "subprocess.Popen"),
     "future": (lambda: asyncio.get_running_loop().create_future(), "_asyncio.Future"),
-    "loop": (asyncio.get_running_loop, "EventLoop"),
+    "loop": (asyncio.new_event_loop, "EventLoop"),
     "weak reference": (lambda: weakref.ref(Stubborn), "weakref.ReferenceType"),
     "weak proxy": (lambda: weakref.proxy(Stubborn), "weakref.CallableProxyType"),
     "module's C object": (lambda: csv.reader([]), "_csv.reader"),

@@ -675,3 +675,16 @@ def test_keys_of_cmp_to_key_come_back_with_their_function_and_their_object(same)
         keys.sort()
         return [one.obj for one in keys], again is keys[-1], hasattr(key, "obj")
     """)
+
+
+@playbook
+async def keeps_its_loop():
+    loop = asyncio.get_running_loop()
+    length = await loop.run_in_executor(None, len, "two")
+    future = loop.create_future()
+    loop.call_soon(future.set_result, length)
+    return await future, loop is asyncio.get_running_loop()
+
+
+def test_the_loop_of_an_agent_is_that_of_the_process_it_goes_on_in():
+    assert same_everywhere(keeps_its_loop).value == (3, True)

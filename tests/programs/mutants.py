@@ -43,8 +43,8 @@ MISTAKES: dict[str, tuple[Any, str, str, str]] = {
     ),
     "links of restored exceptions are not put back": (
         reentry.Reentry, "_links_put_back",
-        "error.__cause__, error.__context__, error.__suppress_context__, contents = put_back",
-        "_, _, _, contents = put_back",
+        "error.__cause__, error.__context__, error.__suppress_context__, error.__traceback__, contents = put_back",
+        "_, _, _, _, contents = put_back",
     ),
     "a cancellation that arrives during a write is forgotten": (
         committing.Committing, "commit", "self.told_later(held)", "pass",

@@ -76,8 +76,9 @@ class Arriving(Committing):
             self._untold[frame.task] = self.loader().untold.pop(frame.call_.id)
             if frame.outcome is None:
                 self.tells_soon(frame.task)
-        if not self.unreached:
-            self._open_barrier()
+        if not self.unreached and self._loop is not None:
+            # not before its turn: the last to arrive would be the first to go on, ahead of whom it stood behind
+            self._loop.call_soon(self._open_barrier, context=self.context)
 
     def _wait_again(self, wait: Any, condition: Any, waiting: Waiting) -> None:
         """*wait* is about to begin."""

@@ -12,7 +12,7 @@ from playbooks_worker.engine import tracebacks
 
 def reduced(error: BaseException) -> tuple[Any, ...]:
     """How *error* is pickled."""
-    attributes = {name: value for name, value in vars(error).items() if name != tracebacks.SAVED}
+    attributes = dict(vars(error))
     places = tracebacks.places(error)
     own = {name: value for name in _members(type(error)) if (value := getattr(error, name, None)) is not None}
     state = (attributes, own, error.__cause__, error.__context__, error.__suppress_context__, places)
@@ -36,8 +36,7 @@ def _fill_exception(error: BaseException, state: tuple[Any, ...]) -> None:
         except (AttributeError, TypeError):
             continue  # read-only, and set by the constructor
     error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
-    if places:
-        error.__dict__[tracebacks.SAVED] = places
+    error.__traceback__ = tracebacks.made(places)
 
 
 _COMMON = frozenset(vars(BaseException)) | {"obj"}

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from types import CellType
 from typing import Any, ClassVar
 
-from playbooks_worker.engine import groups, managers, regions, stacks
+from playbooks_worker.engine import groups, managers, regions, stacks, tracebacks
 from playbooks_worker.engine.brought import targets_of
 from playbooks_worker.engine.driving import steps_of
 from playbooks_worker.engine.footprints import Act, Look, changes_nothing, never_suspends, own_of, roots_of, watched
@@ -120,6 +120,7 @@ class ManagedContext(_Managed):
 
     def __exit__(self, *raised: Any) -> Any:
         self._closed()
+        tracebacks.cleaned(raised[1])
         agent = self._frame.agent
         region = agent.enter_region(self._frame)
         try:
@@ -223,6 +224,7 @@ class AsyncManagedContext(_Managed):
         if raised[0] is GeneratorExit:  # the process ends: nothing can be awaited any more
             self._closed()
             return False
+        tracebacks.cleaned(raised[1])
         again = bool(frame.pc) and not agent.dead
         thrown = frame.thrown == frame.turn  # the error, if any, that its body was left by
         if again:

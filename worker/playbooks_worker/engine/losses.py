@@ -28,7 +28,6 @@ _NEW_WITH_NAMES: Any = copyreg.__newobj_ex__  # type: ignore[attr-defined]
 
 # Tied to this process, though pickle would save some of them by their attributes: half of a connection, a dead thread.
 _KINDS: tuple[type, ...] = (
-    asyncio.AbstractEventLoop,
     asyncio.AbstractServer,
     asyncio.Barrier,  # some have passed it, others have not been told
     asyncio.BaseTransport,

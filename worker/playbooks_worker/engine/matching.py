@@ -10,7 +10,6 @@ import itertools
 from types import FunctionType
 from typing import Any
 
-from playbooks_worker.engine import tracebacks
 from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.errors import ResumeMismatch
 from playbooks_worker.engine.frames import Call
@@ -151,7 +150,7 @@ def _alike(one: Any, two: Any, now: Any, seen: set[tuple[int, int]]) -> bool:
 
 
 def _said(error: BaseException) -> list[Any]:
-    return [error.args, {name: value for name, value in vars(error).items() if name != tracebacks.SAVED}]
+    return [error.args, vars(error)]
 
 
 def _number(number: int) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import Call
+from playbooks_worker.engine.tracebacks import cleaned
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.branches import Branch
@@ -153,6 +154,10 @@ class Mortal(abc.ABC):
         if branch is not None:
             self.branches.pop(branch.id, None)
             branch.callbacks = []  # they are called now
+        if (
+            not task.cancelled() and (error := task._exception) is not None
+        ):  # `exception()` would count as having been asked
+            cleaned(error)
         if self.dead and not task.cancelled():
             task.exception()  # seen: nobody else will look
         elif getattr(task, "_log_traceback", False):

@@ -15,7 +15,6 @@ import fractions
 import gc
 import pathlib
 import sys
-import threading
 import types
 import uuid
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from playbooks_worker.engine import (
     itertool_states,
     losses,
     managers,
+    of_process,
     resources,
     synchronisers,
     undoing,
@@ -220,19 +220,8 @@ def _reduce_synchroniser(saver: Saving, value: Any) -> Reduced:
 
 
 def _reduce_thread_lock(saver: Saving, value: Any) -> Reduced:
-    """A new one: where the agent goes on no thread holds it, and headers take it again."""
     name = singleton_of(saver, value)
-    if name is not None:
-        return _singleton, name
-    return (_thread_lock if type(value) is type(threading.Lock()) else _thread_rlock), ()
-
-
-def _thread_lock() -> Any:
-    return threading.Lock()
-
-
-def _thread_rlock() -> Any:
-    return threading.RLock()
+    return of_process.reduce_lock(value) if name is None else (_singleton, name)
 
 
 def _reduce_proxy(saver: Saving, value: Any) -> Reduced:
@@ -288,8 +277,7 @@ REDUCERS: dict[type, Callable[[Saving, Any], Reduced] | None] = {
     type: _reduce_class,
     super: _reduce_super,
     types.MappingProxyType: _reduce_proxy,
-    type(threading.Lock()): _reduce_thread_lock,
-    type(threading.RLock()): _reduce_thread_lock,
+    **dict.fromkeys(of_process.LOCKS, _reduce_thread_lock),
     **dict.fromkeys(_VIEWS, _reduce_view),
     **dict.fromkeys(_BY_VALUE, None),
 }
@@ -315,6 +303,8 @@ def _reducer_for(kind: type) -> Callable[[Saving, Any], Reduced] | None:
         return _reduce_future
     if kind is asyncio.TaskGroup:
         return _reduce_group
+    if issubclass(kind, asyncio.AbstractEventLoop):
+        return of_process.reduce_loop
     if losses.never(kind):
         return losses.reduce_never
     if kind in synchronisers.KINDS:

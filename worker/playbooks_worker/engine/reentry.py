@@ -10,10 +10,10 @@ import asyncio
 import linecache
 import sys
 from collections.abc import Callable
-from types import CellType, CodeType
+from types import CellType, CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
-from playbooks_worker.engine import iterators
+from playbooks_worker.engine import iterators, tracebacks
 from playbooks_worker.engine.completions import RAISE
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.place import Outcome
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from playbooks_worker.engine.rewrite import Part
 
 
-# cause, context, whether it is suppressed; contents of cells
-PutBack: TypeAlias = tuple[Any, Any, bool, dict[str, Any]]
+# cause, context, whether it is suppressed, traceback; contents of cells
+PutBack: TypeAlias = tuple[Any, Any, bool, TracebackType | None, dict[str, Any]]
 
 
 class _Mark:
@@ -92,7 +92,8 @@ class Reentry(abc.ABC):
 
     def about_to_raise(self, error: BaseException) -> BaseException:
         """*error* will be raised again: `caught`, or `raised`, undoes what that changes."""
-        self._put_back = (error.__cause__, error.__context__, error.__suppress_context__, self._contents())
+        links = error.__cause__, error.__context__, error.__suppress_context__, error.__traceback__
+        self._put_back = (*links, self._contents())
         return error
 
     def of_header(self, number: int) -> list[Any]:
@@ -165,6 +166,18 @@ class Reentry(abc.ABC):
     def unbound(self, name: str) -> NoReturn:
         raise UnboundLocalError(f"cannot access local variable '{name}' where it is not associated with a value")
 
+    @property
+    def stopping(self) -> Any:
+        """What emitted handlers let pass first: everything, once the agent is dead. What others get shows no engine."""
+        tracebacks.cleaned(sys.exception())
+        return self.agent.stopping
+
+    @property
+    def handles(self) -> bool:
+        """Whether a handler of `except*` may look at the error."""
+        tracebacks.cleaned(sys.exception())
+        return not self.agent.dead
+
     def caught(self, pc: int, name: str) -> BaseException | None:
         """The exception of a handler that is being entered, for the first time or (*pc*) again."""
         error = sys.exception()
@@ -189,13 +202,13 @@ class Reentry(abc.ABC):
         """The completion of a block that is being left by an exception, for the first time or again."""
         error = sys.exception()
         assert error is not None
+        tracebacks.cleaned(error)
         if self._put_back is not None:
             self._links_put_back(error, self._put_back)
-            error.__traceback__ = None  # where it was raised first is kept beside it
         return RAISE, error
 
     def _links_put_back(self, error: BaseException, put_back: PutBack) -> dict[str, Any]:
-        error.__cause__, error.__context__, error.__suppress_context__, contents = put_back
+        error.__cause__, error.__context__, error.__suppress_context__, error.__traceback__, contents = put_back
         self._put_back = None
         return contents
 

@@ -51,7 +51,7 @@ def lower_try(b: Statements, node: ast.Try) -> None:
     clauses: list[ast.ExceptHandler] = []
     if node.handlers:
         # LAW: an agent that stops runs no handler, whatever was raised
-        clauses.append(ast.ExceptHandler(s.attribute(s.FRAME, "agent", "stopping"), None, [ast.Raise(None, None)]))
+        clauses.append(ast.ExceptHandler(s.attribute(s.FRAME, "stopping"), None, [ast.Raise(None, None)]))
     for handler, _, statements, first, last in handlers:
         match = handler.type if handler.type is not None else s.load(".BaseException")
         if handlers_last > body_last:

@@ -32,7 +32,7 @@ def lower_try_star(b: Statements, node: ast.TryStar) -> None:
     trying = s.at(ast.TryStar(body, clauses, orelse, final), node)
     # Python joins what handlers raise in a group, also when it is the end of the agent
     ended = ast.Raise(s.call(".ended", s.load(s.FRAME)), s.const(None))
-    b.sited([ast.Try([trying], [ast.ExceptHandler(s.attribute(s.FRAME, "agent", "stopping"), None, [ended])], [], [])])
+    b.sited([ast.Try([trying], [ast.ExceptHandler(s.attribute(s.FRAME, "stopping"), None, [ended])], [], [])])
 
 
 def _handler(b: Statements, handler: ast.ExceptHandler) -> ast.ExceptHandler:
@@ -44,6 +44,7 @@ def _handler(b: Statements, handler: ast.ExceptHandler) -> ast.ExceptHandler:
         region = ast.withitem(s.call(".region", s.load(s.FRAME)), None)
         body = [s.at(ast.With([region], b.block(body)[0]), handler)]
         b.place = place
-    alive = ast.UnaryOp(ast.Not(), s.attribute(s.FRAME, "agent", "dead"))
-    match = ast.IfExp(alive, handler.type or s.load(".BaseException"), ast.Tuple([], ast.Load()))
+    match = ast.IfExp(
+        s.attribute(s.FRAME, "handles"), handler.type or s.load(".BaseException"), ast.Tuple([], ast.Load())
+    )
     return s.at(ast.ExceptHandler(match, handler.name, body), handler)
