@@ -44,9 +44,9 @@ INFO = {"program": "p", "queue": "p", "build": "b", "signatures": {"main": [["a"
         channel.Drain(25.0),
         channel.Ready([INFO]),
         channel.Broken("no such file: p.py"),
-        channel.Alive(),
+        channel.Alive([["playbooks_x_total", ["q"], 2.0]]),
         channel.Dropped(SessionId("s")),
-        channel.Drained(),
+        channel.Drained([]),
     ],
     ids=lambda message: type(message).__name__,
 )
@@ -66,10 +66,10 @@ def test_hearing_ends_with_the_other_end_and_a_torn_line_is_no_message() -> None
     async def main() -> None:
         ours, theirs = socket.socketpair()
         here = await Channel.over(ours)
-        theirs.sendall(channel.encode(channel.Alive()) + b'["Dropped",{"sess')
+        theirs.sendall(channel.encode(channel.Alive([])) + b'["Dropped",{"sess')
         theirs.close()
-        assert [message async for message in here.heard()] == [channel.Alive()]
-        here.say(channel.Alive())  # nobody is there: not an error
+        assert [message async for message in here.heard()] == [channel.Alive([])]
+        here.say(channel.Alive([]))  # nobody is there: not an error
         await here.flush()
         here.close()
 

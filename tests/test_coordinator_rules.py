@@ -154,7 +154,7 @@ def test_a_session_that_vanished_while_the_watcher_was_away_is_still_named() -> 
 
 def test_a_new_leader_publishes_looks_for_ownerless_tickets_and_sweeps_at_once() -> None:
     todo, _ = rules.plan(rules.begin(100.0, TIMEOUT_S, None), LOST, 100.0, TIMEOUT_S)
-    assert todo == rules.Plan(publish=True, bury=(), look_for_ownerless=True, sweep=True)
+    assert todo == rules.Plan(publish=True, bury=(), look_for_ownerless=True, sweep=True, count=True)
 
 
 def test_chores_come_once_a_timeout() -> None:
@@ -240,3 +240,13 @@ def test_readings_come_at_every_tick_and_at_least_ten_times_a_timeout(
 
 def test_failed_readings_are_tried_again_at_doubling_pauses_up_to_two_seconds() -> None:
     assert [rules.backoff_s(failures, 0.25) for failures in (1, 2, 3, 4, 5, 1000)] == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]
+
+
+def test_what_there_is_to_do_is_counted_at_a_pace_of_its_own() -> None:
+    tenure, counted = rules.begin(0.0, TIMEOUT_S, None), []
+    for tick in range(50):
+        now_s = tick * 0.25
+        todo, tenure = rules.plan(tenure, rules.LOST, now_s, TIMEOUT_S)
+        if todo.count:
+            counted.append(now_s)
+    assert counted == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from playbooks_providers import metrics
 from playbooks_providers.clock import ManualClock
 from playbooks_providers.envelope import Header, Sealer, read_header
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
@@ -289,7 +290,9 @@ def test_a_newer_owner_ends_the_life_of_the_older_one_at_its_next_write() -> Non
                 stolen.append(await world.own())
 
         Counter.effect = staticmethod(effect)  # type: ignore[method-assign, assignment]
+        refused_before = metrics.FENCED_WRITES.values[()]
         assert isinstance(await old.live(), LockLost)
+        assert metrics.FENCED_WRITES.values[()] == refused_before + 1
         assert world.effects == [0, 1] and [header.seq for header in world.headers] == [1]
 
     run(test)

@@ -206,7 +206,7 @@ def test_a_parked_agent_whose_timer_was_lost_is_armed_again_by_the_sweep(
         await home.server.command("DEL", home.keys.due)
         cursor = "0"
         while cursor:
-            cursor, _ = await home.coordination.sweep(cursor, limit=10)
+            cursor = (await home.coordination.sweep(cursor, limit=10)).cursor
         assert [fired.agent for fired in await home.coordination.fire_due(limit=10)] == [A]
 
     on(redis_url, story)
@@ -227,7 +227,8 @@ def test_an_agent_woken_by_whoever_died_before_enqueueing_is_found_by_the_sweep(
         async def found() -> list[AgentId]:
             cursor, enqueued = "0", []
             while cursor:
-                cursor, tickets = await home.coordination.sweep(cursor, limit=10)
+                swept = await home.coordination.sweep(cursor, limit=10)
+                cursor, tickets = swept.cursor, swept.tickets
                 enqueued += [ticket.agent for ticket in tickets]
             return enqueued
 

@@ -45,8 +45,9 @@ async def a_round(home: RedisHome) -> list[str]:
     """The agents that one whole round of the sweep enqueues."""
     cursor, enqueued = "", []
     while True:
-        cursor, tickets = await home.coordination.sweep(cursor, limit=10)
-        enqueued += [ticket.agent for ticket in tickets]
+        swept = await home.coordination.sweep(cursor, limit=10)
+        cursor = swept.cursor
+        enqueued += [ticket.agent for ticket in swept.tickets]
         if not cursor:
             return enqueued
 

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import structlog
 
 from playbooks_coordinator import rules
+from playbooks_coordinator.census import Census
 from playbooks_coordinator.election import Election
+from playbooks_providers import metrics
 from playbooks_providers.clock import Clock
 from playbooks_providers.contracts import Coordination
 from playbooks_providers.errors import ProviderError
@@ -51,6 +53,7 @@ class Coordinator:
         self._read = asyncio.Event()
         self._tenure: rules.Tenure | None = None
         self._failures = 0
+        self._census = Census()
 
     @property
     def leading(self) -> bool:
@@ -90,6 +93,7 @@ class Coordinator:
             self._lose(error)
             return
         reading = rules.Reading(asked_s, self._clock.monotonic(), beats)
+        metrics.TICK_SECONDS.observe(reading.answered_s - asked_s, "watch")
         self._watch = rules.observe(self._watch, reading, self._timing.session_timeout_s)
         if self._failures:
             log.info("store is back", failures=self._failures)
@@ -115,10 +119,14 @@ class Coordinator:
     async def act(self) -> None:
         """Do what is to be done after a reading; nothing for a standby."""
         if not self.election.leading:
+            if self._tenure is not None:
+                self._census.forget()
             self._tenure = None
             return
+        began_s = self._clock.monotonic()
         try:
             await self._carry_out()
+            metrics.TICK_SECONDS.observe(self._clock.monotonic() - began_s, "act")
         except ProviderError as error:
             if self._tenure is not None:
                 self._tenure = rules.begin_again(self._tenure, self._clock.monotonic())
@@ -136,18 +144,33 @@ class Coordinator:
         for dead in todo.bury:
             if await store.bury(dead.session, dead.beats):
                 log.warning("session buried", session=dead.session, silent_s=round(dead.silent_s, 3))
-                await self._recover(dead.session, "its heartbeats ended")
+                await self._recover(dead.session, "session_silent", "its heartbeats ended", dead.silent_s)
         if todo.look_for_ownerless:
             for session in await store.ownerless():
-                await self._recover(session, "its tickets had no session")
-        self._say("agents due", await store.fire_due(limit=DUE_PER_TICK))
+                await self._recover(session, "session_ownerless", "its tickets had no session")
+        due = await store.fire_due(limit=DUE_PER_TICK)
+        metrics.AGENTS_WOKEN.add("timer", by=len(due))
+        self._say("agents due", due)
         if todo.sweep:
-            cursor, tickets = await store.sweep(self._tenure.cursor, limit=SWEPT_PER_TICK)
-            self._tenure = rules.swept(self._tenure, cursor, self._clock.monotonic())
-            self._say("agents enqueued", tickets, reason="created, and never enqueued")
+            await self._sweep(self._tenure)
+        if todo.count:
+            self._census.tell(await store.loads(), len(self._watch.pulses))
 
-    async def _recover(self, session: SessionId, reason: str) -> None:
-        self._say("agents recovered", await self._coordination.recover(session), session=session, reason=reason)
+    async def _sweep(self, tenure: rules.Tenure) -> None:
+        step = await self._coordination.sweep(tenure.cursor, limit=SWEPT_PER_TICK)
+        begins, ends = not tenure.cursor, not step.cursor
+        self._census.saw(step.seen, begins=begins, ends=ends, now_ms=self._clock.now_ms())
+        self._tenure = rules.swept(tenure, step.cursor, self._clock.monotonic())
+        metrics.TAKEOVERS.add("never_enqueued", by=len(step.tickets))
+        self._say("agents enqueued", step.tickets, reason="created, and never enqueued")
+
+    async def _recover(self, session: SessionId, kind: str, reason: str, silent_s: float = 0.0) -> None:
+        began_s = self._clock.monotonic()
+        tickets = await self._coordination.recover(session)
+        if tickets:
+            metrics.TAKEOVERS.add(kind, by=len(tickets))
+            metrics.TAKEOVER_SECONDS.observe(silent_s + self._clock.monotonic() - began_s, kind)
+        self._say("agents recovered", tickets, session=session, reason=reason)
 
     def _say(self, event: str, tickets: Sequence[Ticket], **facts: str) -> None:
         if tickets:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from playbooks_providers import metrics
 from playbooks_providers.clock import Clock
 from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import Nonce
@@ -37,6 +38,7 @@ class Election:
         self._lease_s = lease_s
         self._clock = clock
         self._until_s: float | None = None
+        metrics.LEADER.set(0)
 
     @property
     def leading(self) -> bool:
@@ -59,6 +61,8 @@ class Election:
             return
         if mine and self._until_s is None:
             log.info("leader won", nonce=self._nonce, lease_s=self._lease_s)
+            metrics.LEADER_CHANGES.add()
+            metrics.LEADER.set(1)
         if mine:
             self._until_s = asked_s + self._lease_s
         elif self._until_s is not None:
@@ -77,4 +81,5 @@ class Election:
 
     def _step_down(self, reason: str) -> None:
         self._until_s = None
+        metrics.LEADER.set(0)
         log.info("leader lost", nonce=self._nonce, reason=reason)

@@ -17,6 +17,7 @@ for less than that leaves time for the next one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +26,7 @@ from playbooks_providers.ids import SessionId
 CONTACT = 0.5  # part of the timeout: a longer gap between two answers is a loss of the store
 READINGS_PER_TIMEOUT = 10  # so that a death is seen at most a tenth of the timeout late
 SWEEP_ROUND_S = 60.0  # a round of the slow sweep begins at most this often
+COUNT_EVERY_S = 2.0  # grows with queues and sessions, not with agents; scrapes come every 15 s
 
 # --- who is dead -----------------------------------------------------------------------------------------------------
 
@@ -105,12 +107,14 @@ class Tenure:
 
     ``patient_until_s``: nobody is buried before. ``chores_s``: when the timeout is published and ownerless tickets are
     looked for again. ``sweep_s``: when the next round of the sweep may begin; ``cursor``: where the present one stands.
+    ``count_s``: when what there is to do is counted again, for the metrics.
     """
 
     patient_until_s: float
     chores_s: float
     sweep_s: float
     cursor: str = ""
+    count_s: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ class Plan:
     bury: tuple[Silent, ...]
     look_for_ownerless: bool
     sweep: bool
+    count: bool = False
 
 
 def begin(now_s: float, timeout_s: float, published_s: float | None) -> Tenure:
@@ -147,8 +152,13 @@ def plan(tenure: Tenure, watch: Watch, now_s: float, timeout_s: float) -> tuple[
         bury=silent(watch, timeout_s) if now_s >= tenure.patient_until_s else (),
         look_for_ownerless=chores or bool(watch.vanished),
         sweep=bool(tenure.cursor) or now_s >= tenure.sweep_s,
+        count=now_s >= tenure.count_s,
     )
-    return todo, replace(tenure, chores_s=now_s + timeout_s) if chores else tenure
+    if chores:
+        tenure = replace(tenure, chores_s=now_s + timeout_s)
+    if todo.count:
+        tenure = replace(tenure, count_s=now_s + COUNT_EVERY_S)
+    return todo, tenure
 
 
 def swept(tenure: Tenure, cursor: str, now_s: float) -> Tenure:

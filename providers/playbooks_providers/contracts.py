@@ -23,6 +23,7 @@ from typing import Protocol
 from playbooks_providers.events import Event, EventPlace
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
 from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Ordered, Parked, Unread
+from playbooks_providers.loads import Loads, Swept
 from playbooks_providers.model import (
     AgentView,
     Choice,
@@ -175,7 +176,7 @@ class Events(Protocol):
         the first."""
 
 
-class Coordination(Inboxes, Parking, Orders, Events, Protocol):
+class Coordination(Inboxes, Parking, Orders, Events, Loads, Protocol):
     """Who may run which agent. Transitions are DESIGN 4.6, one atomic step each; the shells obey `lifecycle`."""
 
     # --- agents -------------------------------------------------------------------------------------------------
@@ -277,12 +278,12 @@ class Coordination(Inboxes, Parking, Orders, Events, Protocol):
     async def fire_due(self, *, limit: int) -> Sequence[Ticket]:
         """Wake and enqueue the agents whose delay is over, by the store's clock. Answers the tickets."""
 
-    async def sweep(self, cursor: str, *, limit: int) -> tuple[str, Sequence[Ticket]]:
+    async def sweep(self, cursor: str, *, limit: int) -> Swept:
         """One bounded step of a slow round over all agents, for what a client or a lost node left half done.
 
         Looks at about *limit* agents from *cursor* on ("" begins a round). An agent that has been ready for some seconds
-        and whose ticket is not in its queue is enqueued (its creator died between `create` and `enqueue`). Answers the
-        next cursor ("" when the round is over) and the tickets that were enqueued.
+        and whose ticket is not in its queue is enqueued (its creator died between `create` and `enqueue`). All that it
+        came by are counted: a whole round is a census.
         """
 
     # --- programs -----------------------------------------------------------------------------------------------

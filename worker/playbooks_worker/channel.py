@@ -16,6 +16,7 @@ from typing import Any
 
 from playbooks_providers.ids import SessionId
 from playbooks_providers.logs import LogFormat
+from playbooks_providers.metrics.instruments import Report
 from playbooks_providers.model import ProgramInfo
 
 _LINE_LIMIT = 16 * 1024 * 1024  # signatures of large programs; asyncio's default is 64 KB
@@ -105,7 +106,9 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """The event loop turns."""
+    """The event loop turns; and what was counted since this was last said."""
+
+    counted: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,9 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Nothing is held any more; the process is about to end."""
+    """Nothing is held any more; the process is about to end. What was counted since the last `Alive`."""
+
+    counted: Report
 
 
 Message = Orders | Serve | Renewed | Refused | Drain | Ready | Broken | Alive | Dropped | Drained

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from playbooks_providers import metrics
 from playbooks_providers.clock import Clock
 from playbooks_providers.contracts import Coordination
 from playbooks_providers.errors import ProviderError
@@ -84,6 +85,7 @@ class Heart:
             if not self._away:
                 _log.warning("heartbeat failed", reason=str(error) or "no answer", sessions=running)
             self._away = True
+            metrics.HEARTBEAT_FAILURES.add()
             return
         if self._away:
             _log.info("heartbeat goes on", sessions=running)
@@ -95,8 +97,10 @@ class Heart:
             if seat.session != session or seat.child is None:
                 continue  # it ended meanwhile
             if session in refused:
+                metrics.SESSION_LOSSES.add()
                 self._refused(seat)
             else:
+                metrics.SESSION_RENEWALS.add()
                 seat.child.channel.say(Renewed(session, sent_at, self.timeout_s))
         # Not at the first sight: who stopped us may have stopped them, and wakes them in a moment.
         for session in (self._stopped & stopped_before) - alive.keys():

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from playbooks_providers import metrics
 from playbooks_providers.contracts import Coordination
 from playbooks_providers.envelope import Header
 from playbooks_providers.ids import AgentId, SessionId, new_nonce
@@ -108,6 +109,7 @@ class Hold:
 
     async def _live(self, lock: Lock) -> Outcome | None:
         """None: it was not run, and what follows from that is done."""
+        metrics.AGENTS_TAKEN.add(self.ticket.queue)
         self._log.info("agent taken", attempts=lock.attempts, resumes_from=str(lock.resume_from or "the start"))
         decided = verdict(lock.attempts)
         if decided is Verdict.QUARANTINE:
@@ -157,11 +159,13 @@ class Hold:
                 answer = await patiently(lambda: coordination.finish(lock, status, final), "finish an agent")
                 if isinstance(answer, Gone):
                     return self._gone()
+                metrics.AGENTS_ENDED.add(self.ticket.queue, status.value)
                 error = (header.error or {}).get("type")
                 self._log.info(f"agent {status}", checkpoint=str(header.id), **({"error": error} if error else {}))
             case Paused(why):
                 await self._set_aside(lock, Status.PAUSED, why)
             case Parked():
+                metrics.AGENTS_PARKED.add(self.ticket.queue)
                 self._log.info("agent parked")
             case HandedOver(why, unasked=True):  # counts as a death: it may end every process that it comes to
                 await self._give_back(lock, why, delay_s=HAND_BACK_S, abandoned=True, blameless=False)
@@ -173,7 +177,7 @@ class Hold:
                 else:
                     await self._set_aside(lock, Status.BLOCKED, why)
             case LockLost(why):
-                self._log.warning("agent lost", reason=why)
+                self._gone(why)
 
     # --- transitions ----------------------------------------------------------------------------------------------
     async def _give_back(
@@ -187,6 +191,7 @@ class Hold:
             return self._gone()
         if answer.due_ms is None:
             await patiently(lambda: coordination.enqueue(answer.ticket), "enqueue a ticket")
+        metrics.AGENTS_HANDED_OVER.add(self.ticket.queue)
         reason = why.partition("\n")[0]
         self._log.info("agent handed over", reason=reason, delay_s=delay_s, abandoned=abandoned)
 
@@ -195,11 +200,13 @@ class Hold:
         answer = await patiently(lambda: coordination.stop(lock, status, why), f"set an agent aside as {status}")
         if isinstance(answer, Gone):
             return self._gone()
+        metrics.AGENTS_SET_ASIDE.add(self.ticket.queue, status.value)
         told = self._log.info if status is Status.PAUSED else self._log.error
         told(f"agent {status}", reason=why.partition("\n")[0])
 
-    def _gone(self) -> None:
-        self._log.warning("agent lost", reason="a newer owner has it")
+    def _gone(self, why: str = "a newer owner has it") -> None:
+        metrics.LOCKS_LOST.add(self.ticket.queue)
+        self._log.warning("agent lost", reason=why)
 
     async def _other_builds(self, lock: Lock) -> bool:
         """Does a live worker host another build of the agent's program, which may fit?"""

@@ -31,6 +31,7 @@ class Seat:
         self.index = index
         self.child: Child | None = None
         self.session: SessionId | None = None
+        self.source = f"seat {index}"  # of what its executor has counted
         self.infos: list[ProgramInfo] = []
         self.heard_at = 0.0  # monotonic seconds: when its event loop last said that it turns
         self.drained = False

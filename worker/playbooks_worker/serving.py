@@ -7,11 +7,13 @@ all, drops everything when it was refused, and drains. Knows neither Redis nor h
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 
 import structlog
 
+from playbooks_providers import metrics
 from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import SessionId
 from playbooks_providers.model import ProgramInfo
@@ -60,7 +62,7 @@ class Serving:
             await self._done.wait()
             alive.cancel()
             ears.cancel()
-        self._channel.say(Drained())
+        self._channel.say(Drained(metrics.REGISTRY.take()))
         await self._channel.flush()
 
     async def _listen(
@@ -150,6 +152,7 @@ class Serving:
         self._frozen = closed
         if closed:
             shift.freeze()
+            metrics.EXECUTOR_FREEZES.add()
             _log.warning(
                 "executor frozen", session=shift.session, reason="session not renewed in time", agents=len(shift.agents)
             )
@@ -159,5 +162,9 @@ class Serving:
 
     async def _say_alive(self) -> None:
         while True:
-            self._channel.say(Alive())
+            shift = self._shift
+            metrics.AGENTS_HELD.replace(shift.held_by_queue() if shift is not None else ())
+            self._channel.say(Alive(metrics.REGISTRY.take()))
+            asked_s = time.monotonic()
             await asyncio.sleep(ALIVE_EVERY_S)
+            metrics.EVENT_LOOP_LAG.observe(max(0.0, time.monotonic() - asked_s - ALIVE_EVERY_S), "executor")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -208,6 +209,11 @@ class Shift:
         for hold in self._holds:
             if hold.life is not None:
                 hold.life.thaw()
+
+    def held_by_queue(self) -> list[tuple[tuple[str, ...], float]]:
+        """For the metrics: each queue, and how many of its agents are here."""
+        held = Counter(hold.ticket.queue for hold in self._holds)
+        return [((queue,), held[queue]) for queue in self._queues]
 
     @property
     def agents(self) -> list[str]:

@@ -13,6 +13,7 @@ import socket
 
 import structlog
 
+from playbooks_providers import metrics
 from playbooks_providers.clock import Clock
 from playbooks_providers.contracts import Coordination
 from playbooks_providers.ids import SessionId, new_session_id
@@ -142,12 +143,14 @@ class Supervisor:
 
     async def _leave(self, seat: Seat, child: Child, talk: asyncio.Task[None]) -> None:
         """The executor has ended, or must: its agents go on elsewhere, before anything else is done."""
-        session, seat.session = seat.session, None  # renewed no more, however long its death takes
+        noticed_s = self._clock.monotonic()
+        session = seat.session
+        self._occupy(seat, None)  # renewed no more, however long its death takes
         child.kill()
         await child.ended()
         code = child.reap()
         if session is not None:
-            await self._give_up(session)
+            await self._give_up(session, "executor_ended", noticed_s)
         if seat.renewal is not None:
             seat.renewal.cancel()
         try:
@@ -155,20 +158,31 @@ class Supervisor:
         finally:
             child.channel.close()
             seat.child = None
+            metrics.REGISTRY.forget(seat.source)
             if seat.session is not None:  # opened while its executor was ending
-                late, seat.session = seat.session, None
-                await self._give_up(late)
+                late = seat.session
+                self._occupy(seat, None)
+                await self._give_up(late, "executor_ended", noticed_s)
         if self._closing.is_set() and seat.drained:
             _log.info("executor drained", session=session, executor=child.pid)
         else:
+            metrics.EXECUTOR_ENDS.add()
             _log.warning("executor ended", session=session, executor=child.pid, reason=_why_ended(code))
 
-    async def _give_up(self, session: SessionId) -> None:
+    def _occupy(self, seat: Seat, session: SessionId | None) -> None:
+        """*seat* serves *session* from now on; None: no one."""
+        seat.session = session
+        metrics.SESSIONS.set(sum(one.session is not None for one in self._seats))
+        metrics.WORKER_SLOTS.set(sum(self._staff.orders.concurrency for one in self._seats if one.session is not None))
+
+    async def _give_up(self, session: SessionId, kind: str, noticed_s: float) -> None:
         """Everything that the session held goes to others; then the session itself."""
 
         async def both() -> None:
             tickets = await patiently(lambda: self._coordination.recover(session), "recover a session")
             if tickets:
+                metrics.TAKEOVERS.add(kind, by=len(tickets))
+                metrics.TAKEOVER_SECONDS.observe(self._clock.monotonic() - noticed_s, kind)
                 agents = [ticket.agent for ticket in tickets]
                 _log.info("agents given to others", session=session, agents=agents[:20], count=len(agents))
             await patiently(lambda: self._coordination.bury(session, None), "bury a session")
@@ -195,11 +209,12 @@ class Supervisor:
                     if not self._served:
                         raise BrokenProgram(why)
                     _log.error("program broken", executor=child.pid, reason=why)
-                case Alive():
-                    pass
+                case Alive(counted):
+                    metrics.REGISTRY.absorb(counted, source=seat.source)
                 case Dropped():
                     seat.dropped.set()
-                case Drained():
+                case Drained(counted):
+                    metrics.REGISTRY.absorb(counted, source=seat.source)
                     seat.drained = True
                     asyncio.get_running_loop().call_later(GRACE_S, self._end_late, seat, child)
                 case _:
@@ -217,11 +232,14 @@ class Supervisor:
         )
         await patiently(lambda: self._coordination.register(info), "register a session", aloud=True)
         await patiently(lambda: self._coordination.publish(info.session, seat.infos), "publish programs")
+        queues = list(dict.fromkeys(told.queue for told in seat.infos))
+        slots = self._staff.orders.concurrency
+        await patiently(lambda: self._coordination.offer(info.session, queues, slots), "offer its slots")
         sent_at = self._clock.monotonic()
         refused, timeout_s = await patiently(lambda: self._coordination.beat([info.session]), "renew a session")
         if info.session in refused:
             return await self._enrol(seat, child)
-        seat.session = info.session
+        self._occupy(seat, info.session)
         self._heart.learn(timeout_s)
         child.channel.say(Serve(info.session, sent_at, self._heart.timeout_s))
         _log.info("session registered", session=info.session, executor=child.pid)
@@ -233,17 +251,18 @@ class Supervisor:
         child, session = seat.child, seat.session
         if child is None or session is None or self._group is None:
             return
-        seat.session = None
+        noticed_s = self._clock.monotonic()
+        self._occupy(seat, None)
         seat.dropped.clear()
         _log.warning("session refused", session=session, executor=child.pid)
         child.channel.say(Refused(session))
-        seat.renewal = self._group.create_task(self._replace(seat, child, session))
+        seat.renewal = self._group.create_task(self._replace(seat, child, session, noticed_s))
 
-    async def _replace(self, seat: Seat, child: Child, session: SessionId) -> None:
+    async def _replace(self, seat: Seat, child: Child, session: SessionId, noticed_s: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(seat.dropped.wait(), self._heart.timeout_s)
         # what was read for the old session at the last instant is nobody's until the coordinator looks
-        await self._give_up(session)
+        await self._give_up(session, "session_refused", noticed_s)
         await self._enrol(seat, child)
 
 

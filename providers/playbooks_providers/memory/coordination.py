@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from playbooks_providers.ids import Nonce, SessionId
+from playbooks_providers.loads import Swept
 from playbooks_providers.memory.agents import MemoryAgents
 from playbooks_providers.memory.events import MemoryEvents
 from playbooks_providers.memory.inboxes import MemoryInboxes
+from playbooks_providers.memory.loads import MemoryLoads
 from playbooks_providers.memory.orders import MemoryOrders
 from playbooks_providers.memory.store import SessionRecord
 from playbooks_providers.model import Minted, ProgramInfo, SessionInfo, Status, Ticket
@@ -16,7 +19,7 @@ from playbooks_providers.model import Minted, ProgramInfo, SessionInfo, Status, 
 SWEEP_AFTER_MS = 5_000  # a creator that lives comes to enqueue long before
 
 
-class MemoryCoordination(MemoryAgents, MemoryInboxes, MemoryOrders, MemoryEvents):
+class MemoryCoordination(MemoryAgents, MemoryInboxes, MemoryOrders, MemoryEvents, MemoryLoads):
     """`contracts.Coordination` over a `MemoryStore`; here the ready queue, the sessions and what the coordinator does."""
 
     # --- the ready queue ----------------------------------------------------------------------------------------
@@ -127,7 +130,7 @@ class MemoryCoordination(MemoryAgents, MemoryInboxes, MemoryOrders, MemoryEvents
                 fired.append(self._enqueue(woken.ticket))
         return fired
 
-    async def sweep(self, cursor: str, *, limit: int) -> tuple[str, Sequence[Ticket]]:
+    async def sweep(self, cursor: str, *, limit: int) -> Swept:
         self._store.require()
         agents = list(self._store.agents.values())
         start, end = int(cursor or 0), int(cursor or 0) + limit
@@ -139,7 +142,8 @@ class MemoryCoordination(MemoryAgents, MemoryInboxes, MemoryOrders, MemoryEvents
             for agent in agents[start:end]
             if agent.status is Status.READY and agent.fence < before and (agent.start.agent, agent.fence) not in known
         ]
-        return str(end) if end < len(agents) else "", left
+        seen = Counter((agent.status, agent.start.queue) for agent in agents[start:end])
+        return Swept(str(end) if end < len(agents) else "", left, seen)
 
     # --- programs -----------------------------------------------------------------------------------------------
     async def publish(self, session: SessionId, programs: Sequence[ProgramInfo]) -> None:

@@ -67,6 +67,8 @@ class SessionRecord:
     info: SessionInfo
     beats: int = 0
     programs: tuple[ProgramInfo, ...] = ()
+    offer: tuple[tuple[str, ...], int] = ((), 0)  # queues, slots
+    draining: bool = False
 
 
 class MemoryStore:

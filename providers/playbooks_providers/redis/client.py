@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Iterable, Sequence
+import time
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from redis import asyncio as driver
@@ -17,6 +19,7 @@ from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from playbooks_providers import metrics
 from playbooks_providers.errors import ConfigError, ProviderError, StorageFull, Unreachable
 from playbooks_providers.redis.address import Address
 from playbooks_providers.redis.scripts import Script
@@ -64,14 +67,15 @@ class Server:
     ) -> Any:
         """One script. Raises `Unreachable` (the outcome is unknown), `StorageFull`, or `ProviderError`."""
         client = self._pools[pool]
-        try:
-            return await _uncancelled(client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args))
-        except exceptions.NoScriptError:
-            pass
-        except Exception as error:
-            raise await self._ours(error, client) from error
-        # the server does not know it (yet, or since its restart): its text instead, which also teaches it
-        return await self._say(client, "EVAL", script.text, len(keys), *keys, *args)
+        with _timed(script.name):
+            try:
+                return await _uncancelled(client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args))
+            except exceptions.NoScriptError:
+                pass
+            except Exception as error:
+                raise await self._ours(error, client) from error
+            # the server does not know it (yet, or since its restart): its text instead, which also teaches it
+            return await self._say(client, "EVAL", script.text, len(keys), *keys, *args)
 
     async def run_many(self, calls: Iterable[Call]) -> list[Any]:
         """Many independent scripts, pipelined, answers in order. One that fails leaves the others done, and is raised."""
@@ -103,15 +107,19 @@ class Server:
         pipeline = client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
-        try:
-            answers: list[Any] = await _uncancelled(pipeline.execute(raise_on_error=False))
-        except Exception as error:
-            raise await self._ours(error, client) from error
+        with _timed("pipeline"):
+            try:
+                answers: list[Any] = await _uncancelled(pipeline.execute(raise_on_error=False))
+            except Exception as error:
+                raise await self._ours(error, client) from error
         return answers
 
     async def command(self, *args: str | bytes | int, pool: Pool = "main") -> Any:
         """One plain command. Raises like `run`."""
-        return await self._say(self._pools[pool], *args)
+        if pool == "blocking":  # its time is that of whoever comes
+            return await self._say(self._pools[pool], *args)
+        with _timed(str(args[0]).lower().replace(" ", "_")):
+            return await self._say(self._pools[pool], *args)
 
     async def commands(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
         """Many independent plain commands, pipelined, answers in order. One that fails is raised."""
@@ -129,6 +137,13 @@ class Server:
             # these connections lead to the wrong server: the next call opens one anew, and finds the right one
             await client.connection_pool.disconnect(inuse_connections=False)
         text = str(error)
+        ours = self._in_our_words(error, text)
+        if isinstance(ours, ProviderError):
+            kinds: dict[type, Trouble] = {Unreachable: "unreachable", StorageFull: "full"}
+            metrics.REDIS_ERRORS.add(kinds.get(type(ours), "error"))
+        return ours
+
+    def _in_our_words(self, error: Exception, text: str) -> Exception:
         lost = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
         elsewhere = (exceptions.ReadOnlyError, exceptions.ClusterError)
         if isinstance(error, (*lost, *elsewhere)) or trouble(text) == "unreachable":
@@ -143,6 +158,15 @@ class Server:
         for client in self._pools.values():
             await client.aclose()
             await client.connection_pool.disconnect()
+
+
+@contextmanager
+def _timed(command: str) -> Iterator[None]:
+    began_s = time.perf_counter()
+    try:
+        yield
+    finally:
+        metrics.REDIS_COMMAND_SECONDS.observe(time.perf_counter() - began_s, command)
 
 
 async def _uncancelled(call: Awaitable[Any]) -> Any:

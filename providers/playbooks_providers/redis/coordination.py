@@ -6,11 +6,12 @@ from playbooks_providers.redis.due import Due
 from playbooks_providers.redis.events import Events
 from playbooks_providers.redis.inboxes import Inboxes
 from playbooks_providers.redis.leader import Leader
+from playbooks_providers.redis.loads import Loads
 from playbooks_providers.redis.orders import Orders
 from playbooks_providers.redis.sessions import Sessions
 
 
-class RedisCoordination(Due, Inboxes, Orders, Events, Sessions, Leader):
+class RedisCoordination(Due, Inboxes, Orders, Events, Loads, Sessions, Leader):
     async def ping(self) -> None:
         await self._server.command("PING")
 

@@ -6,10 +6,12 @@ agent's ticket has been enqueued, last of all, and one whose fence is over fires
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from playbooks_providers.ids import AgentId
-from playbooks_providers.model import Minted, Ticket
+from playbooks_providers.loads import Swept
+from playbooks_providers.model import Minted, Status, Ticket
 from playbooks_providers.redis.agents import _minted
 from playbooks_providers.redis.queue import Queue
 from playbooks_providers.redis.scripts import script
@@ -33,21 +35,24 @@ class Due(Queue):
         await self._server.command("ZREM", self._keys.due, *members)  # last: a second firing finds the ticket again
         return ready
 
-    async def sweep(self, cursor: str, *, limit: int) -> tuple[str, Sequence[Ticket]]:
+    async def sweep(self, cursor: str, *, limit: int) -> Swept:
         after, metas = await self._scan(int(cursor or 0), limit)
         now_s, _ = await self._server.command("TIME")
         long_ago = int(now_s) * 1000 - _SETTLED_MS
         renewed: list[Ticket] = []
+        seen: Counter[tuple[Status, str]] = Counter()
         for meta in metas:
             status, fence, queue, wake = await self._server.command("HMGET", meta, "status", "fence", "queue", "wake")
             agent = self._keys.agent_of(meta)
+            if status and queue:  # else it was deleted
+                seen[Status(status.decode()), queue.decode()] += 1
             if status == b"waiting" and wake and int(wake) < long_ago:
                 await self._arm([Minted(Ticket(agent, int(fence), queue.decode()), int(wake))])
             elif status == b"ready" and int(fence) < long_ago:
                 ticket = Ticket(agent, int(fence), queue.decode())
                 if await self._is_lost(ticket):
                     renewed += await self._reticket(ticket)
-        return str(after or ""), renewed
+        return Swept(str(after or ""), renewed, seen)
 
     async def _is_lost(self, ticket: Ticket) -> bool:
         """Surely not in its queue. Among too many others to tell it is not; a later round, of a shorter queue, will."""

@@ -50,6 +50,8 @@ KINDS = (
     KeyKind("sessions", r"sessions", "zset", "register, beat; bury removes", "stays (empty: gone)"),
     KeyKind("session", r"session:\{[^{}]+\}", "hash", "register", "buried: 1 day"),
     KeyKind("pokes", r"pokes:\{[^{}]+\}", "stream", "poke", "buried, or an hour after the last"),
+    KeyKind("offers", r"offers", "hash", "offer; one field per session", "its field with the session"),
+    KeyKind("draining", r"draining", "set", "ask_to_drain; one member per session", "its member with the session"),
     KeyKind("session_timeout", r"session_timeout", "string", "coordinator", "stays (one)"),
     KeyKind("due", r"due", "zset", "callers of release, park; fire_due, deliver", "stays (empty: gone)"),
     KeyKind("leader", r"leader", "string", "coordinators", "PX: the lease"),
@@ -76,6 +78,8 @@ class Keys:
         self.programs = f"{prefix}:programs"
         self.sources = f"{prefix}:sources"
         self.sessions = f"{prefix}:sessions"
+        self.offers = f"{prefix}:offers"
+        self.draining = f"{prefix}:draining"
         self.session_timeout = f"{prefix}:session_timeout"
         self.due = f"{prefix}:due"
         self.leader = f"{prefix}:leader"

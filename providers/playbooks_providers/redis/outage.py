@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
+from playbooks_providers import metrics
 from playbooks_providers.redis.client import Trouble
 
 _FIRST_PAUSE_S = 0.02
@@ -31,6 +32,7 @@ class Outage:
     def trouble(self, kind: Trouble, reason: str) -> None:
         """Something failed. Said in the log when it is the first of its kind in this outage."""
         self.failures += 1
+        metrics.REDIS_ERRORS.add(kind)
         if kind not in self._since:
             self._since[kind] = self._now()
             _log.warning("checkpoints wait for Redis", trouble=kind, redis=self._where, reason=reason)

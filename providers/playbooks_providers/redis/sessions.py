@@ -61,6 +61,8 @@ class Sessions(Room):
         if gone:
             await self._server.command("EXPIRE", self._keys.session(session), _AFTERLIFE_S)
             await self._server.command("HDEL", self._keys.programs, session)
+            await self._server.command("HDEL", self._keys.offers, session)
+            await self._server.command("SREM", self._keys.draining, session)
             await self._server.command("UNLINK", self._keys.pokes(session))
         return bool(gone)
 

@@ -6,7 +6,8 @@
             yield CoordinatedHome(checkpoints, coordination)
 
 The parts are `agents_kit` (transitions), `fork_kit`, `retry_kit`, `letters_kit`, `inbox_kit` (what follows a letter),
-`parking_kit`, `orders_kit`, `events_kit`, `queue_kit`, `recovery_kit` (death) and `sessions_kit` (with leader and programs).
+`parking_kit`, `orders_kit`, `events_kit`, `queue_kit`, `recovery_kit` (death), `loads_kit` and `sessions_kit` (with leader
+and programs).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from playbooks_providers.testing.events_kit import EventLivesKit, EventsKit
 from playbooks_providers.testing.fork_kit import ForkKit
 from playbooks_providers.testing.inbox_kit import InboxKit
 from playbooks_providers.testing.letters_kit import LettersKit
+from playbooks_providers.testing.loads_kit import LoadsKit
 from playbooks_providers.testing.orders_kit import OrdersKit
 from playbooks_providers.testing.parking_kit import ParkingKit
 from playbooks_providers.testing.queue_kit import QueueKit
@@ -36,6 +38,7 @@ class CoordinationKit(
     EventLivesKit,
     QueueKit,
     RecoveryKit,
+    LoadsKit,
     SessionsKit,
 ):
     """All of the contract."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from playbooks_providers import metrics
 from playbooks_providers.envelope import Body, Sealer, open_letter, seal_letter
 from playbooks_providers.errors import BadLetter
 from playbooks_providers.ids import AgentId, SessionId
@@ -225,6 +226,8 @@ class Courier:
             tell("letter not delivered", agent=self._lock.agent, receiver=receiver, reason=why_not(answer))
             return False
         delivered = answer
+        if delivered.fresh and delivered.ticket is not None:
+            metrics.AGENTS_WOKEN.add("letter")
         await patiently(lambda: heard_of(self.home, receiver, delivered, self._is_here), "tell an agent of a letter")
         return delivered.fresh
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import cast
 
+from playbooks_providers import metrics
 from playbooks_providers.answer import Answer
 from playbooks_providers.envelope import Header, Kind, Stamp, read_header
 from playbooks_providers.errors import EntryTooLarge, Unreachable
@@ -173,6 +174,7 @@ class Persisting:
     def _saved(self, answer: Saved | Lost, entry: Entry, packed: Packed | None) -> None:
         """The store's *answer* to *entry*: it is durable. Raises `AgentLost` when it was refused."""
         if isinstance(answer, Lost):
+            metrics.FENCED_WRITES.add()
             self._over = self._over or LockLost("a newer owner has it")
             raise AgentLost(self.lock.agent)
         first = not self.proven
@@ -181,6 +183,8 @@ class Persisting:
             self._follow(self._mailing)
         self._history.written(entry, packed)
         took_s = time.perf_counter() - self._began_s
+        metrics.CHECKPOINT_SECONDS.observe(took_s)
+        metrics.CHECKPOINT_BYTES.observe(len(entry.payload))
         if took_s > self._watch.late_from_s:
             self._watch.written(entry.id, took_s)
         if self._progress is not None:

@@ -1,0 +1,57 @@
+"""How much there is to do and who could do it: what an autoscaler, a person and the leader's metrics ask for.
+
+`Loads` is a part of `contracts.Coordination`. All of it is read from what is there anyway (queues, their consumers,
+sessions), in time that grows with queues and sessions and never with agents; nothing is counted on the side, so nothing can
+be counted wrong (docs/decisions/0033).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from playbooks_providers.ids import SessionId
+from playbooks_providers.model import Status, Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLoad:
+    """One queue now: ``ready`` agents that wait for an executor, ``running`` ones that a session holds (``orphans`` of
+    them a session that is over), and ``capacity``: how many the sessions that take from it could hold at once."""
+
+    queue: str
+    ready: int
+    running: int
+    orphans: int
+    capacity: int
+
+    @property
+    def runnable(self) -> int:
+        return self.ready + self.running
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """One step of the sweep: where the next one begins ("": the round is over), the tickets that were enqueued, and how
+    many agents of each status and queue it came by."""
+
+    cursor: str
+    tickets: Sequence[Ticket] = ()
+    seen: Mapping[tuple[Status, str], int] = field(default_factory=dict)
+
+
+class Loads(Protocol):
+    """What sessions offer, and what is asked of them."""
+
+    async def offer(self, session: SessionId, queues: Sequence[str], slots: int) -> None:
+        """Say that *session* takes up to *slots* agents at once, from *queues*. Forgotten with the session."""
+
+    async def ask_to_drain(self, sessions: Sequence[SessionId]) -> None:
+        """Want the workers of *sessions* to drain; from now on these are no capacity. Asked again: nothing changes."""
+
+    async def draining(self) -> frozenset[SessionId]:
+        """The sessions that live and were asked to drain. Each supervisor looks for its own with its heartbeats."""
+
+    async def loads(self) -> Sequence[QueueLoad]:
+        """Each queue that has tickets or is offered to, by name. Tickets that nobody can open count until they are taken."""

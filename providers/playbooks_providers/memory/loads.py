@@ -1,0 +1,46 @@
+"""How much there is to do, in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from playbooks_providers.ids import SessionId
+from playbooks_providers.loads import QueueLoad
+from playbooks_providers.memory.store import MemoryStore
+
+
+class MemoryLoads:
+    """`loads.Loads` over a `MemoryStore`."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def offer(self, session: SessionId, queues: Sequence[str], slots: int) -> None:
+        self._store.require()
+        if session in self._store.sessions:
+            self._store.sessions[session].offer = (tuple(queues), slots)
+
+    async def ask_to_drain(self, sessions: Sequence[SessionId]) -> None:
+        self._store.require()
+        for session in sessions:
+            if session in self._store.sessions:
+                self._store.sessions[session].draining = True
+
+    async def draining(self) -> frozenset[SessionId]:
+        self._store.require()
+        return frozenset(name for name, record in self._store.sessions.items() if record.draining)
+
+    async def loads(self) -> Sequence[QueueLoad]:
+        self._store.require()
+        capacity: Counter[str] = Counter()
+        for record in self._store.sessions.values():
+            queues, slots = record.offer
+            if not record.draining:
+                capacity.update(dict.fromkeys(queues, slots))
+        ready = Counter({queue: len(tickets) for queue, tickets in self._store.queues.items()})
+        held = Counter(ticket.queue for _, ticket in self._store.pending.values())
+        alive = self._store.sessions
+        lost = Counter(ticket.queue for at, ticket in self._store.pending.values() if at not in alive)
+        names = sorted({*capacity, *ready, *held})
+        return [QueueLoad(name, ready[name], held[name], lost[name], capacity[name]) for name in names]

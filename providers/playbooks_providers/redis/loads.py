@@ -1,0 +1,58 @@
+"""How much there is to do, in Redis: from the length of each queue and what is pending in it, and from what sessions offer.
+
+A part of `contracts.Coordination`. A queue's entries are the tickets of ready agents and, pending, those of running ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from playbooks_providers.ids import SessionId
+from playbooks_providers.loads import QueueLoad
+from playbooks_providers.redis.queue import Queue
+from playbooks_providers.redis.scripts import script
+
+
+class Loads(Queue):
+    async def offer(self, session: SessionId, queues: Sequence[str], slots: int) -> None:
+        told = json.dumps({"queues": list(queues), "slots": slots}, separators=(",", ":"))
+        await self._server.run(script("put_hash"), [self._keys.offers], [0, session, told])
+
+    async def ask_to_drain(self, sessions: Sequence[SessionId]) -> None:
+        if sessions:
+            await self._server.command("SADD", self._keys.draining, *sessions)
+
+    async def draining(self) -> frozenset[SessionId]:
+        names = await self._server.command("SMEMBERS", self._keys.draining, pool="beats")
+        return frozenset(SessionId(name.decode()) for name in names)
+
+    async def loads(self) -> Sequence[QueueLoad]:
+        queues = await self._queues()
+        lengths = await self._server.commands([("XLEN", self._keys.queue(queue)) for queue in queues])
+        holders = {queue: await self._consumers(queue) for queue in queues}
+        offered = await self._server.command("HGETALL", self._keys.offers)
+        leaving = await self.draining()
+        alive = await self._alive()  # last: one that registers in between is not taken for dead
+        capacity: Counter[str] = Counter()
+        for name, text in offered.items():
+            session = SessionId(name.decode())
+            if session in alive and session not in leaving:
+                told = json.loads(text)
+                capacity.update(dict.fromkeys(told["queues"], told["slots"]))
+        await self._forget({SessionId(name.decode()) for name in offered} - alive, leaving - alive)
+        loads = []
+        for queue, length in zip(queues, lengths, strict=True):
+            running = sum(pending for _, pending in holders[queue])
+            orphans = sum(pending for session, pending in holders[queue] if session not in alive)
+            loads.append(QueueLoad(queue, max(0, length - running), running, orphans, capacity.pop(queue, 0)))
+        loads += [QueueLoad(queue, 0, 0, 0, slots) for queue, slots in capacity.items()]
+        return sorted(loads, key=lambda load: load.queue)
+
+    async def _forget(self, offered: set[SessionId], leaving: frozenset[SessionId]) -> None:
+        """What is left of sessions whose burial was cut short."""
+        if offered:
+            await self._server.command("HDEL", self._keys.offers, *offered)
+        if leaving:
+            await self._server.command("SREM", self._keys.draining, *leaving)

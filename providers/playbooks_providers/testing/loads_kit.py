@@ -1,0 +1,93 @@
+"""The part of the coordination kit about how much there is to do, who could do it, and who is asked to stop."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import AbstractAsyncContextManager
+
+from playbooks_providers.ids import Nonce, SessionId
+from playbooks_providers.loads import QueueLoad
+from playbooks_providers.model import Created, Status, Taken
+from playbooks_providers.testing.homes import CoordinatedHome, start_record, story
+from playbooks_providers.testing.sessions_kit import ONE, TWO, info
+
+
+async def _enqueue(home: CoordinatedHome, *agents: str) -> str:
+    queue = ""
+    for agent in agents:
+        created = await home.coordination.create(start_record(agent))
+        assert isinstance(created, Created) and created.ticket is not None
+        await home.coordination.enqueue(created.ticket)
+        queue = created.ticket.queue
+    return queue
+
+
+async def _take(home: CoordinatedHome, session: SessionId, queue: str, count: int) -> None:
+    for ticket in await home.coordination.read(session, [queue], limit=count, wait_s=0.0):
+        assert isinstance(await home.coordination.take(ticket, session, Nonce("n")), Taken)
+
+
+class LoadsKit:
+    """Ready, running, orphaned; capacity; draining; the census."""
+
+    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
+        raise NotImplementedError("say how to open a home")
+
+    @story
+    async def test_a_home_without_work_and_workers_has_no_load(self, home: CoordinatedHome) -> None:
+        assert list(await home.coordination.loads()) == []
+
+    @story
+    async def test_ready_and_running_agents_are_counted_by_queue_until_they_are_acknowledged(
+        self, home: CoordinatedHome
+    ) -> None:
+        await home.coordination.register(info(ONE))
+        queue = await _enqueue(home, "a1", "a2", "a3")
+        assert list(await home.coordination.loads()) == [QueueLoad(queue, 3, 0, 0, 0)]
+        await _take(home, ONE, queue, 2)
+        (load,) = await home.coordination.loads()
+        assert load == QueueLoad(queue, 1, 2, 0, 0) and load.runnable == 3
+        (first, _) = await home.coordination.pending(ONE, [queue])
+        await home.coordination.acknowledge(ONE, first)
+        assert list(await home.coordination.loads()) == [QueueLoad(queue, 1, 1, 0, 0)]
+
+    @story
+    async def test_what_a_dead_session_held_is_orphaned_until_it_is_recovered(self, home: CoordinatedHome) -> None:
+        await home.coordination.register(info(ONE))
+        queue = await _enqueue(home, "a1", "a2")
+        await _take(home, ONE, queue, 2)
+        await home.coordination.bury(ONE, None)
+        assert list(await home.coordination.loads()) == [QueueLoad(queue, 0, 2, 2, 0)]
+        await home.coordination.recover(ONE)
+        assert list(await home.coordination.loads()) == [QueueLoad(queue, 2, 0, 0, 0)]
+
+    @story
+    async def test_capacity_is_what_live_sessions_offer_and_a_draining_one_offers_nothing(
+        self, home: CoordinatedHome
+    ) -> None:
+        for session, queues in ((ONE, ["p", "q"]), (TWO, ["q"])):
+            await home.coordination.register(info(session))
+            await home.coordination.offer(session, queues, 50)
+        assert list(await home.coordination.loads()) == [QueueLoad("p", 0, 0, 0, 50), QueueLoad("q", 0, 0, 0, 100)]
+        for _ in range(2):
+            await home.coordination.ask_to_drain([TWO])
+        assert await home.coordination.draining() == {TWO}
+        assert [load.capacity for load in await home.coordination.loads()] == [50, 50]
+        await home.coordination.bury(TWO, None)
+        assert await home.coordination.draining() == frozenset()
+        await home.coordination.bury(ONE, None)
+        assert list(await home.coordination.loads()) == []
+
+    @story
+    async def test_a_round_of_the_sweep_counts_every_agent_once(self, home: CoordinatedHome) -> None:
+        await home.coordination.register(info(ONE))
+        queue = await _enqueue(home, *(f"a{number}" for number in range(25)))
+        await _take(home, ONE, queue, 5)
+        cursor, seen = "", Counter[tuple[Status, str]]()
+        while True:
+            swept = await home.coordination.sweep(cursor, limit=10)
+            seen.update(swept.seen)
+            cursor = swept.cursor
+            if not cursor:
+                break
+        assert seen == {(Status.READY, queue): 20, (Status.RUNNING, queue): 5}

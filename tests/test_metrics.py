@@ -1,0 +1,273 @@
+"""Metrics: plain numbers and their reports, and what a real run shows; docs/metrics.md says the same, both ways."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from playbooks_coordinator.census import Census
+from playbooks_providers import metrics
+from playbooks_providers.ids import SessionId
+from playbooks_providers.loads import QueueLoad
+from playbooks_providers.metrics.instruments import Counter, Gauge, Histogram, Registry
+from playbooks_providers.model import Status
+from playbooks_providers.testing import eventually
+
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
+from daemons import SOON_S, Cluster, Daemon, on_redis  # noqa: E402
+
+DOCS = Path(__file__).parents[1] / "docs" / "metrics.md"
+ANYWHERE = ("--http", "127.0.0.1:0")
+SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
+LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+
+@pytest.fixture(autouse=True)
+def from_zero() -> Iterator[None]:
+    metrics.REGISTRY.reset()
+    yield
+    metrics.REGISTRY.reset()
+
+
+# --- plain numbers -----------------------------------------------------------------------------------------------------
+
+
+def a_process() -> tuple[Registry, Counter, Gauge, Histogram]:
+    done = Counter("done_total", "", ("queue",))
+    held = Gauge("held", "", ("queue",))
+    seconds = Histogram("seconds", "", bounds=(1.0, 2.0))
+    registry = Registry()
+    registry.add(done, held, seconds)
+    return registry, done, held, seconds
+
+
+def test_what_was_reported_stays_when_the_reporter_is_gone_and_what_was_so_there_is_so_no_more() -> None:
+    above, done, held, seconds = a_process()
+    for name in ("one", "two"):
+        executor, its_done, its_held, its_seconds = a_process()
+        for _ in range(3):
+            its_done.add("q")
+            its_held.set(5, "q")
+            its_seconds.observe(1.5)
+            above.absorb(executor.take(), source=name)
+    assert (done.values, held.values, seconds.values[()]) == ({("q",): 6}, {("q",): 10}, [0, 6, 0, 9.0])
+    above.forget("one")
+    assert (done.values, held.values, seconds.values[()]) == ({("q",): 6}, {("q",): 5}, [0, 6, 0, 9.0])
+
+
+def test_a_report_is_the_difference_to_the_one_before() -> None:
+    registry, done, _, seconds = a_process()
+    done.add("q")
+    seconds.observe(0.5)
+    assert registry.take() == [["done_total", ["q"], 1.0], ["seconds", [], [1.0, 0, 0, 0.5]]]
+    assert registry.take() == []
+
+
+def test_an_observation_at_a_bound_belongs_to_it_and_one_beyond_all_is_counted() -> None:
+    _, _, _, seconds = a_process()
+    for value in (1.0, 2.0, 2.1, 100.0):
+        seconds.observe(value)
+    assert seconds.values[()] == [1, 1, 2, pytest.approx(105.1)]
+
+
+def test_a_census_is_told_when_a_whole_round_is_over_and_forgotten_with_the_office() -> None:
+    census = Census()
+    load = QueueLoad("q", ready=2, running=1, orphans=1, capacity=50)
+    census.saw({(Status.PAUSED, "q"): 3}, begins=True, ends=False, now_ms=0)
+    census.tell([load], sessions=1)
+    assert metrics.AGENTS.values == {("ready", "q"): 2, ("running", "q"): 1}
+    census.saw(
+        {(Status.PAUSED, "q"): 1, (Status.QUARANTINED, "r"): 1, (Status.READY, "q"): 9},
+        begins=False,
+        ends=True,
+        now_ms=9000,
+    )
+    census.tell([load], sessions=1)
+    told = metrics.AGENTS.values
+    assert (told["paused", "q"], told["quarantined", "r"], told["quarantined", "q"]) == (4, 1, 0)
+    assert (told["ready", "q"], told["running", "q"], told["failed", "r"]) == (2, 1, 0)
+    assert metrics.RUNNABLE_AGENTS.values == {("q",): 3} and metrics.CAPACITY.values == {("q",): 50}
+    assert metrics.CENSUS_TIMESTAMP.values == {(): 9}
+    census.forget()
+    assert metrics.AGENTS.values == metrics.RUNNABLE_AGENTS.values == metrics.CENSUS_TIMESTAMP.values == {}
+
+
+# --- a real run ----------------------------------------------------------------------------------------------------------
+
+
+def samples(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    found = {}
+    for line in page.splitlines():
+        if not line.startswith("#"):
+            sample = SAMPLE.fullmatch(line)
+            assert sample is not None, line
+            found[sample["name"], frozenset(LABEL.findall(sample["labels"] or ""))] = float(sample["value"])
+    return found
+
+
+class Page:
+    """What /metrics of a daemon says now."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.samples = samples(text)
+
+    def __call__(self, name: str, **labels: str) -> float | None:
+        return self.samples.get((name, frozenset(labels.items())))
+
+
+async def page(daemon: Daemon) -> Page:
+    status, text = await daemon.get("/metrics")
+    assert status == 200
+    return Page(text)
+
+
+def documented(daemon: str) -> dict[str, tuple[str, set[str], str]]:
+    """Type, labels and meaning of each metric that docs/metrics.md promises of that daemon."""
+    found = {}
+    for part in DOCS.read_text().split("\n## ")[1:]:
+        if part.startswith(("Both", f"A {daemon}")):
+            for row in re.findall(r"^\| `(\w+)` \| (\w+) \| (.+) \| (.+) \|$", part, re.MULTILINE):
+                found[row[0]] = (row[1], set(re.findall(r"`(\w+)`", row[2])), row[3])
+    return found
+
+
+def check_against_the_docs(shown: Page, daemon: str) -> None:
+    promised = documented(daemon)
+    types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", shown.text, re.MULTILINE))
+    helps = dict(re.findall(r"^# HELP (\w+) (.+)$", shown.text, re.MULTILINE))
+    assert types == {name: kind for name, (kind, _, _) in promised.items()}
+    assert helps == {name: meaning for name, (_, _, meaning) in promised.items()}
+    for name, labels in shown.samples:
+        base = name if name in promised else re.sub(r"_(bucket|count|sum)$", "", name)
+        assert {label for label, _ in labels} - {"le"} == promised[base][1], name
+
+
+@pytest.mark.redis
+def test_a_run_in_which_an_executor_dies_is_counted_and_nothing_ever_goes_down(tmp_path: Path, redis_url: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        worker = cluster.worker("w", *ANYWHERE, "--processes", "2", "--concurrency", "7")
+        for name in ("secret-a", "secret-b"):
+            await cluster.submit(name, 20)
+        await cluster.submit("long", 100000, pause=0.01)
+        for name in ("secret-a", "secret-b"):
+            await cluster.ended(name)
+
+        async def both_ended() -> Page | None:
+            shown = await page(worker)
+            return shown if shown("playbooks_agents_ended_total", queue="count", status="completed") == 2 else None
+
+        before = await eventually(both_ended, SOON_S, "two ends to be reported")
+        assert (before("playbooks_checkpoint_seconds_count") or 0) >= 40
+        assert before("playbooks_checkpoint_bytes_count") == before("playbooks_checkpoint_seconds_count")
+        assert before("playbooks_sessions") == 2 and before("playbooks_worker_slots") == 14
+        assert before("playbooks_takeovers_total", reason="executor_ended") == 0
+        assert (before("playbooks_redis_command_seconds_count", command="finish") or 0) == 2
+
+        os.kill(await cluster.begun("long", 1), signal.SIGKILL)
+
+        async def taken_over() -> Page | None:
+            shown = await page(worker)
+            held = shown("playbooks_agents_held", queue="count")
+            return shown if held == 1 and shown("playbooks_agents_taken_total", queue="count") == 4 else None
+
+        after = await eventually(taken_over, SOON_S, "the agent to be held by the other executor")
+        assert after("playbooks_takeovers_total", reason="executor_ended") == 1
+        assert after("playbooks_takeover_seconds_count", reason="executor_ended") == 1
+        assert after("playbooks_executor_ends_total") == 1
+        assert (after("playbooks_session_renewals_total") or 0) > 0
+        for (name, labels), value in before.samples.items():
+            if name.endswith(("_total", "_count", "_bucket", "_sum")):
+                assert after.samples[name, labels] >= value, name
+
+        coordinator = cluster.coordinator("c", *ANYWHERE)  # now: its first census finds those that have ended
+
+        async def counted() -> Page | None:
+            shown = await page(coordinator)
+            whole = shown("playbooks_agents", queue="count", status="completed") == 2
+            return shown if whole and shown("playbooks_capacity", queue="count") == 14 else None
+
+        led = await eventually(counted, SOON_S, "the leader to have counted")
+        assert led("playbooks_leader") == 1 and led("playbooks_leader_changes_total") == 1
+        assert (
+            led("playbooks_runnable_agents", queue="count")
+            == 1
+            == led("playbooks_agents", queue="count", status="running")
+        )
+        assert (
+            led("playbooks_agents", queue="count", status="quarantined") == 0 == led("playbooks_orphans", queue="count")
+        )
+        assert led("playbooks_live_sessions") == 2
+
+        check_against_the_docs(after, "worker")
+        check_against_the_docs(led, "coordinator")
+        ids = ["secret-a", "secret-b", "long", *(told["session"] for told in worker.events("session registered"))]
+        ids += [str(pid) for pid in (worker.pid, *worker.executors())]
+        for shown in (after, led):
+            values = {value for _, labels in shown.samples for _, value in labels}
+            assert values.isdisjoint(ids)
+
+    on_redis(test, tmp_path, redis_url)
+
+
+@pytest.mark.redis
+def test_a_silent_session_is_counted_by_the_leader_and_a_standby_says_nothing_of_the_system(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        one = cluster.coordinator("one", *ANYWHERE)
+        await eventually(lambda: one.events("leader won"), SOON_S, "one to lead")
+        two = cluster.coordinator("two", *ANYWHERE)
+        worker = cluster.worker("w", *ANYWHERE)
+        await cluster.submit("a", 100000, pause=0.01)
+        await cluster.begun("a", 1)
+        worker.kill()
+
+        async def buried() -> Page | None:
+            shown = await page(one)
+            taken = shown("playbooks_takeovers_total", reason="session_silent") == 1
+            return shown if taken and shown("playbooks_agents", queue="count", status="ready") == 1 else None
+
+        led = await eventually(buried, SOON_S, "the session to be buried and counted")
+        assert led("playbooks_takeover_seconds_count", reason="session_silent") == 1
+        assert (led("playbooks_takeover_seconds_sum", reason="session_silent") or 0) >= 1.0
+        assert led("playbooks_capacity", queue="count") == 0
+        standby = await page(two)
+        assert standby("playbooks_leader") == 0
+        assert not any(name == "playbooks_agents" for name, _ in standby.samples)
+        one.kill()
+
+        async def leads() -> bool:
+            shown = await page(two)
+            return shown("playbooks_leader") == 1 and shown("playbooks_runnable_agents", queue="count") == 1
+
+        await eventually(leads, SOON_S, "the other to lead and speak")
+
+    on_redis(test, tmp_path, redis_url)
+
+
+@pytest.mark.redis
+def test_errors_of_redis_are_counted_by_kind(redis_url: str) -> None:
+    import asyncio
+
+    from playbooks_providers.errors import Unreachable
+    from playbooks_providers.redis import connect
+
+    async def story() -> None:
+        home = connect("redis://127.0.0.1:1/0")
+        with pytest.raises(Unreachable):
+            await home.coordination.ping()
+        await home.coordination.close()
+        home = connect(redis_url)
+        await home.coordination.beat([SessionId("s")])
+        await home.coordination.close()
+
+    asyncio.run(story())
+    assert metrics.REDIS_ERRORS.values["unreachable",] == 1
+    assert sum(metrics.REDIS_COMMAND_SECONDS.values["beat",][:-1]) == 1
