@@ -194,5 +194,7 @@ def _field(info: Any, name: bytes) -> int:
 _SECRET = {"PLAYBOOKS_DURABILITY__SIGNING_KEY": "the signing key of a benchmark, of no secrecy"}
 _DEV = {
     "PLAYBOOKS_WORKER__HEARTBEAT_S": "0.2",
+    "PLAYBOOKS_WORKER__HTTP": "off",
+    "PLAYBOOKS_COORDINATOR__HTTP": "off",
     "PLAYBOOKS_COORDINATOR__SESSION_TIMEOUT_S": "1",
 }

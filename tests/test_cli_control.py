@@ -36,6 +36,7 @@ def folder(tmp_path_factory):
             "PLAYBOOKS_REDIS__URL": server.url,
             "PLAYBOOKS_DURABILITY__SIGNING_KEY": "a signing key of thirty-two letters",
             "PLAYBOOKS_WORKER__PARK_AFTER_S": "0.05",
+            "PLAYBOOKS_WORKER__HTTP": "off",
         }
         log = stack.enter_context((path / "worker.log").open("wb"))
         worker = subprocess.Popen(

@@ -12,7 +12,7 @@ import os
 import signal
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import structlog
 import typer
@@ -21,7 +21,7 @@ from playbooks_coordinator.duty import Coordinator, Timing
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.errors import ConfigError
 from playbooks_providers.ids import new_nonce
-from playbooks_providers.logs import configure
+from playbooks_providers.logs import AskedFormat, chosen, configure
 from playbooks_providers.redis import RedisHome, connect
 from playbooks_providers.service import Probes, Pulse, Surface, open_surface, say_build
 from playbooks_providers.settings import (
@@ -53,8 +53,8 @@ def coordinate(
         typer.Option(metavar="HOST:PORT", help="Show /livez, /readyz and /metrics there, or `off` [127.0.0.1:9465]."),
     ] = None,
     log_format: Annotated[
-        Literal["console", "json"], typer.Option(help="How events are written to stderr.")
-    ] = "console",
+        AskedFormat, typer.Option(help="How events are written to stderr; auto: console in a terminal, else JSON.")
+    ] = "auto",
     print_config: Annotated[bool, typer.Option("--print-config", help="Show all settings, and exit.")] = False,
     check_config: Annotated[bool, typer.Option("--check-config", help="Check the settings, and exit.")] = False,
 ) -> None:
@@ -81,7 +81,7 @@ def coordinate(
             )
         if check_config:
             return
-        configure(log_format, pid=os.getpid())
+        configure(chosen(log_format), stdlib="", pid=os.getpid())
         if (weak := weakness(key)) is not None:
             log.warning("weak signing key", reason=weak)
         surface = open_surface(

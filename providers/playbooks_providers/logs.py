@@ -1,8 +1,8 @@
-"""One way to log, for every daemon: one event per transition, on stderr, as console lines or JSON.
+"""One way to log, for every daemon: one event per transition, on stderr, as lines for people or as JSON.
 
 Called once, by wiring modules, before anything is logged. Everybody else says `structlog.get_logger()`. Fields that scripts
-may rely on: ``event``, ``level``, ``timestamp`` and, where they apply, ``agent``, ``session``, ``fence``, ``reason``. A
-payload, an argument or a secret is never a field.
+may rely on: ``event``, ``level``, ``timestamp`` and, where they apply, ``agent``, ``session``, ``fence``, ``checkpoint``
+(the id of its entry in the agent's stream), ``reason``. A payload, an argument or a secret is never a field.
 """
 
 from __future__ import annotations
@@ -15,10 +15,24 @@ import structlog
 from structlog.typing import EventDict
 
 LogFormat = Literal["console", "json"]
+AskedFormat = Literal["auto", "console", "json"]
 
 
-def configure(log_format: LogFormat = "console", *, level: int = logging.INFO, **bound: Any) -> None:
-    """Send structlog's events to stderr. *bound* (say, worker and pid) is part of every event of this process."""
+def chosen(asked: AskedFormat) -> LogFormat:
+    """What `auto` means here: console for a person at a terminal, JSON for whatever else reads stderr."""
+    if asked == "auto":
+        return "console" if sys.stderr.isatty() else "json"
+    return asked
+
+
+def configure(
+    log_format: LogFormat = "console", *, level: int = logging.INFO, stdlib: str | None = None, **bound: Any
+) -> None:
+    """Send structlog's events to stderr. *bound* (say, worker and pid) is part of every event of this process.
+
+    What the standard library's logger *stdlib* gets, and those below it, becomes events, too: "" is all of them, where no
+    program of a user's runs that may have plans of its own for them.
+    """
 
     def bind(_logger: Any, _method: str, event: EventDict) -> EventDict:
         return {**event, **bound}
@@ -38,3 +52,16 @@ def configure(log_format: LogFormat = "console", *, level: int = logging.INFO, *
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,  # one event per transition needs no speed, and who configures last is heard
     )
+    if stdlib is not None:
+        logger = logging.getLogger(stdlib)
+        logger.handlers = [_Events()]
+        logger.propagate = False
+
+
+class _Events(logging.Handler):
+    """Makes a record of `logging` an event."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None
+        )

@@ -163,6 +163,7 @@ def workers(folder: Path, url: str, cases: list[Case]) -> Iterator[None]:
         "PYTHONPATH": str(HERE),
         "PLAYBOOKS_DURABILITY__SIGNING_KEY": KEY,
         "PLAYBOOKS_WORKER__HEARTBEAT_S": "0.2",
+        "PLAYBOOKS_WORKER__HTTP": "off",
     }
     files = [str(folder / f"{case.name}.py") for case in cases]
     started = []

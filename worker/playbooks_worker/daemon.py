@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import structlog
 import typer
@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.errors import ConfigError
-from playbooks_providers.logs import LogFormat, configure
+from playbooks_providers.logs import AskedFormat, LogFormat, chosen, configure
 from playbooks_providers.redis import connect
 from playbooks_providers.service import Probes, Pulse, Surface, open_surface, say_build
 from playbooks_providers.settings import Settings, load_settings, settings_table, signing_key, weakness
@@ -58,8 +58,8 @@ def work(  # noqa: PLR0913 - the options of a command
         typer.Option(metavar="HOST:PORT", help="Show /livez, /readyz and /metrics there, or `off` [127.0.0.1:9464]."),
     ] = None,
     log_format: Annotated[
-        Literal["console", "json"], typer.Option(help="How events are written to stderr.")
-    ] = "console",
+        AskedFormat, typer.Option(help="How events are written to stderr; auto: console in a terminal, else JSON.")
+    ] = "auto",
     print_config: Annotated[bool, typer.Option("--print-config", help="Show all settings, and exit.")] = False,
     check_config: Annotated[bool, typer.Option("--check-config", help="Check the settings, and exit.")] = False,
 ) -> None:
@@ -90,10 +90,10 @@ def work(  # noqa: PLR0913 - the options of a command
         if check_config:
             return
         called = name or f"{socket.gethostname()}-{os.getpid()}"
-        configure(log_format, worker=called, pid=os.getpid())
+        configure(chosen(log_format), stdlib="", worker=called, pid=os.getpid())
         if (weak := weakness(key)) is not None:
             _log.warning("weak signing key", reason=weak)
-        staff = staff_of(settings, called, key, programs=programs, queues=queue or [], log_format=log_format)
+        staff = staff_of(settings, called, key, programs=programs, queues=queue or [], log_format=chosen(log_format))
         surface = open_surface(
             settings.worker.http_address, asked_for="worker.http" in settings.sources, option="--http"
         )

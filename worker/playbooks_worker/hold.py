@@ -70,6 +70,7 @@ class Hold:
         self._bench = bench
         self._neighbours = neighbours
         self._lost = ""
+        self._told_lost = False
         self._log = _log.bind(agent=ticket.agent, session=session, fence=ticket.fence)
 
     # --- from outside ---------------------------------------------------------------------------------------------
@@ -84,6 +85,7 @@ class Hold:
     async def drop(self, why: str) -> None:
         """The session is over: another owner has the agent, or soon will."""
         self._lost = why
+        self._gone(why)
         if self.life is not None:
             await self.life.drop(why)
 
@@ -150,6 +152,9 @@ class Hold:
         self._log.info("agent goes on", checkpoint=str(header.id), statement=_where(header))
 
     async def _conclude(self, lock: Lock, outcome: Outcome | None) -> None:
+        newest = self.life.newest if self.life is not None else None
+        if newest is not None:
+            self._log = self._log.bind(checkpoint=str(newest.id))
         self.life = None
         coordination = self._bench.coordination
         match outcome:
@@ -161,7 +166,7 @@ class Hold:
                     return self._gone()
                 metrics.AGENTS_ENDED.add(self.ticket.queue, status.value)
                 error = (header.error or {}).get("type")
-                self._log.info(f"agent {status}", checkpoint=str(header.id), **({"error": error} if error else {}))
+                self._log.info(f"agent {status}", **({"error": error} if error else {}))
             case Paused(why):
                 await self._set_aside(lock, Status.PAUSED, why)
             case Parked():
@@ -205,6 +210,9 @@ class Hold:
         told(f"agent {status}", reason=why.partition("\n")[0])
 
     def _gone(self, why: str = "a newer owner has it") -> None:
+        if self._told_lost:
+            return
+        self._told_lost = True
         metrics.LOCKS_LOST.add(self.ticket.queue)
         self._log.warning("agent lost", reason=why)
 

@@ -187,8 +187,6 @@ class Shift:
         if self._reader is not None:
             self._reader.cancel()
         tasks = list(self._holds.values())
-        for hold in list(self._holds):
-            _log.warning("agent lost", agent=hold.ticket.agent, session=self.session, reason=why)
         try:
             async with asyncio.timeout(DROP_WITHIN_S):
                 await asyncio.gather(*(hold.drop(why) for hold in list(self._holds)))

@@ -24,6 +24,8 @@ _READY_POLL_S = 0.1
 _LAST_WORDS_S = 1.0
 _PYTHON = (sys.executable, "-P", "-m")  # -P: a file of the user's in this folder must not stand for one of ours
 
+_FOR_PEOPLE = ("--log-format", "console")  # their logs come through a pipe, and go to a person
+
 
 class DevRun:
     def __init__(self, out: Output, folder: DevFolder, key_file: Path | None, environment: dict[str, str]) -> None:
@@ -87,12 +89,15 @@ class DevRun:
     def _start_daemons(self, programs: Sequence[str], names: Sequence[str]) -> None:
         drain_s = float(self._environment["PLAYBOOKS_WORKER__DRAIN_TIMEOUT_S"])
         self._coordinator = Child(
-            "coordinator", [*_PYTHON, "playbooks_coordinator.daemon"], self._environment, stop_within_s=5.0
+            "coordinator",
+            [*_PYTHON, "playbooks_coordinator.daemon", *_FOR_PEOPLE],
+            self._environment,
+            stop_within_s=5.0,
         )
         self._workers = [
             Child(
                 name,
-                [*_PYTHON, "playbooks_worker.daemon", *programs, "--name", name],
+                [*_PYTHON, "playbooks_worker.daemon", *programs, "--name", name, *_FOR_PEOPLE],
                 self._environment,
                 stop_within_s=drain_s + 5.0,
             )

@@ -68,7 +68,7 @@ class Obeying(Parking):
         if agent is None or courier is None or self._over is not None:
             return
         self._order = order
-        _log.info(f"agent is to {order.kind}", agent=self.lock.agent, reason=order.why)
+        self._tell(f"agent is to {order.kind}", order.why)
         if order.kind is OrderKind.PAUSE:
             self._leaving = self._leaving or Paused(order.why)
             agent.stop_at_checkpoint(f"paused: {order.why}")
@@ -78,6 +78,11 @@ class Obeying(Parking):
             left_s = max(0.0, (order.deadline_ms - self._around.now_ms()) / 1000)
             self._deadline = asyncio.get_running_loop().call_later(left_s, self._out_of_time, order)
         agent.cancel(order.id, order.why, None if order.deadline_ms is None else order.deadline_ms / 1000)
+
+    def _tell(self, event: str, reason: str) -> None:
+        lock, newest = self.lock, self.newest
+        told = {} if newest is None else {"checkpoint": str(newest.id)}
+        _log.info(event, agent=lock.agent, session=lock.session, fence=lock.fence, **told, reason=reason)
 
     def _leave_if_idle(self) -> None:
         """One that waits has no checkpoint ahead, at which it could leave: it takes one now."""
@@ -119,7 +124,7 @@ class Obeying(Parking):
         why = f"{order.why}; it had not ended by the deadline"
         await courier.farewell(as_cancelled(why))
         await patiently(lambda: courier.home.terminate(self.lock.agent, why), "terminate an agent")
-        _log.warning("agent cancelled", agent=self.lock.agent, reason=why)
+        self._tell("agent terminated", why)
         self._over = self._over or LockLost(why)
         if self._agent is not None:
             await self._agent.stop(why)
