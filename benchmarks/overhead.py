@@ -33,7 +33,7 @@ async def measure(program: Program, *, rounds: int) -> list[Figure]:
             overheads[depth].append((ours - bare) / awaits * 1e6)
             bares[depth].append(bare / awaits * 1e6)
         standing.append(await took(program, lambda: home.run("fan", BRANCHES, 1024, 100)) / 100 * 1e3)
-        working.append(await took(program, lambda: home.run("crowd", BRANCHES, 1024, 20)) / 20 * 1e3)
+        working.append(await took(program, lambda: home.run("crowd", BRANCHES, 1024, 100)) / 100 * 1e3)
     return [
         *(
             Figure(

@@ -13,6 +13,7 @@ from playbooks_worker import playbook
 from playbooks_worker.engine import Agent, Completed, Stopped
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
+import snippets  # noqa: E402
 from harness import Store, resume, same_everywhere, start, to_end  # noqa: E402
 
 LOG: list[object] = []
@@ -529,3 +530,58 @@ def test_a_task_of_a_group_that_its_own_plain_code_cancels_is_told_once(turns):
     """Seed 61263. Given a task of an open group that its own plain code cancels, When the agent is killed before the task is
     told, Then it is cancelled by that code, which runs again, and not by the resume as well."""
     assert same_everywhere(told_in_a_group, turns) == Completed(["handled"])
+
+
+# --- made before their `async with` ---
+MADE_BEFORE = {
+    "a timeout": """
+        limit = asyncio.timeout(100)
+        await effect("one")
+        async with limit:
+            await effect("two")
+            limit.reschedule(asyncio.get_running_loop().time() + 50)
+            await effect("three")
+        return limit.expired(), await effect("four")
+    """,
+    "a timeout that expires": """
+        limits = [asyncio.timeout(0)]
+        try:
+            async with limits[0]:
+                try:
+                    await asyncio.sleep(10)
+                finally:
+                    await effect("one")
+        except TimeoutError:
+            await effect("two")
+        return limits[0].expired()
+    """,
+    "a group": """
+        group = asyncio.TaskGroup()
+        await effect("one")
+        async with group:
+            task = group.create_task(leaf("a"))
+        return task.result(), await effect("two")
+    """,
+    "a group whose child fails": """
+        group = asyncio.TaskGroup()
+        try:
+            async with group:
+                group.create_task(broken(1))
+        except* Exception:
+            note("failed")
+        return await effect("three")
+    """,
+    "two, of which one holds the other": """
+        limit = asyncio.timeout(100)
+        async with asyncio.TaskGroup() as group, limit:
+            task = group.create_task(leaf("a"))
+            held = limit, group
+            await task
+        return held[0] is limit, held[1] is group
+    """,
+}
+
+
+@pytest.mark.parametrize("name", MADE_BEFORE)
+def test_a_manager_of_asyncio_may_be_made_before_its_header(name, tmp_path):
+    assert snippets.same(MADE_BEFORE[name], tmp_path)

@@ -69,6 +69,9 @@ def left_with(manager: Any, raised: tuple[Any, ...]) -> tuple[Any, ...]:
     return raised
 
 
-def reduced(group: Any) -> tuple[Any, ...]:
-    """How a group is pickled that is no open header (any more): a name that outlives its `async with`."""
+def reduced(group: Any, *, is_open: bool) -> tuple[Any, ...]:
+    """How a group is pickled that is to be entered again, or is no open header (any more): a name that outlives its
+    `async with`."""
+    if is_open:
+        return asyncio.TaskGroup, ()
     return asyncio.TaskGroup, (), {name: vars(group)[name] for name in ("_entered", "_exiting", "_errors")}

@@ -96,10 +96,13 @@ def _fill_timeout(timeout: Any, limit: _Limit) -> None:
         timeout.reschedule(None if limit.left_s is None else now + limit.left_s)
 
 
-def reduce_timeout(timeout: Any) -> Any:
-    """One that was not entered yet, with the time it has left: clocks of processes differ. Or one that was left: programs
-    ask it afterwards whether it has expired."""
+def reduce_timeout(timeout: Any, *, is_open: bool) -> Any:
+    """One that is to be entered (again), or was not entered yet, with the time it has left: clocks of processes differ. Or
+    one that was left: programs ask it afterwards whether it has expired."""
     state, when = timeout._state, timeout.when()
+    if is_open:
+        made_for, delay_s, _ = vars(timeout)[_ENTERED]
+        return _to_enter, (None if made_for is None else delay_s,)
     if state in (_States.ENTERED, _States.EXPIRING):
         raise TypeError("a timeout outside its `async with` cannot be saved")
     if state is _States.CREATED:

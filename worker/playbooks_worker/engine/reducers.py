@@ -110,15 +110,21 @@ def _reduce_coroutine(saver: Saving, coroutine: Any) -> Reduced:
     return losses.reduce_never(saver, coroutine) if reduced is None else reduced
 
 
+def _is_open(saver: Saving, manager: Any) -> bool:
+    """Whether it is that of an open header: a checkpoint holds it as the one to enter again."""
+    frames = [call.frame for call in saver.running if call.frame is not None]
+    return any(one is manager for frame in frames for _, _, one in frame.headers)
+
+
 def _reduce_timeout(saver: Saving, timeout: asyncio.Timeout) -> Reduced:
     try:
-        return managers.reduce_timeout(timeout)
+        return managers.reduce_timeout(timeout, is_open=_is_open(saver, timeout))
     except TypeError as error:
         return lost(saver, timeout, str(error))
 
 
 def _reduce_group(saver: Saving, group: asyncio.TaskGroup) -> Reduced:
-    return groups.reduced(group)
+    return groups.reduced(group, is_open=_is_open(saver, group))
 
 
 def reduce_target(saver: Saving, target: Target) -> Reduced:
