@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import managers, matching, owned, payload, raising, sinks, sizes, stacks, undoing
+from playbooks_worker.engine import managers, matching, owned, payload, raising, sinks, sizes, stacks, undoing, yielded
 from playbooks_worker.engine.branch_table import Writing, calls_of
 from playbooks_worker.engine.cancels import counted, leaving_told
 from playbooks_worker.engine.described import Still, needed
@@ -237,6 +237,8 @@ class _Attempt:
         for name in rewritten.saved:
             if name in local:
                 kept[name] = local[name]
+        for number, (_, value) in frame.yielded.items():
+            kept[yielded.saved_as(number)] = value
         if completed and frame.thrown == frame.turn:
             kept[raising.THROWN] = True
         if again:

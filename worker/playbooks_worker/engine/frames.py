@@ -65,6 +65,7 @@ class Frame(Reentry):
         self.still: Still | None = None  # what the last checkpoint said of it, while it waits at its site
         self.cells: dict[str, CellType] = {}
         self.headers: list[tuple[int, tuple[Any, ...], Any]] = []  # open: number, targets, manager
+        self.yielded = _NOTHING
         self.coroutine: Any = None
         self.task: asyncio.Task[Any] | None = None  # that runs it
         self.below: Below = Below(agent, self)
@@ -182,6 +183,9 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         made = drive(self)
         self.awaiting = (task, made)
         return made
+
+
+_NOTHING: Any = types.MappingProxyType({})  # what most frames hold: nothing is ever put into it
 
 
 def _ask(future: asyncio.Future[Any]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from types import CellType
 from typing import Any, ClassVar
 
-from playbooks_worker.engine import groups, managers, regions, stacks, tracebacks
+from playbooks_worker.engine import groups, managers, regions, stacks, tracebacks, yielded
 from playbooks_worker.engine.brought import targets_of
 from playbooks_worker.engine.driving import steps_of
 from playbooks_worker.engine.footprints import Act, Look, changes_nothing, never_suspends, own_of, roots_of, watched
@@ -54,6 +54,7 @@ class _Managed:
         targets = value.targets if stack else targets_of(value)
         self._frame.headers.append((self._number, targets, self._manager))
         managers.entered(self._manager)
+        yielded.opened(self._frame, self._number, self._manager, value)
         if self._frame.pc:
             self._frame.agent.header_entered(self._frame, self._number, targets, self._manager)
 
@@ -123,9 +124,11 @@ class ManagedContext(_Managed):
         tracebacks.cleaned(raised[1])
         agent = self._frame.agent
         region = agent.enter_region(self._frame)
+        yielded.leaves(self._frame, self._number)
         try:
             swallowed = self._exit(self._manager, *raised)
         finally:
+            yielded.left(self._frame, self._number)
             agent.leave_region(region)
         return swallowed and not self._frame.agent.dead  # LAW: nothing swallows a stop
 
@@ -239,6 +242,7 @@ class AsyncManagedContext(_Managed):
         swallowed, suspended = False, False
         sent: Any = None
         told: BaseException | None = None  # what was thrown in, instead
+        yielded.leaves(frame, self._number)
         try:
             steps = steps_of(self._exit(self._manager, *raised))
             if not never_suspends(self._exit) and (act := self._begins(frame.below)):
@@ -272,6 +276,7 @@ class AsyncManagedContext(_Managed):
             told = None
             if thrown:
                 frame.thrown = frame.turn
+            yielded.left(frame, self._number)
             self._closed()
             frame.in_flight = False
             if not (suspended or again):

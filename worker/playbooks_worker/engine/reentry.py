@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import CellType, CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
-from playbooks_worker.engine import iterators, tracebacks
+from playbooks_worker.engine import iterators, tracebacks, yielded
 from playbooks_worker.engine.completions import RAISE
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.place import Outcome
@@ -57,6 +57,7 @@ class Reentry(abc.ABC):
         "playbook",
         "site",
         "spot",
+        "yielded",
     )
 
     agent: Agent
@@ -68,6 +69,7 @@ class Reentry(abc.ABC):
     outcome: Outcome | None
     site: int
     spot: int
+    yielded: dict[int, tuple[Any, Any]]  # by header: its generator's data, and the program's (yielded.py)
     _put_back: PutBack | None
 
     @abc.abstractmethod
@@ -149,6 +151,8 @@ class Reentry(abc.ABC):
     def restored(self) -> list[Any]:
         """All locals, and the temporaries that sites need here, in the order of `Rewritten.restored`."""
         saved = self.agent.loader().locals(cast("Frame", self))
+        if self.yielded:
+            yielded.restored(self, saved)
         return [saved.get(name, NOT_BOUND) for name in self.playbook.rewritten.restored[self.spot]]
 
     def local(self, name: str) -> Any:
