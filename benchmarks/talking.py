@@ -1,7 +1,13 @@
 """Messages a second between two agents on a real Redis, sync: on one executor, and on two that share nothing but the server.
 
-Beside them what the client library does alone in the same loop: `xadd` of 800 bytes, one at a time. The two executors are
-two shifts of one process here, each with its own connections: what is measured is their way through Redis.
+Beside them what the client library does alone in the same loop: `xadd` of 800 bytes, one at a time, as many as the
+conversation needs writes. A question and its answer are six that follow each other, since each is promised before anybody
+acts on it: the question in its sender's checkpoint, accepted by the inbox, in its receiver's; the answer likewise. Between
+executors a poke follows each acceptance. DESIGN 8 has no target for this. Ours is a third of raw: an agent alone
+reaches two, and here two agents, their scripts and their signatures share a core, which redis-py had for itself.
+
+The two executors are two shifts of one process here, each with its own connections: what is measured is their way through
+Redis.
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ from playbooks_worker.shift import Shift
 
 NAME = "correspondence"
 _PATIENCE_S = 120.0
+WRITES = {("asks", "here"): 6, ("asks", "there"): 8, ("sends", "here"): 3, ("sends", "there"): 4}
 
 
 async def measure(url: str, *, rounds: int, letters: int = 300) -> list[Figure]:
@@ -69,7 +76,7 @@ async def measure(url: str, *, rounds: int, letters: int = 300) -> list[Figure]:
                     before = await raw_rate(client, {"h": b"x" * 300, "d": b"x" * 500}, letters)
                     got = await rate(entry, queue)
                     taken.setdefault((entry, queue), []).append(got)
-                    shares.setdefault((entry, queue), []).append(got / before * 100)
+                    shares.setdefault((entry, queue), []).append(got * WRITES[entry, queue] / before * 100)
     finally:
         for shift in shifts:
             await shift.drain(5.0)
@@ -77,13 +84,13 @@ async def measure(url: str, *, rounds: int, letters: int = 300) -> list[Figure]:
         for home in homes:
             await home.close()
         await client.aclose()
-    said = {"asks": "ask and reply, round trips", "sends": "letters one way"}
+    said = {"asks": "ask and reply", "sends": "a letter"}
     places = {"here": "one executor", "there": "two executors"}
-    least = {"asks": 4.0, "sends": 10.0}  # not of DESIGN 8, which has none: what one should expect of so many writes
     return [
         Figure(
-            f"{said[entry]}, two agents on {places[queue]}, to raw XADD", "%", least[entry], share, at_most=False,
-            note=f"{min(taken[entry, queue]):,.0f} – {max(taken[entry, queue]):,.0f} a second; target not of DESIGN 8",
+            f"{said[entry]}, two agents on {places[queue]}, to {WRITES[entry, queue]} raw XADDs", "%", 33, share,
+            at_most=False,
+            note=f"{min(taken[entry, queue]):,.0f} – {max(taken[entry, queue]):,.0f} a second",
         )
         for (entry, queue), share in shares.items()
     ]  # fmt: skip

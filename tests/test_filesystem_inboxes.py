@@ -79,7 +79,9 @@ def test_a_file_cut_off_at_any_byte_holds_the_letters_before_and_takes_those_aft
         whole = [number for number, end in enumerate(ends, start=1) if end <= size]
         assert cut.numbers() == whole
         for number in range(1, 6):
-            assert cut.deliver(number, b"x" * number) == Delivered(fresh=number not in whole)
+            assert cut.deliver(number, b"x" * number) == Delivered(
+                number not in whole, place=0 if number in whole else number
+            )
         assert cut.numbers() == Folder(tmp_path).numbers() == [1, 2, 3, 4, 5]
 
 
@@ -103,7 +105,7 @@ def test_what_is_forgotten_leaves_the_file_and_its_numbers_are_still_known(tmp_p
     lock = folder.lock()
     largest = 0
     for number in range(1, 201):
-        assert folder.deliver(number, b"x" * 4000) == Delivered(fresh=True)
+        assert folder.deliver(number, b"x" * 4000) == Delivered(True, place=number)
         if number % 5 == 0:
             asyncio.run(folder.inboxes.forget_mail(lock, number - 1))
         largest = max(largest, folder.file.stat().st_size)
@@ -125,7 +127,7 @@ def test_a_reader_that_has_read_the_file_before_sees_what_another_process_wrote_
         assert other.numbers(after=number - 1) == [number]
     asyncio.run(one.inboxes.forget_mail(lock, 39))  # written anew
     assert other.numbers() == [40]
-    assert other.deliver(41) == Delivered(fresh=True)
+    assert other.deliver(41) == Delivered(True, place=41)
     assert one.numbers() == [40, 41]
 
 
@@ -145,7 +147,7 @@ def test_who_is_restarted_or_taken_back_is_another_agent_with_an_empty_inbox(tmp
         assert folder.numbers() == ([] if reborn else [1])
         view = asyncio.run(folder.agents.describe(A))
         assert view is not None and view.birth == lock.birth == max(births)
-    assert folder.deliver(1) == Delivered(fresh=True)
+    assert folder.deliver(1) == Delivered(True, place=1)
     assert Folder(tmp_path).numbers() == [1]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId, new_nonce
-from playbooks_providers.letters import Delivered, Letter, Ordered, Parked
+from playbooks_providers.letters import Delivered, Letter, Ordered, Parked, Poke
 from playbooks_providers.model import Created, Done, Lock, Order, OrderKind, SessionInfo, Status, Taken
 from playbooks_providers.redis import RedisHome, connect, due
 from playbooks_providers.testing import entry, eventually, start_record
@@ -64,19 +64,20 @@ async def retaken(home: RedisHome, answer: object) -> Lock:
 
 
 async def dies_before(home: RedisHome, name: str, act: Awaitable[object]) -> None:
-    run = home.server.run
+    def until(run: Any) -> Any:
+        async def run_until(one: Any, *args: Any, **kwargs: Any) -> Any:
+            if one.name == name:
+                raise Died
+            return await run(one, *args, **kwargs)
 
-    async def run_until(one: Any, *args: Any, **kwargs: Any) -> Any:
-        if one.name == name:
-            raise Died
-        return await run(one, *args, **kwargs)
+        return run_until
 
-    home.server.run = run_until  # type: ignore[method-assign]
-    try:
+    server = home.server
+    with pytest.MonkeyPatch.context() as patch:
+        for way in ("run", "quick"):
+            patch.setattr(server, way, until(getattr(server, way)))
         with pytest.raises(Died):
             await act
-    finally:
-        home.server.run = run  # type: ignore[method-assign]
 
 
 async def keys_of(home: RedisHome, agent: AgentId = A) -> list[str]:
@@ -248,12 +249,12 @@ def test_pokes_are_bounded_and_end_with_their_session_or_by_themselves(redis_url
         key = home.keys.pokes(S)
         await home.coordination.register(SessionInfo(S, "w", "h", 1, "b", 1))
         for number in range(3000):
-            await home.coordination.poke(S, AgentId(f"agent-{number}"))
+            await home.coordination.poke(S, Poke(AgentId(f"agent-{number}")))
         assert await home.server.command("XLEN", key) < 1500
         assert await home.server.command("PTTL", key) > 0
         await home.coordination.bury(S, None)
         assert await home.server.command("EXISTS", key) == 0
-        await home.coordination.poke(S, A)
+        await home.coordination.poke(S, Poke(A))
         assert await home.server.command("PTTL", key) > 0
 
     on(redis_url, story)

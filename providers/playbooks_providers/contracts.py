@@ -22,7 +22,7 @@ from typing import Protocol
 
 from playbooks_providers.events import Event, EventPlace
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
-from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Ordered, Parked, Unread
+from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Ordered, Parked, Poke, Standing, Unread
 from playbooks_providers.loads import Loads, Swept
 from playbooks_providers.model import (
     AgentView,
@@ -89,6 +89,9 @@ class Inboxes(Protocol):
     state from the checkpoint on whose cursor covers its place. None is ever in no place.
     """
 
+    async def standing(self, agent: AgentId) -> Standing | None:
+        """Where *agent* stands now; None: there is none. Cheap: whoever writes a letter looks first."""
+
     async def deliver(
         self, receiver: AgentId, letter: Letter, *, limit: int, birth: int | None = None
     ) -> Delivered | Full | Gap | Gone:
@@ -125,11 +128,12 @@ class Parking(Protocol):
         ready by a letter, by an order, or when its time has come; the timer is armed here. Attempts start over.
         Asked for again, and by any former owner of an agent that waits: `Parked`; else `Gone`."""
 
-    async def poke(self, session: SessionId, agent: AgentId) -> None:
-        """Tell *session* that there is something for *agent*, which it runs. May be lost: never the only way to know."""
+    async def poke(self, session: SessionId, poke: Poke) -> None:
+        """Tell *session* that there is something for an agent that it runs. May be lost, with its mail: never the only way
+        to know."""
 
-    async def pokes(self, session: SessionId, *, wait_s: float) -> Sequence[AgentId]:
-        """Who of *session* was poked since it last asked, each once; waits up to *wait_s* for the first."""
+    async def pokes(self, session: SessionId, *, wait_s: float) -> Sequence[Poke]:
+        """What *session* was poked with since it last asked, in order; waits up to *wait_s* for the first."""
 
 
 class Orders(Protocol):

@@ -41,11 +41,31 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Accepted, now (``fresh``) or before. *ticket* must be enqueued; *session* runs the receiver and should be poked."""
+    """Accepted, now (``fresh``, at *place*) or before. *ticket* must be enqueued; *session* runs the receiver and should be
+    poked."""
 
     fresh: bool
     ticket: Ticket | None = None
     session: SessionId | None = None
+    place: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Poke:
+    """There is something for *agent*. Perhaps it is *mail*, as the inbox of the agent with *birth* has it: then whoever has
+    read all that is before its place need not ask for it."""
+
+    agent: AgentId
+    birth: int = 0
+    mail: Mail | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an agent is in its life, and which of those of its id it is."""
+
+    status: Status
+    birth: int
 
 
 @dataclass(frozen=True, slots=True)

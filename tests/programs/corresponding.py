@@ -60,7 +60,7 @@ def fused(home: RedisHome) -> dict[str, int | None]:
 
         return burn
 
-    for name in ("run", "run_many", "command"):
+    for name in ("run", "run_many", "command", "quick", "quick_command"):
         setattr(home.server, name, burning(getattr(home.server, name)))
     return fuse
 

@@ -15,7 +15,7 @@ from corresponding import AGENTS, LETTERS, Broken, Died, Worker
 from redis import asyncio as driver
 
 from playbooks_providers.ids import AgentId, SessionId
-from playbooks_providers.letters import Delivered, Ordered
+from playbooks_providers.letters import Delivered, Ordered, Poke
 from playbooks_providers.model import FINAL, Created, Lock, Minted, Order
 from playbooks_providers.redis import RedisHome, connect
 from playbooks_providers.testing import start_record
@@ -96,7 +96,7 @@ class World:
         if answer.ticket is not None:
             await worker.home.coordination.enqueue(answer.ticket)
         if answer.session is not None:
-            await worker.home.coordination.poke(answer.session, AGENTS[0])
+            await worker.home.coordination.poke(answer.session, Poke(AGENTS[0]))
 
     async def look(self) -> None:
         """Nobody waits while there is mail for it; values of the hash are small."""

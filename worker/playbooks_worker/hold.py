@@ -17,6 +17,7 @@ from playbooks_providers import metrics
 from playbooks_providers.contracts import Coordination
 from playbooks_providers.envelope import Header
 from playbooks_providers.ids import AgentId, SessionId, new_nonce
+from playbooks_providers.letters import Poke, Standing
 from playbooks_providers.model import Gone, Lock, Minted, Stale, Status, Ticket
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.life import Life
@@ -55,7 +56,10 @@ class Neighbours(Protocol):
     def no_longer_alone(self, hold: Hold) -> None:
         """*hold* needs no room of its own any more."""
 
-    def mail_for(self, agent: AgentId) -> bool:
+    def stands(self, agent: AgentId) -> Standing | None:
+        """Where an agent stands that lives here; None: it does not, or may not any more."""
+
+    def mail_for(self, poke: Poke) -> bool:
         """Tell an agent that there is mail for it. False: it is not here."""
 
 
@@ -142,7 +146,7 @@ class Hold:
             self._bench.around,
             self._gate,
             begun=self._begun,
-            post=Post(self._bench.coordination, self._neighbours.mail_for),
+            post=Post(self._bench.coordination, self._neighbours.mail_for, self._neighbours.stands),
         )
         return await self.life.live()
 

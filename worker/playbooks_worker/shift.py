@@ -16,7 +16,8 @@ import structlog
 
 from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import AgentId, SessionId
-from playbooks_providers.model import Ticket
+from playbooks_providers.letters import Poke, Standing
+from playbooks_providers.model import Status, Ticket
 from playbooks_worker.hold import Bench, Hold
 from playbooks_worker.host.gate import Gate
 
@@ -104,12 +105,12 @@ class Shift:
         look_at = time.monotonic() + LOOK_EVERY_S
         while True:
             try:
-                for agent in await self._bench.coordination.pokes(self.session, wait_s=READ_WAIT_S):
-                    self._poke(agent)
+                for poke in await self._bench.coordination.pokes(self.session, wait_s=READ_WAIT_S):
+                    self._poke(poke)
                 if time.monotonic() > look_at:  # a poke may be lost
                     look_at = time.monotonic() + LOOK_EVERY_S
                     for hold in self._holds:
-                        self._poke(hold.ticket.agent)
+                        self._poke(Poke(hold.ticket.agent))
             except ProviderError:
                 await asyncio.sleep(AWAY_S)
 
@@ -159,13 +160,20 @@ class Shift:
     def leaving(self, hold: Hold) -> str:
         return self._draining or (_ON_TRIAL if self._alone not in (None, hold) else "")
 
-    def mail_for(self, agent: AgentId) -> bool:
-        return self._poke(agent, mail_alone=True)
+    def stands(self, agent: AgentId) -> Standing | None:
+        if self.gate.is_open:
+            for hold in self._holds:
+                if hold.ticket.agent == agent and hold.life is not None and hold.life.lives:
+                    return Standing(Status.RUNNING, hold.life.lock.birth)
+        return None
 
-    def _poke(self, agent: AgentId, *, mail_alone: bool = False) -> bool:
-        lives = [hold.life for hold in self._holds if hold.ticket.agent == agent and hold.life is not None]
+    def mail_for(self, poke: Poke) -> bool:
+        return self._poke(poke, mail_alone=True)
+
+    def _poke(self, poke: Poke, *, mail_alone: bool = False) -> bool:
+        lives = [hold.life for hold in self._holds if hold.ticket.agent == poke.agent and hold.life is not None]
         for life in lives:
-            life.poked(mail_alone=mail_alone)
+            life.poked(poke, mail_alone=mail_alone)
         return bool(lives)
 
     def no_longer_alone(self, hold: Hold) -> None:

@@ -23,6 +23,7 @@ from playbooks_providers.filesystem.files import create_durably, make_folder, sy
 from playbooks_providers.filesystem.format import pack
 from playbooks_providers.filesystem.store import FilesystemStore
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId, agent_id, new_nonce, new_session_id
+from playbooks_providers.letters import Standing
 from playbooks_providers.lifecycle import step_to
 from playbooks_providers.model import (
     FINAL,
@@ -160,6 +161,21 @@ class FilesystemAgents:
         return Done()
 
     # --- views ------------------------------------------------------------------------------------------------------
+    def birth(self, agent: AgentId) -> int | None:
+        start = self._start(agent)
+        if start is None:
+            return None
+        with translated(self._store.folder(agent)):
+            return self._store.owner(agent).birth or start.created_ms
+
+    async def standing(self, agent: AgentId) -> Standing | None:
+        birth = self.birth(agent)
+        if birth is None:
+            return None
+        with translated(self._store.folder(agent)):
+            newest, fence, holder = self._store.newest(agent), self._store.owner(agent).fence, self._store.holder(agent)
+        return Standing(self._status(agent, newest, fence, holder)[0], birth)
+
     async def describe(self, agent: AgentId) -> AgentView | None:
         """Where *agent* stands, by what lies in its folder; nothing is verified. While it runs, ``why`` says where."""
         start = self._start(agent)

@@ -71,11 +71,12 @@ class InboxFile:
                 return Inbox(birth)
             return self._inbox if self._inbox.birth == birth else Inbox(birth)
 
-    def accept(self, inbox: Inbox, letter: Letter) -> None:
-        """Write *letter* behind what *inbox* has read, durably. The lock is held."""
+    def accept(self, inbox: Inbox, letter: Letter) -> int:
+        """Write *letter* behind what *inbox* has read, durably, and answer its place. The lock is held."""
         place = inbox.accepted + 1
         body = base64.b64encode(letter.body).decode()
         self._append(inbox, [place, letter.sender, letter.birth, letter.number, body])
+        return place
 
     def forget(self, inbox: Inbox, through: int) -> None:
         """The letters up to *through* are not needed any more. The lock is held."""

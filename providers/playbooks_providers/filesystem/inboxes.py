@@ -13,7 +13,7 @@ from playbooks_providers.filesystem.agents import FilesystemAgents
 from playbooks_providers.filesystem.files import translated
 from playbooks_providers.filesystem.store import FilesystemStore
 from playbooks_providers.ids import AgentId
-from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail
+from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Standing
 from playbooks_providers.model import FINAL, Gone, Lock
 
 
@@ -24,21 +24,24 @@ class FilesystemInboxes:
         self._store = store
         self._agents = agents
 
+    async def standing(self, agent: AgentId) -> Standing | None:
+        return await self._agents.standing(agent)
+
     async def deliver(
         self, receiver: AgentId, letter: Letter, *, limit: int, birth: int | None = None
     ) -> Delivered | Full | Gap | Gone:
-        view = await self._agents.describe(receiver)
-        if view is None or birth not in (None, view.birth):
+        stands = await self._agents.standing(receiver)
+        if stands is None or birth not in (None, stands.birth):
             return Gone(receiver)
         # In a thread: an fsync takes milliseconds.
-        return await asyncio.to_thread(self._deliver, receiver, view.birth, view.status in FINAL, letter, limit)
+        return await asyncio.to_thread(self._deliver, receiver, stands.birth, stands.status in FINAL, letter, limit)
 
     async def mail(self, agent: AgentId, after: int, *, limit: int) -> Sequence[Mail]:
-        view = await self._agents.describe(agent)
-        if view is None:
+        birth = self._agents.birth(agent)
+        if birth is None:
             return []
         with translated(self._store.folder(agent)):
-            inbox = self._store.inbox(agent).read(view.birth)
+            inbox = self._store.inbox(agent).read(birth)
         return [mail for mail in inbox.mail if mail.place > after][:limit]
 
     async def forget_mail(self, lock: Lock, through: int) -> None:
@@ -65,8 +68,7 @@ class FilesystemInboxes:
                 return Gap(receiver, last + 1)
             if len(inbox.mail) >= limit and not letter.pressing:
                 return Full(receiver)
-            file.accept(inbox, letter)
-        return Delivered(fresh=True)
+            return Delivered(fresh=True, place=file.accept(inbox, letter))
 
     def _forget(self, lock: Lock, through: int) -> None:
         file = self._store.inbox(lock.agent)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from playbooks_providers.envelope import read_header
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId
-from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Parked, Unread
+from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Parked, Poke, Standing, Unread
 from playbooks_providers.lifecycle import Step, after
 from playbooks_providers.memory.store import AgentRecord, MemoryStore
 from playbooks_providers.model import FINAL, Gone, Lock, Status
@@ -15,6 +15,11 @@ from playbooks_providers.model import FINAL, Gone, Lock, Status
 class MemoryInboxes:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+
+    async def standing(self, agent: AgentId) -> Standing | None:
+        self._store.require()
+        record = self._store.agents.get(agent)
+        return None if record is None else Standing(record.status, record.birth)
 
     async def deliver(
         self, receiver: AgentId, letter: Letter, *, limit: int, birth: int | None = None
@@ -41,7 +46,7 @@ class MemoryInboxes:
         agent.senders[letter.sender] = (letter.birth, letter.number)
         if agent.status is Status.WAITING:
             self._store.mint(agent, Status.READY)
-        return _delivered(agent, fresh=True)
+        return _delivered(agent, fresh=True, place=agent.accepted)
 
     async def mail(self, agent: AgentId, after: int, *, limit: int) -> Sequence[Mail]:
         self._store.require()
@@ -77,22 +82,20 @@ class MemoryInboxes:
         agent.attempts, agent.due_ms = 0, wake_ms
         return Parked()
 
-    async def poke(self, session: SessionId, agent: AgentId) -> None:
+    async def poke(self, session: SessionId, poke: Poke) -> None:
         self._store.require()
         if session in self._store.sessions:
-            poked = self._store.pokes.setdefault(session, [])
-            if agent not in poked:
-                poked.append(agent)
+            self._store.pokes.setdefault(session, []).append(poke)
             self._store.changed()
 
-    async def pokes(self, session: SessionId, *, wait_s: float) -> Sequence[AgentId]:
+    async def pokes(self, session: SessionId, *, wait_s: float) -> Sequence[Poke]:
         self._store.require()
         await self._store.wait_until(lambda: bool(self._store.pokes.get(session)), wait_s)
         self._store.require()
         return self._store.pokes.pop(session, [])
 
 
-def _delivered(agent: AgentRecord, *, fresh: bool) -> Delivered:
+def _delivered(agent: AgentRecord, *, fresh: bool, place: int = 0) -> Delivered:
     if agent.status is Status.READY:
-        return Delivered(fresh, ticket=agent.ticket)
-    return Delivered(fresh, session=agent.session if agent.status is Status.RUNNING else None)
+        return Delivered(fresh, ticket=agent.ticket, place=place)
+    return Delivered(fresh, session=agent.session if agent.status is Status.RUNNING else None, place=place)

@@ -11,7 +11,7 @@ from playbooks_providers.clock import Clock, SystemClock
 from playbooks_providers.errors import Unreachable
 from playbooks_providers.events import Event
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
-from playbooks_providers.letters import Mail
+from playbooks_providers.letters import Mail, Poke
 from playbooks_providers.model import Choice, Entry, Order, ProgramInfo, SessionInfo, StartRecord, Status, Ticket
 
 
@@ -81,7 +81,7 @@ class MemoryStore:
         self.queues: dict[str, list[Ticket]] = {}
         self.pending: dict[str, tuple[SessionId, Ticket]] = {}  # by the ticket's entry
         self.deleted: dict[AgentId, int] = {}  # the fence that it had
-        self.pokes: dict[SessionId, list[AgentId]] = {}
+        self.pokes: dict[SessionId, list[Poke]] = {}
         self.sessions: dict[SessionId, SessionRecord] = {}
         self.session_timeout_s: float | None = None
         self.lease: tuple[Nonce, float] | None = None  # holder, end on the monotonic clock

@@ -42,6 +42,8 @@ class Room:
         self._keys = keys
         self._writer = writer
         self._retention_s = retention_s
+        self._pokes_seen: dict[SessionId, str] = {}  # the last one that each session of this process was told of
+        self._pokes_read: dict[SessionId, int] = {}  # since they were trimmed
 
 
 class Agents(Room):

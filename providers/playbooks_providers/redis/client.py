@@ -1,7 +1,8 @@
 """The connections to one Redis, for everything but the writer's: calls without automatic retries, errors in our words.
 
 Every room of this package goes through `Server`. Three pools, so that nobody waits behind somebody else (DESIGN 4.4):
-*main*, *beats* for heartbeats, *blocking* for reads that wait. redis-py's own retries are off: a lost reply would run a
+*main*, *beats* for heartbeats, *blocking* for reads that wait; and two `Line`s below redis-py, one for the small calls of
+agents and one that hears their pokes. redis-py's own retries are off: a lost reply would run a
 command twice; every transition here may be repeated, and its caller decides when. It must not know what a call means.
 """
 
@@ -22,6 +23,8 @@ from redis.backoff import NoBackoff
 from playbooks_providers import metrics
 from playbooks_providers.errors import ConfigError, ProviderError, StorageFull, Unreachable
 from playbooks_providers.redis.address import Address
+from playbooks_providers.redis.line import Line
+from playbooks_providers.redis.link import ReplyError
 from playbooks_providers.redis.scripts import Script
 
 Pool = Literal["main", "beats", "blocking"]
@@ -56,6 +59,8 @@ class Server:
 
     def __init__(self, address: Address, *, timeout_s: float, max_connections: int) -> None:
         self.address = address
+        self._line = Line(address, timeout_s=timeout_s)
+        self._ear = Line(address, timeout_s=BLOCK_S + timeout_s)
         self._pools: dict[Pool, Any] = {
             "main": _client(address, timeout_s=timeout_s, connect_s=timeout_s, most=max_connections),
             "beats": _client(address, timeout_s=timeout_s, connect_s=timeout_s, most=2),
@@ -76,6 +81,34 @@ class Server:
                 raise await self._ours(error, client) from error
             # the server does not know it (yet, or since its restart): its text instead, which also teaches it
             return await self._say(client, "EVAL", script.text, len(keys), *keys, *args)
+
+    async def quick(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        """One script on the connection for small calls. Raises like `run`."""
+        reply = await self._line.say("EVALSHA", script.sha, len(keys), *keys, *args)
+        if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
+            reply = await self._line.say("EVAL", script.text, len(keys), *keys, *args)
+        return self._reply(reply)
+
+    async def quick_command(self, *args: str | bytes | int) -> Any:
+        """One plain command on the connection for small calls. Raises like `run`."""
+        return self._reply(await self._line.say(*args))
+
+    async def listen(self, *args: str | bytes | int) -> Any:
+        """One command that waits, up to `BLOCK_S`, on a connection for nothing else; one at a time. Raises like `run`."""
+        try:
+            return self._reply(await self._ear.say(*args))
+        except asyncio.CancelledError:
+            self._ear.hang_up()  # or whoever listens next would wait until this one has waited
+            raise
+
+    def _reply(self, reply: Any) -> Any:
+        if not isinstance(reply, ReplyError):
+            return reply
+        error = self._by_its_words(str(reply)) or ProviderError(f"Redis at {self.address}: {reply}")
+        if isinstance(error, Unreachable):
+            self._line.hang_up()  # they lead to the wrong server: the next call opens one anew, and finds the right one
+            self._ear.hang_up()
+        raise error
 
     async def run_many(self, calls: Iterable[Call]) -> list[Any]:
         """Many independent scripts, pipelined, answers in order. One that fails leaves the others done, and is raised."""
@@ -146,15 +179,27 @@ class Server:
     def _in_our_words(self, error: Exception, text: str) -> Exception:
         lost = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
         elsewhere = (exceptions.ReadOnlyError, exceptions.ClusterError)
-        if isinstance(error, (*lost, *elsewhere)) or trouble(text) == "unreachable":
-            return Unreachable(f"Redis at {self.address} does not serve us now: {text or type(error).__name__}")
-        if isinstance(error, exceptions.OutOfMemoryError) or trouble(text) == "full":
-            return StorageFull(f"Redis at {self.address} has no room (maxmemory, or its disk); nothing is lost: {text}")
-        if isinstance(error, exceptions.RedisError):
-            return ProviderError(f"Redis at {self.address}: {text}")
-        return error
+        if isinstance(error, (*lost, *elsewhere)):
+            return self._away(text or type(error).__name__)
+        if isinstance(error, exceptions.OutOfMemoryError):
+            return self._full(text)
+        if (ours := self._by_its_words(text)) is not None:
+            return ours
+        return ProviderError(f"Redis at {self.address}: {text}") if isinstance(error, exceptions.RedisError) else error
+
+    def _by_its_words(self, text: str) -> Unreachable | StorageFull | None:
+        kind = trouble(text)
+        return self._away(text) if kind == "unreachable" else self._full(text) if kind == "full" else None
+
+    def _away(self, text: str) -> Unreachable:
+        return Unreachable(f"Redis at {self.address} does not serve us now: {text}")
+
+    def _full(self, text: str) -> StorageFull:
+        return StorageFull(f"Redis at {self.address} has no room (maxmemory, or its disk); nothing is lost: {text}")
 
     async def close(self) -> None:
+        await self._line.close()
+        await self._ear.close()
         for client in self._pools.values():
             await client.aclose()
             await client.connection_pool.disconnect()

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 
 from playbooks_providers.ids import AgentId, new_session_id
-from playbooks_providers.letters import Delivered
+from playbooks_providers.letters import Delivered, Mail, Poke, Standing
 from playbooks_providers.model import FINAL, Choice, Done, Gone, SessionInfo, Status
 from playbooks_providers.testing.agents_kit import NOTHING, WAIT_S, A, created, minted, save, status
 from playbooks_providers.testing.homes import CoordinatedHome, entry, story
@@ -38,15 +38,30 @@ class InboxKit:
         assert again.fence > ticket.fence and again.birth == ticket.fence
 
     @story
+    async def test_where_an_agent_stands_is_known_without_describing_it(self, home: CoordinatedHome) -> None:
+        assert await home.coordination.standing(A) is None
+        ticket = await created(home)
+        assert await home.coordination.standing(A) == Standing(Status.READY, ticket.fence)
+        lock = await home.own(A)
+        assert await home.coordination.standing(A) == Standing(Status.RUNNING, ticket.fence)
+        final = entry(lock, 1, b"", kind="completed", result=1)
+        await home.checkpoints.save(lock, final, oldest=NOTHING)
+        await home.coordination.finish(lock, Status.COMPLETED, final)
+        assert await home.coordination.standing(A) == Standing(Status.COMPLETED, ticket.fence)
+        await home.coordination.delete(A)
+        assert await home.coordination.standing(A) is None
+
+    @story
     async def test_whoever_delivers_hears_what_must_follow(self, home: CoordinatedHome) -> None:
         ticket = await created(home)
         answer = await home.coordination.deliver(A, letter(1), limit=ROOMY)
-        assert answer == Delivered(fresh=True, ticket=ticket)
+        assert answer == Delivered(fresh=True, ticket=ticket, place=1)
         assert await home.coordination.deliver(A, letter(1), limit=ROOMY) == Delivered(fresh=False, ticket=ticket)
         lock = await home.take(ticket)
-        assert await home.coordination.deliver(A, letter(2), limit=ROOMY) == Delivered(fresh=True, session=lock.session)
+        answer = await home.coordination.deliver(A, letter(2), limit=ROOMY)
+        assert answer == Delivered(fresh=True, session=lock.session, place=2)
         await home.coordination.stop(lock, Status.BLOCKED, "why")
-        assert await home.coordination.deliver(A, letter(3), limit=ROOMY) == Delivered(fresh=True)
+        assert await home.coordination.deliver(A, letter(3), limit=ROOMY) == Delivered(fresh=True, place=3)
         assert await status(home) is Status.BLOCKED
         assert len(await home.coordination.mail(A, 0, limit=10)) == 3
 
@@ -99,17 +114,18 @@ class InboxKit:
 
     # --- pokes ----------------------------------------------------------------------------------------------------
     @story
-    async def test_a_session_hears_who_was_poked_each_once(self, home: CoordinatedHome) -> None:
+    async def test_a_session_hears_what_it_was_poked_with(self, home: CoordinatedHome) -> None:
         session, other = new_session_id(), new_session_id()
         for one in (session, other):
             await home.coordination.register(SessionInfo(one, "w", "h", 1, "b", 1))
         waiting = asyncio.create_task(home.coordination.pokes(session, wait_s=WAIT_S))
         await asyncio.sleep(0)
-        await home.coordination.poke(session, A)
-        assert list(await waiting) == [A]
-        for agent in (A, B, A):
-            await home.coordination.poke(session, agent)
-        assert sorted(await home.coordination.pokes(session, wait_s=WAIT_S)) == [A, B]
+        await home.coordination.poke(session, Poke(A))
+        assert list(await waiting) == [Poke(A)]
+        given = [Poke(A), Poke(B, 7, Mail(3, "sender", 5, 1, b"body")), Poke(A)]
+        for poke in given:
+            await home.coordination.poke(session, poke)
+        assert list(await home.coordination.pokes(session, wait_s=WAIT_S)) == given
         assert list(await home.coordination.pokes(session, wait_s=0.01)) == []
         assert list(await home.coordination.pokes(other, wait_s=0)) == []
 
@@ -117,6 +133,6 @@ class InboxKit:
     async def test_a_poke_for_a_session_that_is_over_harms_nobody(self, home: CoordinatedHome) -> None:
         session = new_session_id()
         await home.coordination.register(SessionInfo(session, "w", "h", 1, "b", 1))
-        await home.coordination.poke(session, A)
+        await home.coordination.poke(session, Poke(A))
         await home.coordination.bury(session, None)
-        await home.coordination.poke(session, A)
+        await home.coordination.poke(session, Poke(A))

@@ -210,7 +210,7 @@ class OrdersKit:
             assert (view.last, view.header, view.order) == (was.last, was.header, None)
             stale = Ticket(agent, was.fence, "q")
             assert await home.coordination.take(stale, new_session_id(), new_nonce()) == Stale(stale)
-            assert await home.coordination.deliver(agent, letter(1), limit=ROOMY) == Delivered(fresh=True)
+            assert await home.coordination.deliver(agent, letter(1), limit=ROOMY) == Delivered(True, place=1)
             assert await status(home, agent) is Status.PAUSED
             lock = await home.take(minted(await home.coordination.retry(agent, view.fence, Choice.RESUME)))
             assert lock.resume_from == was.last is not None

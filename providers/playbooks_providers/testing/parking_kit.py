@@ -75,7 +75,7 @@ class ParkingKit:
         ticket = woken(await home.coordination.deliver(A, letter(1), limit=ROOMY))
         assert ticket.fence > old.fence and ticket.queue == "q"
         assert await home.coordination.deliver(A, letter(1), limit=ROOMY) == Delivered(fresh=False, ticket=ticket)
-        assert await home.coordination.deliver(A, letter(2), limit=ROOMY) == Delivered(fresh=True, ticket=ticket)
+        assert await home.coordination.deliver(A, letter(2), limit=ROOMY) == Delivered(True, ticket, place=2)
         lock = await home.take(ticket)
         assert (lock.resume_from, lock.attempts, lock.birth) == (CheckpointId(old.fence, 1), 1, old.birth)
         assert await home.checkpoints.load(A) == entry(old, 1)

@@ -17,7 +17,7 @@ import structlog
 from playbooks_providers.events import Event, EventPlace
 from playbooks_providers.filesystem import FilesystemAgents, FilesystemEvents, FilesystemInboxes
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId
-from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Ordered, Parked, Unread
+from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Ordered, Parked, Poke, Standing, Unread
 from playbooks_providers.model import (
     FINAL,
     AgentView,
@@ -74,7 +74,7 @@ class LocalRun:
     # --- its agents --------------------------------------------------------------------------------------------------
     def begin(self, lock: Lock, entry: Any, **options: Any) -> Life:
         """Let the agent live here."""
-        post = Post(self, self.mail_for, self.telling.heard, self.telling.asked)
+        post = Post(self, self.mail_for, heard=self.telling.heard, asked=self.telling.asked)
         life = Life(lock, entry, self.around, self.gate, post=post, **options)
         self.lives[lock.agent] = life
         self._tasks[lock.agent] = asyncio.get_running_loop().create_task(self._live(lock, life))
@@ -135,10 +135,10 @@ class LocalRun:
         while pending := [task for task in self._tasks.values() if not task.done()]:
             await asyncio.wait(pending)
 
-    def mail_for(self, agent: AgentId) -> bool:
-        life = self.lives.get(agent)
+    def mail_for(self, poke: Poke) -> bool:
+        life = self.lives.get(poke.agent)
         if life is not None:
-            life.poked(mail_alone=True)
+            life.poked(poke, mail_alone=True)
         return life is not None
 
     # --- post.Home ---------------------------------------------------------------------------------------------------
@@ -168,15 +168,15 @@ class LocalRun:
             return
         self.begin(lock, entry, **options)
 
-    async def describe(self, agent: AgentId) -> AgentView | None:
-        return await self.agents.describe(agent)
+    async def standing(self, agent: AgentId) -> Standing | None:
+        return await self.agents.standing(agent)
 
     async def deliver(
         self, receiver: AgentId, letter: Letter, *, limit: int, birth: int | None = None
     ) -> Delivered | Full | Gap | Gone:
         answer = await self.inboxes.deliver(receiver, letter, limit=limit, birth=birth)
         if isinstance(answer, Delivered):
-            self.mail_for(receiver)
+            self.mail_for(Poke(receiver))
         return answer
 
     async def mail(self, agent: AgentId, after: int, *, limit: int) -> Sequence[Mail]:
@@ -197,10 +197,10 @@ class LocalRun:
     ) -> Parked | Unread | Gone:
         return Unread(lock.agent)
 
-    async def poke(self, session: SessionId, agent: AgentId) -> None:
-        self.mail_for(agent)
+    async def poke(self, session: SessionId, poke: Poke) -> None:
+        self.mail_for(poke)
 
-    async def pokes(self, session: SessionId, *, wait_s: float) -> Sequence[AgentId]:
+    async def pokes(self, session: SessionId, *, wait_s: float) -> Sequence[Poke]:
         return []
 
     async def order(self, agent: AgentId, order: Order) -> Ordered | Gone:

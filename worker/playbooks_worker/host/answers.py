@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 
 from playbooks_providers.envelope import Body, Sealer, seal_letter
 from playbooks_providers.ids import AgentId
-from playbooks_providers.letters import Delivered, Full, Gap, Letter
+from playbooks_providers.letters import Delivered, Full, Gap, Letter, Poke
 from playbooks_providers.model import Gone
 from playbooks_worker.host.post import Home, heard_of
 
@@ -33,5 +33,5 @@ async def answered(
     """Deliver it, and wake or tell whoever waits. May be repeated."""
     said = await home.deliver(agent, letter, limit=_NO_LIMIT, birth=birth)
     if isinstance(said, Delivered):
-        await heard_of(cast(Home, home), agent, said)
+        await heard_of(cast(Home, home), Poke(agent), said)
     return said

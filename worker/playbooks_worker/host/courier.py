@@ -20,8 +20,8 @@ from playbooks_providers import metrics
 from playbooks_providers.envelope import Body, Sealer, open_letter, seal_letter
 from playbooks_providers.errors import BadLetter
 from playbooks_providers.ids import AgentId, SessionId
-from playbooks_providers.letters import Delivered, Full, Letter, Mail
-from playbooks_providers.model import FINAL, AgentView, Created, Exists, Lock, Order, OrderKind, StartRecord
+from playbooks_providers.letters import Delivered, Full, Letter, Mail, Poke, Standing
+from playbooks_providers.model import FINAL, Created, Exists, Lock, Order, OrderKind, StartRecord
 from playbooks_worker.engine import Agent, AgentStopped, Mailing, NoSuchAgent, Outgoing, Question, Received
 from playbooks_worker.host.events import Emitter
 from playbooks_worker.host.farewell import farewell
@@ -30,6 +30,7 @@ from playbooks_worker.host.patience import patiently
 from playbooks_worker.host.post import Post, heard_of, why_not
 
 _READ = 32  # letters at once
+_FORGET_AT, _FORGET_AFTER_S = 32, 0.2  # letters that were read, and for how long, before the inbox is trimmed
 _FULL_FIRST_S, _FULL_MOST_S = 0.05, 2.0
 
 _log = structlog.get_logger()
@@ -65,33 +66,36 @@ class Courier:
         self._known: set[tuple[str, int, int, str]] = set()
         self._carrying = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stale = False  # there may be mail that nobody has fetched
+        self._stale = True  # there may be mail that nobody has fetched
         self._fetching: asyncio.Task[None] | None = None
         self._events = Emitter(lock, post.home, self.begin, now_ms=now_ms, keep=keep_events)
         self.read_through = 0  # the place up to which a durable checkpoint has read the inbox
+        self._forgotten = 0  # through this place
         self._forgetting = False
+        self._forget_now = asyncio.Event()
 
     # --- engine.World ----------------------------------------------------------------------------------------------
     def now(self) -> float:
         return self._now_ms() / 1000
 
     async def look_up(self, receiver: str) -> int:
-        view = await self._view(receiver)
-        if view is None:
+        stands = self._post.stands(AgentId(receiver)) or await self._standing(receiver)
+        if stands is None:
             raise NoSuchAgent(f"agent {receiver} does not exist; `playbooksctl list` shows those that do")
-        if view.status in FINAL:
-            raise NoSuchAgent(f"agent {receiver} has ended ({view.status}): nobody would read the letter")
-        return view.birth
+        if stands.status in FINAL:
+            raise NoSuchAgent(f"agent {receiver} has ended ({stands.status}): nobody would read the letter")
+        return stands.birth
 
     async def status(self, agent: str) -> str | None:
-        view = await self._view(agent)
-        return None if view is None else view.status.value
+        stands = await self._standing(agent)
+        return None if stands is None else stands.status.value
 
-    async def _view(self, agent: str) -> AgentView | None:
-        return await patiently(lambda: self.home.describe(AgentId(agent)), "look an agent up")
+    async def _standing(self, agent: str) -> Standing | None:
+        return await patiently(lambda: self.home.standing(AgentId(agent)), "look an agent up")
 
     async def fetch(self) -> None:
-        await asyncio.shield(self._look())
+        if self._stale or self._fetching is not None:
+            await asyncio.shield(self._look())
 
     def resumed(self, mailing: Mailing) -> None:
         self._stale = True
@@ -107,11 +111,22 @@ class Courier:
             self._events.emit(self.agent.loop, key, attempt, event)
 
     # --- coming in -------------------------------------------------------------------------------------------------
-    def poked(self) -> None:
-        """There is mail, perhaps."""
+    def poked(self, poke: Poke | None = None) -> None:
+        """There is mail, perhaps. When *poke* has all that the agent has not read yet, nothing needs to be fetched."""
+        agent = self.agent
+        if agent is None or not agent.waiting_for_letters:  # what nobody waits for stays in the inbox, which is bounded
+            self._stale = True
+            return
+        if poke is not None and poke.mail is not None and poke.birth == self._lock.birth:
+            mail, known = poke.mail, agent.letters.cursor
+            if mail.place <= known:
+                return  # it was fetched meanwhile
+            if mail.place == known + 1 and not self._stale and self._fetching is None:
+                agent.deliver(mail.place, self._read(mail))
+                self._has_read(agent)
+                return
         self._stale = True
-        if self.agent is not None and self.agent.waiting_for_letters:
-            self._look()
+        self._look()
 
     def _look(self) -> asyncio.Task[None]:
         if self._fetching is None:
@@ -136,6 +151,9 @@ class Courier:
             for mail in found:
                 agent.deliver(mail.place, self._read(mail))
             more = len(found) == _READ and agent.letters.cursor > after
+        self._has_read(agent)
+
+    def _has_read(self, agent: Agent) -> None:
         if agent.letters.cursor - self.read_through >= (self._limit // 2 or 1):
             self.begin(self._make_room(agent))
 
@@ -178,6 +196,8 @@ class Courier:
             if not self._forgetting:
                 self._forgetting = True
                 self.begin(self._forget())
+            elif self.read_through - self._forgotten >= min(_FORGET_AT, self._limit // 4):
+                self._forget_now.set()
 
     async def told(self) -> None:
         """Wait until everything that the agent told people is in its stream."""
@@ -225,14 +245,17 @@ class Courier:
             tell = _log.debug if letter.pressing else _log.warning  # a parent that has ended needs no word of its child
             tell("letter not delivered", agent=self._lock.agent, receiver=receiver, reason=why_not(answer))
             return False
-        delivered = answer
+        delivered, poke = answer, Poke(receiver)
         if delivered.fresh and delivered.ticket is not None:
             metrics.AGENTS_WOKEN.add("letter")
-        await patiently(lambda: heard_of(self.home, receiver, delivered, self._is_here), "tell an agent of a letter")
+        if delivered.place and birth is not None:
+            sent = Mail(delivered.place, letter.sender, letter.birth, letter.number, letter.body)
+            poke = Poke(receiver, birth, sent)
+        await patiently(lambda: heard_of(self.home, poke, delivered, self._is_here), "tell an agent of a letter")
         return delivered.fresh
 
-    def _is_here(self, session: SessionId, agent: AgentId) -> bool:
-        return session == self._lock.session and self._post.local(agent)
+    def _is_here(self, session: SessionId, poke: Poke) -> bool:
+        return session == self._lock.session and self._post.local(poke)
 
     async def _spawn(self, letter: Outgoing) -> bool:
         """False: it was there."""
@@ -264,10 +287,15 @@ class Courier:
         return start.queue if program == start.program else program
 
     async def _forget(self) -> None:
-        forgotten = 0
-        while forgotten < self.read_through:
-            forgotten = self.read_through
-            await patiently(functools.partial(self.home.forget_mail, self._lock, forgotten), "trim an inbox")
+        """Not for each letter: what was read may stay for a moment, as long as it keeps no room from others."""
+        while self._forgotten < self.read_through:
+            if self.read_through - self._forgotten < min(_FORGET_AT, self._limit // 4):
+                self._forget_now.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._forget_now.wait(), _FORGET_AFTER_S)
+            through = self.read_through
+            await patiently(functools.partial(self.home.forget_mail, self._lock, through), "trim an inbox")
+            self._forgotten = through
         self._forgetting = False
 
     # --- the end ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from playbooks_providers.ids import AgentId
-from playbooks_providers.letters import Ordered
+from playbooks_providers.letters import Ordered, Poke
 from playbooks_providers.model import Gone, Order
 from playbooks_worker.host.patience import patiently
 from playbooks_worker.host.post import Home, heard_of
@@ -14,5 +14,5 @@ async def give(home: Home, agent: AgentId, order: Order) -> Ordered | Gone:
     said = await patiently(lambda: home.order(agent, order), "order an agent")
     if isinstance(said, Ordered):
         ordered = said
-        await patiently(lambda: heard_of(home, agent, ordered), "tell an agent of an order")
+        await patiently(lambda: heard_of(home, Poke(agent), ordered), "tell an agent of an order")
     return said

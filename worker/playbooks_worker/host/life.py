@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from playbooks_providers.envelope import Header, Opened, read_header
 from playbooks_providers.errors import BadCheckpoint
+from playbooks_providers.letters import Poke
 from playbooks_providers.model import Choice, Lock, OrderKind, Status
 from playbooks_worker import engine
 from playbooks_worker.engine import Agent
@@ -100,12 +101,18 @@ class Life(Obeying):
         """Where the agent stands now: (playbook id, line, statement, depth), outermost first."""
         return self._agent.stack() if self._agent is not None else []
 
-    def poked(self, *, mail_alone: bool = False) -> None:
+    def poked(self, poke: Poke | None = None, *, mail_alone: bool = False) -> None:
         """There is something for the agent, perhaps: *mail_alone*, or an order."""
         if self.courier is not None:
-            self.courier.poked()
-            if not mail_alone:
+            self.courier.poked(poke)
+            if not mail_alone and (poke is None or poke.mail is None):
                 self.look_for_orders()
+
+    @property
+    def lives(self) -> bool:
+        """Whether it is here, has not ended, and is not about to leave."""
+        agent = self._agent
+        return agent is not None and not agent.dead and self._over is None and self._leaving is None
 
     @property
     def asks(self) -> bool:

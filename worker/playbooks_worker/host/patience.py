@@ -25,6 +25,10 @@ async def patiently(call: Callable[[], Awaitable[T]], doing: str, *, aloud: bool
 
     One line per outage; with *aloud* one per attempt, for what cannot begin without it.
     """
+    try:
+        return await call()  # the library that waits costs as much as the call itself
+    except (Unreachable, StorageFull) as error:
+        first: list[Exception] = [error]
     failures = 0
 
     def failed(state: tenacity.RetryCallState) -> None:
@@ -41,6 +45,8 @@ async def patiently(call: Callable[[], Awaitable[T]], doing: str, *, aloud: bool
     )
 
     async def once() -> T:  # the library looks whether what it calls is a coroutine function
+        if first:
+            raise first.pop()
         return await call()
 
     answer: T = await retrying(once)

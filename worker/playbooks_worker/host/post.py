@@ -9,8 +9,8 @@ from typing import Protocol, TypeAlias
 
 from playbooks_providers.contracts import Events, Inboxes, Orders, Parking
 from playbooks_providers.ids import AgentId, SessionId
-from playbooks_providers.letters import Delivered, Gap, Ordered
-from playbooks_providers.model import AgentView, Created, Exists, Gone, StartRecord, Ticket
+from playbooks_providers.letters import Delivered, Gap, Ordered, Poke, Standing
+from playbooks_providers.model import Created, Exists, Gone, StartRecord, Ticket
 from playbooks_worker.engine import Outgoing, Question
 
 
@@ -21,39 +21,43 @@ class Home(Inboxes, Parking, Orders, Events, Protocol):
 
     async def enqueue(self, ticket: Ticket) -> None: ...
 
-    async def describe(self, agent: AgentId) -> AgentView | None: ...
 
-
-Local: TypeAlias = Callable[[SessionId, AgentId], bool]
+Local: TypeAlias = Callable[[SessionId, Poke], bool]
 """Tells an agent in this process that there is something for it; False: it is not in that session, or not here."""
 
 Heard: TypeAlias = Callable[[AgentId, Outgoing], None]
 Asked: TypeAlias = Callable[[AgentId, Sequence[Question]], None]
 
 
-def nobody(session: SessionId, agent: AgentId) -> bool:
+def nobody(session: SessionId, poke: Poke) -> bool:
     return False
+
+
+def no_standing(agent: AgentId) -> Standing | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
     """Where the agents of one session write to one another. ``local`` tells one of the same session that there is mail for
-    it; False: it is not here. For people who watch: ``heard`` is told each letter when an agent's receiver accepts it,
-    ``asked`` the questions to people that an agent waits for, whenever they change."""
+    it; False: it is not here. ``stands`` says of one that lives in it where it stands, without asking the home. For people
+    who watch: ``heard`` is told each letter when an agent's receiver accepts it, ``asked`` the questions to people that an
+    agent waits for, whenever they change."""
 
     home: Home
-    local: Callable[[AgentId], bool] = lambda agent: False
+    local: Callable[[Poke], bool] = lambda poke: False
+    stands: Callable[[AgentId], Standing | None] = no_standing
     heard: Heard | None = None
     asked: Asked | None = None
 
 
-async def heard_of(home: Home, agent: AgentId, said: Delivered | Ordered, local: Local = nobody) -> None:
-    """What follows when *agent* has got a letter or an order: one that is ready is enqueued, one that runs is told. May be
-    repeated."""
+async def heard_of(home: Home, poke: Poke, said: Delivered | Ordered, local: Local = nobody) -> None:
+    """What follows when an agent has got a letter or an order: one that is ready is enqueued, one that runs is told with
+    *poke*. May be repeated."""
     if said.ticket is not None:
         await home.enqueue(said.ticket)
-    elif said.session is not None and not local(said.session, agent):
-        await home.poke(said.session, agent)
+    elif said.session is not None and not local(said.session, poke):
+        await home.poke(said.session, poke)
 
 
 def why_not(answer: Gap | Gone) -> str:

@@ -4,7 +4,8 @@
 -- KEYS  1 meta  2 checkpoints  3 state  4 inbox
 -- ARGV  1 sender's field (s:<sender>)  2 its birth  3 number  4 most letters in the inbox ('' for a pressing one)
 --       5 birth of the receiver ('' whoever has the id)  6 sender  7 body
--- ANSWERS  {'fresh' or 'before', fence while ready or '', queue, session while running or '', fence of a timer or ''}
+-- ANSWERS  {'fresh' or 'before', fence while ready or '', queue, session while running or '', fence of a timer or '',
+--              its place, if it is fresh}
 --              its caller enqueues the ticket or pokes the session, and disarms the timer, which would wake nobody
 --          {'gap', the number that comes next}, {'full'}
 --          {'gone'}    unknown, ended, or another birth; or a birth of the sender that is over
@@ -25,8 +26,8 @@ if tonumber(ARGV[2]) < birth then
 elseif tonumber(ARGV[2]) > birth then
   last = 0
 end
-local function answer(what, timer)
-  return {what, status == 'ready' and fence or '', known[4], status == 'running' and known[3] or '', timer or ''}
+local function answer(what, timer, place)
+  return {what, status == 'ready' and fence or '', known[4], status == 'running' and known[3] or '', timer or '', place}
 end
 if tonumber(ARGV[3]) <= last then
   return answer('before')
@@ -49,6 +50,6 @@ if status == 'waiting' then
   status, fence = 'ready', mint(KEYS[1], KEYS[2], 'it has mail', nil, choice)
   redis.call('HDEL', KEYS[1], 'wake')
   redis.call('HSET', KEYS[1], 'status', status)
-  return answer('fresh', known[6] and before)
+  return answer('fresh', known[6] and before, place)
 end
-return answer('fresh')
+return answer('fresh', nil, place)
