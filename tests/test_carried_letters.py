@@ -42,7 +42,7 @@ def reads(*, workers: int = 2, changed: Any = lambda poke: [poke]) -> int:
         home.changed = changed
         try:
             for number in range(workers):
-                await world.worker(f"w{number}")
+                await world.worker(f"w{number}", concurrency=2 // workers)
             await world.submit("boss", ROUNDS)
             assert await world.result() == [[["heard", number] for number in range(ROUNDS)], sum(range(ROUNDS))]
         finally:

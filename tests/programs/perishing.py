@@ -108,7 +108,7 @@ class World:
         self._serving: dict[str, asyncio.Task[None]] = {}
         self._left: list[asyncio.Task[Any]] = []
 
-    async def worker(self, name: str, fuse: Fuse | None = None) -> None:
+    async def worker(self, name: str, fuse: Fuse | None = None, *, concurrency: int = 50) -> None:
         session, fuse = SessionId(name), fuse or Fuse()
         await self.coordination.register(SessionInfo(session, name, "h", 1, "b", 0))
         around = Surroundings(
@@ -119,7 +119,7 @@ class World:
             inbox_limit=self.inbox_limit,
         )
         bench = Bench(Perishable(self.coordination, fuse), around, {"talkers": self.program})  # type: ignore[arg-type]
-        shift = Shift(session, Gate(lambda: 0.0), bench, ["q"], concurrency=50, drain_timeout_s=5.0)
+        shift = Shift(session, Gate(lambda: 0.0), bench, ["q"], concurrency=concurrency, drain_timeout_s=5.0)
         self.fuses[name], self.shifts[name] = fuse, shift
         self._serving[name] = asyncio.create_task(shift.serve())
 
