@@ -45,10 +45,14 @@ class World:
         self.store = MemoryStore(self.clock)
         self.coordination = MemoryCoordination(self.store)
         self.seats = [Seat(0), Seat(1)]
+        self.drained = 0
         self.refused: list[SessionId | None] = []
         staff = Staff("w", 2, ORDERS, 1.0, 5.0, 1.0, stall_timeout_s)
-        self.heart = Heart(staff, self.seats, self.coordination, self.clock, self.on_refused)
+        self.heart = Heart(staff, self.seats, self.coordination, self.clock, self.on_refused, self.on_drain)
         self.executors: list[Any] = [Executor(), Executor()]
+
+    def on_drain(self) -> None:
+        self.drained += 1
 
     def on_refused(self, seat: Seat) -> None:
         self.refused.append(seat.session)
@@ -82,6 +86,20 @@ def test_each_executor_is_told_of_its_renewal_with_when_it_was_asked_for_and_the
         await world.rounds(1)
         assert world.executors[1].told[-1] == Renewed(SessionId("s1"), 2.0, 2.0)
         assert await world.coordination.sessions() == {"s0": 2, "s1": 2}
+
+    run(test)
+
+
+def test_a_worker_whose_session_is_asked_to_drain_is_told_and_others_are_not() -> None:
+    async def test(world: World) -> None:
+        await world.coordination.register(SessionInfo(SessionId("of another"), "v", "h", 1, "", 0))
+        await world.coordination.ask_to_drain([SessionId("of another")])
+        await world.rounds(1)
+        assert world.drained == 0
+        await world.coordination.ask_to_drain([SessionId("s1")])
+        await world.rounds(1)
+        assert world.drained == 1
+        assert isinstance(world.executors[1].told[-1], Renewed)  # it holds its agents until they are handed over
 
     run(test)
 

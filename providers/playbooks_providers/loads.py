@@ -30,6 +30,13 @@ class QueueLoad:
     def runnable(self) -> int:
         return self.ready + self.running
 
+    @property
+    def hint(self) -> float | None:
+        """Runnable agents for each slot: above 1 agents wait, far below 1 slots do. None: agents, and no slot at all."""
+        if self.capacity == 0:
+            return None if self.runnable else 0.0
+        return round(self.runnable / self.capacity, 4)
+
 
 @dataclass(frozen=True, slots=True)
 class Swept:

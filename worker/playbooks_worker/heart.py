@@ -27,7 +27,7 @@ _log = structlog.get_logger()
 
 
 class Heart:
-    """*refused* is called with each seat whose session the store no longer knows."""
+    """*refused* is called with each seat whose session the store no longer knows, *drain* when somebody wants that."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Heart:
         coordination: Coordination,
         clock: Clock,
         refused: Callable[[Seat], None],
+        drain: Callable[[], None],
     ) -> None:
         self.timeout_s = staff.session_timeout_s
         self._staff = staff
@@ -43,6 +44,7 @@ class Heart:
         self._coordination = coordination
         self._clock = clock
         self._refused = refused
+        self._drain = drain
         self._away = False
         self._stopped: set[SessionId] = set()
         self._blocked: set[SessionId] = set()
@@ -81,6 +83,7 @@ class Heart:
             async with asyncio.timeout(max(self._staff.heartbeat_s, self.timeout_s)):
                 refused, timeout_s = await self._coordination.beat(running) if running else (frozenset(), None)
                 alive = await self._coordination.sessions() if self._stopped else {}
+                draining = await self._coordination.draining() if running else frozenset()
         except (ProviderError, TimeoutError) as error:
             if not self._away:
                 _log.warning("heartbeat failed", reason=str(error) or "no answer", sessions=running)
@@ -102,6 +105,8 @@ class Heart:
             else:
                 metrics.SESSION_RENEWALS.add()
                 seat.child.channel.say(Renewed(session, sent_at, self.timeout_s))
+        if not draining.isdisjoint(running):
+            self._drain()
         # Not at the first sight: who stopped us may have stopped them, and wakes them in a moment.
         for session in (self._stopped & stopped_before) - alive.keys():
             self._end(seats[session], "stopped, and its session has lapsed")

@@ -16,6 +16,7 @@ import structlog
 from playbooks_providers import metrics
 from playbooks_providers.clock import Clock
 from playbooks_providers.contracts import Coordination
+from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import SessionId, new_session_id
 from playbooks_providers.model import SessionInfo
 from playbooks_worker.channel import Alive, Broken, Drain, Drained, Dropped, Ready, Refused, Serve
@@ -49,7 +50,7 @@ class Supervisor:
         self._closing = asyncio.Event()
         self._served = False
         self._left_behind = False
-        self._heart = Heart(staff, self._seats, coordination, clock, self._refused)
+        self._heart = Heart(staff, self._seats, coordination, clock, self._refused, self.drain)
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> bool:
@@ -84,8 +85,17 @@ class Supervisor:
             return
         self._closing.set()
         _log.info("worker draining", within_s=self._staff.drain_timeout_s)
+        if self._group is not None:
+            self._group.create_task(self._offer_no_more())
         for seat in self._seats:
             self._end(seat)
+
+    async def _offer_no_more(self) -> None:
+        """Whoever counts capacity need not wait until the sessions are gone. Only a word; nothing hangs on it."""
+        sessions = [seat.session for seat in self._seats if seat.session is not None]
+        with contextlib.suppress(ProviderError, TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                await self._coordination.ask_to_drain(sessions)
 
     def stop_at_once(self) -> None:
         """End the executors now. Their effects in flight repeat elsewhere."""

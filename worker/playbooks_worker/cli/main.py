@@ -18,6 +18,7 @@ from playbooks_worker.cli.people import answer, inbox
 from playbooks_worker.cli.retry import retry
 from playbooks_worker.cli.run import run
 from playbooks_worker.cli.runs import runs
+from playbooks_worker.cli.scale import drain, scale_hint
 from playbooks_worker.cli.show import show
 from playbooks_worker.cli.submit import submit
 from playbooks_worker.cli.tail import tail
@@ -53,6 +54,8 @@ app.command("unpause", short_help="Let a paused agent go on.")(unpause)
 app.command("fork", short_help="Make a new agent from a checkpoint.")(fork)
 app.command("delete", short_help="Forget everything about an agent.")(delete)
 app.command("workers", short_help="List the live workers and their programs.")(workers)
+app.command("drain", short_help="Have a worker hand over and end.")(drain)
+app.command("scale-hint", short_help="Say how much is to do, by queue.")(scale_hint)
 app.command("dev", short_help="Run everything on this machine.")(dev)
 
 
