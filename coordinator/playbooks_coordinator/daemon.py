@@ -23,7 +23,7 @@ from playbooks_providers.errors import ConfigError
 from playbooks_providers.ids import new_nonce
 from playbooks_providers.logs import AskedFormat, chosen, configure
 from playbooks_providers.redis import RedisHome, connect
-from playbooks_providers.service import Probes, Pulse, Surface, open_surface, say_build
+from playbooks_providers.service import Notifier, Probes, Pulse, Surface, open_surface, say_build
 from playbooks_providers.settings import (
     CoordinatorSettings,
     Settings,
@@ -98,10 +98,15 @@ async def _until_signalled(settings: Settings, surface: Surface) -> int:
     """Run. Answers the exit code; raises `ConfigError` for a URL that cannot be used."""
     home = connect(settings.redis.url, prefix=settings.redis.prefix)
     coordinator = _coordinator(home, settings.coordinator)
-    pulse = Pulse("coordinator")
     received: list[signal.Signals] = []
+
+    def unready() -> str:
+        return "stopping" if received else coordinator.unready()
+
+    notifier = Notifier(os.environ, started=lambda: True, unready=unready, ending=lambda: bool(received))
+    pulse = Pulse("coordinator", also=notifier.tell)
     say_build("coordinator")
-    surface.serve(Probes(pulse, lambda: "stopping" if received else coordinator.unready()), "coordinator")
+    surface.serve(Probes(pulse, unready), "coordinator")
     running = asyncio.create_task(_run(home, coordinator, pulse))
 
     def end(number: signal.Signals) -> None:
@@ -109,6 +114,7 @@ async def _until_signalled(settings: Settings, surface: Surface) -> int:
             os._exit(128 + number)
         received.append(number)
         log.info("stopping", signal=number.name)
+        notifier.tell()
         running.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -21,7 +21,7 @@ from playbooks_providers.clock import SystemClock
 from playbooks_providers.errors import ConfigError
 from playbooks_providers.logs import AskedFormat, LogFormat, chosen, configure
 from playbooks_providers.redis import connect
-from playbooks_providers.service import Probes, Pulse, Surface, open_surface, say_build
+from playbooks_providers.service import Notifier, Probes, Pulse, Surface, open_surface, say_build
 from playbooks_providers.settings import Settings, load_settings, settings_table, signing_key, weakness
 from playbooks_worker.channel import Orders
 from playbooks_worker.seat import Staff
@@ -150,12 +150,20 @@ async def supervise(settings: Settings, staff: Staff, surface: Surface) -> int:
     supervisor = Supervisor(staff, home.coordination, SystemClock())
     received: list[signal.Signals] = []
 
+    notifier = Notifier(
+        os.environ,
+        started=lambda: supervisor.started,
+        unready=supervisor.unready,
+        ending=lambda: supervisor.ending,
+    )
+
     def on_signal(number: signal.Signals) -> None:
         received.append(number)
         if len(received) == 1:
             supervisor.drain()
         else:
             supervisor.stop_at_once()
+        notifier.tell()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -167,7 +175,7 @@ async def supervise(settings: Settings, staff: Staff, surface: Surface) -> int:
         processes=staff.processes,
         concurrency=staff.orders.concurrency,
     )
-    pulse = Pulse("supervisor")
+    pulse = Pulse("supervisor", also=notifier.tell)
     say_build("worker")
     surface.serve(Probes(pulse, supervisor.unready), "worker")
     advice = asyncio.create_task(home.advise(lambda finding: _log.warning("redis setting", advice=finding)))

@@ -70,6 +70,16 @@ class Supervisor:
             raise _first(broken) from None
         return not self._left_behind
 
+    @property
+    def started(self) -> bool:
+        """An executor has loaded the programs."""
+        return self._served
+
+    @property
+    def ending(self) -> bool:
+        """It drains, or stops."""
+        return self._closing.is_set()
+
     def unready(self) -> str:
         """Why this worker can take no agent now; empty when it can. Only looks: it is called from another thread."""
         if self._closing.is_set():

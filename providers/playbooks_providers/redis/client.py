@@ -84,14 +84,24 @@ class Server:
 
     async def quick(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
         """One script on the connection for small calls. Raises like `run`."""
-        reply = await self._line.say("EVALSHA", script.sha, len(keys), *keys, *args)
-        if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
-            reply = await self._line.say("EVAL", script.text, len(keys), *keys, *args)
+        with _timed(script.name):
+            reply = await self._said("EVALSHA", script.sha, len(keys), *keys, *args)
+            if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
+                reply = await self._said("EVAL", script.text, len(keys), *keys, *args)
         return self._reply(reply)
 
     async def quick_command(self, *args: str | bytes | int) -> Any:
         """One plain command on the connection for small calls. Raises like `run`."""
-        return self._reply(await self._line.say(*args))
+        with _timed(str(args[0]).lower()):
+            reply = await self._said(*args)
+        return self._reply(reply)
+
+    async def _said(self, *args: str | bytes | int) -> Any:
+        try:
+            return await self._line.say(*args)
+        except Unreachable:
+            metrics.REDIS_ERRORS.add("unreachable")
+            raise
 
     async def listen(self, *args: str | bytes | int) -> Any:
         """One command that waits, up to `BLOCK_S`, on a connection for nothing else; one at a time. Raises like `run`."""
@@ -105,6 +115,7 @@ class Server:
         if not isinstance(reply, ReplyError):
             return reply
         error = self._by_its_words(str(reply)) or ProviderError(f"Redis at {self.address}: {reply}")
+        _count(error)
         if isinstance(error, Unreachable):
             self._line.hang_up()  # they lead to the wrong server: the next call opens one anew, and finds the right one
             self._ear.hang_up()
@@ -172,8 +183,7 @@ class Server:
         text = str(error)
         ours = self._in_our_words(error, text)
         if isinstance(ours, ProviderError):
-            kinds: dict[type, Trouble] = {Unreachable: "unreachable", StorageFull: "full"}
-            metrics.REDIS_ERRORS.add(kinds.get(type(ours), "error"))
+            _count(ours)
         return ours
 
     def _in_our_words(self, error: Exception, text: str) -> Exception:
@@ -203,6 +213,11 @@ class Server:
         for client in self._pools.values():
             await client.aclose()
             await client.connection_pool.disconnect()
+
+
+def _count(error: Exception) -> None:
+    kinds: dict[type, Trouble] = {Unreachable: "unreachable", StorageFull: "full"}
+    metrics.REDIS_ERRORS.add(kinds.get(type(error), "error"))
 
 
 @contextmanager

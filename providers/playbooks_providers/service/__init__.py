@@ -1,4 +1,4 @@
-"""What a daemon shows to whoever runs it (a person, kubelet, Prometheus): probes and numbers over HTTP.
+"""What a daemon shows to whoever runs it (a person, kubelet, Prometheus, systemd): probes, numbers, notices.
 
 Called by the two daemons' wiring. It knows nothing of agents, sessions or stores: what is well is told to it.
 """
@@ -6,5 +6,6 @@ Called by the two daemons' wiring. It knows nothing of agents, sessions or store
 from playbooks_providers.service.build import say_build
 from playbooks_providers.service.probes import Probes, Pulse
 from playbooks_providers.service.surface import Surface, open_surface
+from playbooks_providers.service.systemd import Notifier
 
-__all__ = ["Probes", "Pulse", "Surface", "open_surface", "say_build"]
+__all__ = ["Notifier", "Probes", "Pulse", "Surface", "open_surface", "say_build"]
