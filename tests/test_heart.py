@@ -10,8 +10,9 @@ from playbooks_providers.clock import ManualClock
 from playbooks_providers.ids import SessionId
 from playbooks_providers.memory import MemoryCoordination, MemoryStore
 from playbooks_providers.model import SessionInfo
+from playbooks_providers.settings.invariants import BLOCKED_AFTER_S
 from playbooks_worker.channel import Message, Orders, Renewed
-from playbooks_worker.heart import BLOCKED_AFTER_S, Heart
+from playbooks_worker.heart import Heart
 from playbooks_worker.seat import Seat, Staff
 
 ORDERS = Orders("w", [], [], 1, "", "", "", 10, False, 1.0, 1.0, "console", 64_000_000, 5.0, 1000, 100, False)

@@ -8,18 +8,16 @@ from typing import Any
 
 import pytest
 import structlog
-from pydantic import SecretStr
 
 from playbooks_providers.envelope import Sealer
 from playbooks_providers.errors import ConfigError
 from playbooks_providers.ids import AgentId, CheckpointId
 from playbooks_providers.memory import MemoryCheckpoints, MemoryCoordination, MemoryStore
 from playbooks_providers.model import Entry, Lock, Status
-from playbooks_providers.settings import Settings
+from playbooks_providers.settings import Settings, check
 from playbooks_providers.settings.sections import DurabilitySettings
 from playbooks_providers.testing import CoordinatedHome, start_record
 from playbooks_worker import engine, playbook
-from playbooks_worker.daemon import staff_of
 from playbooks_worker.engine import Agent, mortal
 from playbooks_worker.host import persisting as persisting_module
 from playbooks_worker.host.gate import Gate
@@ -121,13 +119,12 @@ def test_the_setting_is_in_millions_of_bytes() -> None:
 
 
 def test_a_limit_that_redis_could_not_keep_is_refused_at_the_start() -> None:
-    def staff(limit_mb: float) -> None:
-        settings = Settings(durability=DurabilitySettings(max_checkpoint_size_mb=limit_mb))
-        staff_of(settings, "w", SecretStr("k"), programs=[], queues=[], log_format="console")
+    def checked(limit_mb: float) -> None:
+        check(Settings(durability=DurabilitySettings(max_checkpoint_size_mb=limit_mb)))
 
-    staff(500)
-    with pytest.raises(ConfigError, match="durability.max_checkpoint_size_mb: 600 is more than .* at most 500"):
-        staff(600)
+    checked(500)
+    with pytest.raises(ConfigError, match="durability.max_checkpoint_size_mb = 600 .* is more than .* at most 500"):
+        checked(600)
 
 
 async def lived(function: Any, *args: Any, limit: int, checkpoints: Any = None) -> Ended:

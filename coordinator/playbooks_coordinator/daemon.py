@@ -18,6 +18,7 @@ import structlog
 import typer
 
 from playbooks_coordinator.duty import Coordinator, Timing
+from playbooks_coordinator.manual import CoordinatorManual
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.errors import ConfigError
 from playbooks_providers.ids import new_nonce
@@ -27,6 +28,7 @@ from playbooks_providers.service import Notifier, Probes, Pulse, Surface, open_s
 from playbooks_providers.settings import (
     CoordinatorSettings,
     Settings,
+    check,
     load_settings,
     settings_table,
     signing_key,
@@ -40,7 +42,7 @@ USAGE = 2
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@app.command(name="playbooks-coordinator")
+@app.command(name="playbooks-coordinator", cls=CoordinatorManual)
 def coordinate(
     redis_url: Annotated[
         str | None, typer.Option(metavar="URL", help="The Redis server (else PLAYBOOKS_REDIS__URL, playbooks.toml).")
@@ -53,7 +55,10 @@ def coordinate(
         typer.Option(metavar="HOST:PORT", help="Show /livez, /readyz and /metrics there, or `off` [127.0.0.1:9465]."),
     ] = None,
     log_format: Annotated[
-        AskedFormat, typer.Option(help="How events are written to stderr; auto: console in a terminal, else JSON.")
+        AskedFormat,
+        typer.Option(
+            metavar="FORMAT", help="Events on stderr: console, json, or auto: console in a terminal, else json."
+        ),
     ] = "auto",
     print_config: Annotated[bool, typer.Option("--print-config", help="Show all settings, and exit.")] = False,
     check_config: Annotated[bool, typer.Option("--check-config", help="Check the settings, and exit.")] = False,
@@ -79,7 +84,9 @@ def coordinate(
                 "no signing key: set PLAYBOOKS_DURABILITY__SIGNING_KEY (or durability.signing_key_file) to the same "
                 "secret for all workers and coordinators; `openssl rand -hex 32` makes one"
             )
+        check(settings)
         if check_config:
+            asyncio.run(connect(settings.redis.url, prefix=settings.redis.prefix).close())  # sends nothing
             return
         configure(chosen(log_format), stdlib="", pid=os.getpid())
         if (weak := weakness(key)) is not None:

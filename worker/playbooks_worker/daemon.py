@@ -22,25 +22,23 @@ from playbooks_providers.errors import ConfigError
 from playbooks_providers.logs import AskedFormat, LogFormat, chosen, configure
 from playbooks_providers.redis import connect
 from playbooks_providers.service import Notifier, Probes, Pulse, Surface, open_surface, say_build
-from playbooks_providers.settings import Settings, load_settings, settings_table, signing_key, weakness
+from playbooks_providers.settings import Settings, check, load_settings, settings_table, signing_key, weakness
 from playbooks_worker.channel import Orders
+from playbooks_worker.manual import WorkerManual
 from playbooks_worker.seat import Staff
 from playbooks_worker.supervisor import BrokenProgram, Supervisor
 
 USAGE = 2
 SECONDS_A_DAY = 86400.0
 
-LARGEST_CHECKPOINT_MB = 500
-"""What is left of Redis's 512 MB for one value (`proto-max-bulk-len`), header and all."""
-
 _log = structlog.get_logger()
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@app.command(name="playbooks-worker")
+@app.command(name="playbooks-worker", cls=WorkerManual)
 def work(  # noqa: PLR0913 - the options of a command
-    programs: Annotated[list[str], typer.Argument(metavar="PROGRAM...", help="A .py file or an importable module.")],
+    programs: Annotated[list[str], typer.Argument(metavar="PROGRAM")],
     queue: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Take agents from it; repeatable [the programs' names].")
     ] = None,
@@ -58,7 +56,10 @@ def work(  # noqa: PLR0913 - the options of a command
         typer.Option(metavar="HOST:PORT", help="Show /livez, /readyz and /metrics there, or `off` [127.0.0.1:9464]."),
     ] = None,
     log_format: Annotated[
-        AskedFormat, typer.Option(help="How events are written to stderr; auto: console in a terminal, else JSON.")
+        AskedFormat,
+        typer.Option(
+            metavar="FORMAT", help="Events on stderr: console, json, or auto: console in a terminal, else json."
+        ),
     ] = "auto",
     print_config: Annotated[bool, typer.Option("--print-config", help="Show all settings, and exit.")] = False,
     check_config: Annotated[bool, typer.Option("--check-config", help="Check the settings, and exit.")] = False,
@@ -87,7 +88,9 @@ def work(  # noqa: PLR0913 - the options of a command
                 "no signing key: set PLAYBOOKS_DURABILITY__SIGNING_KEY (or durability.signing_key_file) to the same "
                 "secret for all workers and coordinators; `openssl rand -hex 32` makes one"
             )
+        check(settings)
         if check_config:
+            asyncio.run(connect(settings.redis.url, prefix=settings.redis.prefix).close())  # sends nothing
             return
         called = name or f"{socket.gethostname()}-{os.getpid()}"
         configure(chosen(log_format), stdlib="", worker=called, pid=os.getpid())
@@ -107,13 +110,7 @@ def work(  # noqa: PLR0913 - the options of a command
 def staff_of(
     settings: Settings, name: str, key: SecretStr, *, programs: list[str], queues: list[str], log_format: LogFormat
 ) -> Staff:
-    """What the supervisor and its executors are told. Raises `ConfigError` for what Redis could never hold."""
-    if settings.durability.max_checkpoint_bytes > LARGEST_CHECKPOINT_MB * 1_000_000:
-        asked = settings.durability.max_checkpoint_size_mb
-        raise ConfigError(
-            f"durability.max_checkpoint_size_mb: {asked:g} is more than an entry of a Redis stream can hold (512 MB): "
-            f"at most {LARGEST_CHECKPOINT_MB}"
-        )
+    """What the supervisor and its executors are told."""
     orders = Orders(
         worker=name,
         programs=programs,

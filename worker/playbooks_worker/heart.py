@@ -17,10 +17,10 @@ from playbooks_providers.clock import Clock
 from playbooks_providers.contracts import Coordination
 from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import SessionId
+from playbooks_providers.settings.invariants import BLOCKED_AFTER_S
 from playbooks_worker.channel import Renewed
 from playbooks_worker.seat import Seat, Staff
 
-BLOCKED_AFTER_S = 5.0
 BEATS_PER_TIMEOUT = 5
 
 _log = structlog.get_logger()

@@ -4,6 +4,7 @@ Flag > environment (`PLAYBOOKS_<SECTION>__<KEY>`) > `playbooks.toml` (project, t
 """
 
 from playbooks_providers.settings.http_address import HttpAddress, http_address
+from playbooks_providers.settings.invariants import check
 from playbooks_providers.settings.load import load_settings
 from playbooks_providers.settings.sections import (
     CoordinatorSettings,
@@ -22,6 +23,7 @@ __all__ = [
     "RedisSettings",
     "Settings",
     "WorkerSettings",
+    "check",
     "ensure_signing_key",
     "http_address",
     "load_settings",

@@ -58,13 +58,15 @@ class WorkerSettings(_Section):
     """[worker]: one `playbooks-worker`. An executor whose loop is blocked for ``stall_timeout_s`` is ended (None: never). An
     agent that has only waited for ``park_after_s`` needs no worker until something comes for it; whoever writes to an agent
     with ``inbox_limit`` letters waits. Of what an agent tells people (`emit`), about ``keep_events`` are kept. A
-    parked agent keeps its last checkpoint alone, unless ``keep_when_parked``. ``http``: where it shows probes and metrics,
-    or `off`."""
+    parked agent keeps its last checkpoint alone, unless ``keep_when_parked``. ``grace_s``: how long whoever stops this
+    worker waits before it is killed (Kubernetes, systemd), if that is known: the drain has to end before. ``http``: where
+    it shows probes and metrics, or `off`."""
 
     processes: int = Field(default=1, ge=1)
     concurrency: int = Field(default=50, ge=1)
     heartbeat_s: float = Field(default=1.0, gt=0)
     drain_timeout_s: float = Field(default=25.0, ge=0)
+    grace_s: float | None = Field(default=None, gt=0)
     stall_timeout_s: float | None = Field(default=None, gt=0)
     park_after_s: float = Field(default=5.0, ge=0)
     inbox_limit: int = Field(default=1000, ge=1)
