@@ -41,6 +41,7 @@ class Moment:
     took_s: float = 0.0
     dill: str | None = None
     mailing: Any = None
+    owes: Any = None
 
 
 class Counter:

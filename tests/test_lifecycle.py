@@ -29,6 +29,7 @@ quarantine:  running->quarantined
 retry:       paused->ready blocked->ready quarantined->ready failed->ready
 order-pause:  ready->paused waiting->paused
 order-cancel: waiting->ready paused->ready blocked->ready quarantined->ready
+order-terminate: ready->ready running->ready waiting->ready paused->ready blocked->ready quarantined->ready
 terminate:   ready->cancelled running->cancelled waiting->cancelled paused->cancelled blocked->cancelled
 terminate:   quarantined->cancelled
 """

@@ -144,10 +144,12 @@ class Orders(Protocol):
 
         An agent that runs, or is ready, learns of it from its lock or from `wanted`. *Pause* of a ready or waiting one is
         done at once: nobody may take it, and its timer wakes nobody. *Cancel* makes one that waits or was set aside
-        ready, so that somebody raises it in there. A newer order replaces an older one, but a pause never a cancel. The
-        order that was obeyed last is not given again (its ``id`` is known).
+        ready, so that somebody raises it in there. *Terminate* makes every one ready, under a new fence, so that its owner
+        is out at once (*session* is that owner's), and somebody ends it and tells who waits for it. A newer order replaces
+        an older one, but a pause never a cancel, and none of these a terminate. The order that was obeyed last is not given
+        again (its ``id`` is known).
 
-        `Gone`: unknown or ended; a pause of one that was set aside otherwise, or that is being cancelled."""
+        `Gone`: unknown or ended; a pause of one that was set aside otherwise; anything less than what stands."""
 
     async def wanted(self, agent: AgentId) -> Order | None:
         """The order that stands now: what an owner asks after a poke."""
@@ -155,8 +157,8 @@ class Orders(Protocol):
     async def obeyed(self, lock: Lock, order: Order) -> None:
         """The checkpoint is durable in which *order* is done (a pause is obeyed by `stop`). From any other: nothing."""
 
-    async def terminate(self, agent: AgentId, why: str) -> Done | Gone:
-        """End an agent at once, as cancelled, under a new fence: no statement of it runs any more.
+    async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
+        """End an agent at once, as cancelled, under a new fence: no statement of it runs any more. *read* as in `finish`.
 
         It keeps its start record and *why*, as long as a finished agent is kept. `Gone`: unknown, completed or failed."""
 
@@ -201,8 +203,13 @@ class Coordination(Inboxes, Parking, Orders, Events, Loads, Protocol):
 
         ``blameless`` gives the attempt back (a hand-over is not a death)."""
 
-    async def finish(self, lock: Lock, status: Status, final: Entry) -> Done | Gone:
+    async def finish(
+        self, lock: Lock, status: Status, final: Entry, *, read: int | None = None
+    ) -> Done | Unread | Gone:
         """End the agent (completed, failed, cancelled). *final* has the signed header that holds result or error.
+
+        *read*: the place up to which its mail was looked through for questions, whose askers know; `Unread`, and nothing
+        has changed, when there is mail beyond it. (None: nobody looks.)
 
         The start record and *final* stay readable (`describe`) until the agent's retention ends. Of its mail a failed
         agent keeps what is unread; every other one nothing but the memory of what it has accepted."""

@@ -99,7 +99,7 @@ class Unread:
 class Ordered:
     """The order stands (or is done: a pause of an agent that nobody ran). *status* is that of now.
 
-    *ticket* must be enqueued; *session* runs the agent and should be poked."""
+    *ticket* must be enqueued; *session* runs the agent, or has until now, and should be poked."""
 
     status: Status
     ticket: Ticket | None = None

@@ -37,6 +37,7 @@ class Step(StrEnum):
     ORDER_CANCEL = (
         "order-cancel"  # a person wants it cancelled while nobody runs it: somebody must, to raise it in there
     )
+    ORDER_TERMINATE = "order-terminate"  # it is to end, and somebody must tell who waits for it
     TERMINATE = "terminate"  # a person ends it, and no statement of it runs any more
 
 
@@ -66,6 +67,7 @@ TABLE: Mapping[tuple[Status | None, Step], Status] = MappingProxyType(
         (Status.PAUSED, Step.ORDER_CANCEL): Status.READY,
         (Status.BLOCKED, Step.ORDER_CANCEL): Status.READY,
         (Status.QUARANTINED, Step.ORDER_CANCEL): Status.READY,
+        **{(status, Step.ORDER_TERMINATE): Status.READY for status in Status if status not in FINAL},
         **{(status, Step.TERMINATE): Status.CANCELLED for status in Status if status not in FINAL},
     }
 )

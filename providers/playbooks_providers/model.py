@@ -35,6 +35,7 @@ class OrderKind(StrEnum):
 
     PAUSE = "pause"  # stop after the next checkpoint, until a person lets it go on
     CANCEL = "cancel"  # raise AgentCancelled at its awaits, so that its `finally` blocks run
+    TERMINATE = "terminate"  # run no statement of it any more; tell who waits for it, then end it as cancelled
 
 
 @dataclass(frozen=True, slots=True)

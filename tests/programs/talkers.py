@@ -10,6 +10,7 @@ from playbooks_worker import (
     AgentCancelled,
     ChildFailed,
     Message,
+    NoAnswer,
     NoSuchAgent,
     agent_id,
     ask,
@@ -437,3 +438,45 @@ async def awaits_twice():
             heard.append(failed.status)
         await receive()
     return heard
+
+
+@playbook
+async def asks_one_that_ends(how, others=0):
+    """What it hears instead of an answer, and whether it hears it once."""
+    other = await spawn(ends, how, agent_id="other")
+    heard = []
+    for number in range(1 + others):
+        try:
+            heard.append(await ask(other, number))
+        except (NoAnswer, NoSuchAgent) as error:
+            heard.append(type(error).__name__)
+    return heard
+
+
+@playbook
+async def ends(how):
+    if how == "unread":
+        await sleep(0)
+        return None
+    message = await receive()
+    if how == "fails":
+        raise ValueError("no")
+    if how == "replies":
+        await message.reply("yes")
+        return None
+    if how == "waits":
+        await receive(sender="nobody")
+    return message.value
+
+
+@playbook
+async def gives_up():
+    other = await spawn(ends, "waits", agent_id="other")
+    try:
+        await ask(other, "?", timeout=0.0)
+    except TimeoutError:
+        pass
+    try:
+        return await ask(other, "again?", timeout=3600)
+    except NoAnswer as error:
+        return [error.agent_id, error.how]

@@ -28,6 +28,7 @@ class Durable:
         self.cursors = {}
         self.ends = {}
         self.untold = {}  # ended children whose parent has not been told yet
+        self.owing = {}  # ended agents → questions that they did not answer, whose askers have not been told yet
         self.seqs = {}
         self.orders = {}  # id → (id of a cancellation, why), for agents that have not ended
 
@@ -59,6 +60,8 @@ class Town:
                 self.begin(id)
         for child in list(self.durable.untold):
             self.tell(child)
+        for ended in list(self.durable.owing):
+            self.tell_unanswered(ended)
         while pending := [task for task in self.tasks.values() if not task.done()]:
             await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         for task in self.tasks.values():
@@ -101,6 +104,9 @@ class Town:
                 moment.result if moment.kind == "completed" else f"{type(moment.error).__name__}: {moment.error}"
             )
             durable.untold[id] = moment.kind
+            read, owed = moment.owes or (0, ())
+            unread = [one for one in durable.inboxes.get(id, [])[read:] if one.kind == "question"]
+            durable.owing[id] = [*((one.id, one.asker) for one in owed), *((one.id, one.sender) for one in unread)]
         if self.step():
             return asyncio.get_running_loop().create_future()
         if mailing is not None:
@@ -108,6 +114,7 @@ class Town:
                 self.carry(id, letter)
         if moment.kind != "step":
             self.tell(id)
+            self.tell_unanswered(id)
         return None
 
     # --- the post -----------------------------------------------------------------------------------------------------
@@ -142,6 +149,9 @@ class Town:
                 if self.step():
                     return
                 self.agents[letter.receiver].cancel(*durable.orders[letter.receiver])
+        elif letter.kind == "question" and letter.receiver in durable.ends:
+            if sender in self.agents:
+                self.agents[sender].not_answered(letter.id, "before it was asked")
         elif letter.receiver not in durable.ends:
             if self.accept(letter.receiver, letter.number, Received(sender, 1, letter.kind, letter.id, letter.value)):
                 return
@@ -187,6 +197,15 @@ class Town:
             return
         if parent in self.agents:
             self.agents[parent].look_again()
+
+    def tell_unanswered(self, ended):
+        while questions := self.durable.owing.get(ended):
+            id, asker = questions[0]
+            if asker not in self.durable.ends and self.accept(
+                asker, 1, Received(f"unanswered:{id}", 1, "unanswered", id, "completed")
+            ):
+                return
+            del questions[0]
 
     def answer(self, id, value):
         """A person answers the first open question of agent *id*."""

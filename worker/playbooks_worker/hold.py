@@ -18,10 +18,11 @@ from playbooks_providers.contracts import Coordination
 from playbooks_providers.envelope import Header
 from playbooks_providers.ids import AgentId, SessionId, new_nonce
 from playbooks_providers.letters import Poke, Standing
-from playbooks_providers.model import Gone, Lock, Minted, Stale, Status, Ticket
+from playbooks_providers.model import Gone, Lock, Minted, OrderKind, Stale, Status, Ticket
+from playbooks_worker.host.ending import finished, terminated
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.life import Life
-from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Parked, Paused
+from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Parked, Paused, Terminated
 from playbooks_worker.host.patience import patiently
 from playbooks_worker.host.post import Post
 from playbooks_worker.host.programs import Program, no_such_playbook
@@ -117,6 +118,8 @@ class Hold:
         """None: it was not run, and what follows from that is done."""
         metrics.AGENTS_TAKEN.add(self.ticket.queue)
         self._log.info("agent taken", attempts=lock.attempts, resumes_from=str(lock.resume_from or "the start"))
+        if lock.order is not None and lock.order.kind is OrderKind.TERMINATE:
+            return Terminated(lock.order.why)
         decided = verdict(lock.attempts)
         if decided is Verdict.QUARANTINE:
             why = f"taken {lock.attempts - 1} times without reaching a checkpoint, the last ones alone; each owner died"
@@ -164,8 +167,8 @@ class Hold:
         match outcome:
             case None:
                 pass
-            case Ended(status, header, final):
-                answer = await patiently(lambda: coordination.finish(lock, status, final), "finish an agent")
+            case Ended(status, header):
+                answer = await finished(coordination, self._bench.around.sealer, lock, outcome)
                 if isinstance(answer, Gone):
                     return self._gone()
                 metrics.AGENTS_ENDED.add(self.ticket.queue, status.value)
@@ -173,6 +176,10 @@ class Hold:
                 self._log.info(f"agent {status}", **({"error": error} if error else {}))
             case Paused(why):
                 await self._set_aside(lock, Status.PAUSED, why)
+            case Terminated(why):
+                around = self._bench.around
+                await terminated(coordination, around.checkpoints, around.sealer, lock.start, lock.birth, why)
+                self._log.warning("agent cancelled", reason=why)
             case Parked():
                 metrics.AGENTS_PARKED.add(self.ticket.queue)
                 self._log.info("agent parked")

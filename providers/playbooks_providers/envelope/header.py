@@ -28,6 +28,8 @@ lowering  version of the engine's lowering (DESIGN 3.5)
 attempts  how often the agent had been taken since an owner last wrote, this owner included
 dill      only when dill wrote part of the payload: the minor version that it is therefore bound to
 result    only when completed: what the entry playbook returned, as JSON
+owes      only when ended, and not all questions of other agents were answered, or letters were read: {"cursor": the place
+          up to which its mail was read, "questions": [id, who asked, that one's birth] each}
 error     only when failed or cancelled: {"type", "message", "traceback"}
 ========  ============================================================================================================
 """
@@ -69,6 +71,14 @@ class Base:
     delta_bytes: int
 
 
+class Owed(NamedTuple):
+    """A question of another agent without an answer (fields as in the module's table)."""
+
+    id: str
+    asker: str
+    birth: int
+
+
 class Asked(NamedTuple):
     """A question to a person (fields as in the module's table)."""
 
@@ -104,6 +114,8 @@ class Header:
     dill: str | None = None
     steps_json: str = "[]"
     asks_json: str = "[]"
+    owes: tuple[Owed, ...] = ()
+    cursor: int = 0
     size: int = 0
     codec: Codec = "raw"
     key: str = ""
@@ -151,6 +163,8 @@ def encode(header: Header, size: int, key_id: str) -> bytes:
         outcome = f',"result":{_compact(header.result)}'
     elif header.kind in ("failed", "cancelled"):
         outcome = f',"error":{_compact(dict(header.error or {}))}'
+    if header.kind != "step" and (header.owes or header.cursor):
+        outcome += f',"owes":{_compact({"cursor": header.cursor, "questions": header.owes})}'
     return (
         f'{start}{header.seq}{middle}{header.time_ms},"kind":"{header.kind}","stack":{header.stack_json}'
         f'{steps_field(header.steps_json)}{_asks_field(header.asks_json)},"size":{size}{end}{outcome}}}'
@@ -187,6 +201,7 @@ def parse(text: bytes) -> Header:
             raise ValueError(f"codec {codec!r} is not known to this version, which reads {', '.join(CODECS)}")
         if (codec == "delta") != (base is not None) or (base is not None and "codec" in data):
             raise ValueError(f"stored as {data['codec']}, base {base}")
+        owes = data.get("owes") or {"cursor": 0, "questions": []}
         return Header(
             agent=data["agent"],
             program=data["program"],
@@ -200,6 +215,8 @@ def parse(text: bytes) -> Header:
             asks_json=_compact(data["asks"]) if "asks" in data else "[]",
             lowering=data["lowering"],
             attempts=data["attempts"],
+            owes=tuple(Owed(*question) for question in owes["questions"]),
+            cursor=owes["cursor"],
             result=data.get("result"),
             error=data.get("error"),
             base=base,

@@ -23,7 +23,7 @@ from playbooks_providers.filesystem.files import create_durably, make_folder, sy
 from playbooks_providers.filesystem.format import pack
 from playbooks_providers.filesystem.store import FilesystemStore
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId, agent_id, new_nonce, new_session_id
-from playbooks_providers.letters import Standing
+from playbooks_providers.letters import Standing, Unread
 from playbooks_providers.lifecycle import step_to
 from playbooks_providers.model import (
     FINAL,
@@ -37,6 +37,7 @@ from playbooks_providers.model import (
     Lock,
     Lost,
     Minted,
+    Saved,
     StartRecord,
     Status,
     Ticket,
@@ -133,9 +134,16 @@ class FilesystemAgents:
         self._store.let_go(lock.agent, lock.fence)
         return Minted(Ticket(lock.agent, lock.fence, lock.queue))
 
-    async def finish(self, lock: Lock, status: Status, final: Entry) -> Done | Gone:
+    async def finish(
+        self, lock: Lock, status: Status, final: Entry, *, read: int | None = None
+    ) -> Done | Unread | Gone:
         """End the agent: *final* is its last checkpoint (stored now, if it was not), and the OS lock is let go."""
         answer = await self._checkpoints.save(lock, final, oldest=CheckpointId(0, 0))
+        if read is not None and isinstance(answer, Saved):
+            inbox = self._store.inbox(lock.agent)
+            with translated(self._store.folder(lock.agent)), inbox.locked():  # no letter is accepted from here on
+                if any(mail.place > read for mail in inbox.read(lock.birth).mail):
+                    return Unread(lock.agent)
         self._store.let_go(lock.agent, lock.fence)
         return Gone(lock.agent) if isinstance(answer, Lost) else Done()
 
@@ -168,7 +176,7 @@ class FilesystemAgents:
         with translated(self._store.folder(agent)):
             return self._store.owner(agent).birth or start.created_ms
 
-    async def standing(self, agent: AgentId) -> Standing | None:
+    def standing(self, agent: AgentId) -> Standing | None:
         birth = self.birth(agent)
         if birth is None:
             return None

@@ -25,16 +25,13 @@ class FilesystemInboxes:
         self._agents = agents
 
     async def standing(self, agent: AgentId) -> Standing | None:
-        return await self._agents.standing(agent)
+        return self._agents.standing(agent)
 
     async def deliver(
         self, receiver: AgentId, letter: Letter, *, limit: int, birth: int | None = None
     ) -> Delivered | Full | Gap | Gone:
-        stands = await self._agents.standing(receiver)
-        if stands is None or birth not in (None, stands.birth):
-            return Gone(receiver)
         # In a thread: an fsync takes milliseconds.
-        return await asyncio.to_thread(self._deliver, receiver, stands.birth, stands.status in FINAL, letter, limit)
+        return await asyncio.to_thread(self._deliver, receiver, birth, letter, limit)
 
     async def mail(self, agent: AgentId, after: int, *, limit: int) -> Sequence[Mail]:
         birth = self._agents.birth(agent)
@@ -49,12 +46,15 @@ class FilesystemInboxes:
         if held is not None and held.fence == lock.fence:
             await asyncio.to_thread(self._forget, lock, through)
 
-    def _deliver(
-        self, receiver: AgentId, own: int, ended: bool, letter: Letter, limit: int
-    ) -> Delivered | Full | Gap | Gone:
+    def _deliver(self, receiver: AgentId, own: int | None, letter: Letter, limit: int) -> Delivered | Full | Gap | Gone:
+        if self._agents.birth(receiver) is None:
+            return Gone(receiver)
         file = self._store.inbox(receiver)
         with translated(self._store.folder(receiver)), file.locked():
-            inbox = file.read(own)
+            stands = self._agents.standing(receiver)  # under the lock: one that ends looks for its mail under it, too
+            if stands is None or own not in (None, stands.birth):
+                return Gone(receiver)
+            inbox = file.read(stands.birth)
             birth, last = inbox.known(letter.sender)
             if letter.birth < birth:
                 return Gone(receiver)
@@ -62,7 +62,7 @@ class FilesystemInboxes:
                 last = 0
             if letter.number <= last:
                 return Delivered(fresh=False)
-            if ended:
+            if stands.status in FINAL:
                 return Gone(receiver)
             if letter.number != last + 1:
                 return Gap(receiver, last + 1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from playbooks_providers.envelope import read_header
 from playbooks_providers.ids import AgentId, Nonce, SessionId
+from playbooks_providers.letters import Unread
 from playbooks_providers.lifecycle import Step, after, step_to
 from playbooks_providers.memory.store import AgentRecord, MemoryStore
 from playbooks_providers.model import (
@@ -97,7 +98,13 @@ class MemoryAgents:
             return Gone(lock.agent)
         return Minted(agent.ticket, agent.due_ms)
 
-    async def finish(self, lock: Lock, status: Status, final: Entry) -> Done | Gone:
+    async def finish(
+        self, lock: Lock, status: Status, final: Entry, *, read: int | None = None
+    ) -> Done | Unread | Gone:
+        self._store.require()
+        known = self._store.agents.get(lock.agent)
+        if known is not None and known.owned(lock.fence, lock.session, lock.nonce) and known.unread(read):
+            return Unread(lock.agent)
         answer = self._leave(lock, status)
         agent = self._store.agents.get(lock.agent)
         if isinstance(answer, Done) and agent is not None and agent.final is None:

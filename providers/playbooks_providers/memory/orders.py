@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from playbooks_providers.ids import AgentId
-from playbooks_providers.letters import Ordered
+from playbooks_providers.letters import Ordered, Unread
 from playbooks_providers.lifecycle import Step, after
 from playbooks_providers.memory.store import AgentRecord, MemoryStore
 from playbooks_providers.model import FINAL, Done, Gone, Lock, Order, OrderKind, Status
@@ -20,6 +20,17 @@ class MemoryOrders:
             return Gone(agent)
         if record.obeyed == order.id:
             return _ordered(record)
+        if order.kind is OrderKind.TERMINATE:
+            if record.order is not None and record.order.id == order.id:
+                return _ordered(record)
+            session = record.session
+            ready = after(record.status, Step.ORDER_TERMINATE)
+            assert ready is not None
+            self._store.mint(record, ready)
+            record.attempts, record.why, record.order = 0, "", order
+            return Ordered(ready, record.ticket, session)
+        if record.order is not None and record.order.kind is OrderKind.TERMINATE:
+            return Gone(agent)
         if order.kind is OrderKind.CANCEL:
             record.order = order
             ready = after(record.status, Step.ORDER_CANCEL)
@@ -55,7 +66,7 @@ class MemoryOrders:
         ):
             record.order, record.obeyed = None, order.id
 
-    async def terminate(self, agent: AgentId, why: str) -> Done | Gone:
+    async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
         self._store.require()
         record = self._store.agents.get(agent)
         if record is None:
@@ -63,6 +74,8 @@ class MemoryOrders:
         cancelled = after(record.status, Step.TERMINATE)
         if cancelled is None:
             return Done() if record.status is Status.CANCELLED else Gone(agent)
+        if record.unread(read):
+            return Unread(agent)
         self._store.mint(record, cancelled)
         record.why, record.order, record.final, record.attempts = why, None, None, 0
         record.entries.clear()

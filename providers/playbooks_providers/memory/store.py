@@ -58,6 +58,10 @@ class AgentRecord:
         """By itself: somebody takes it, or its timer makes it ready."""
         return self.status is Status.READY or (self.status is Status.WAITING and self.due_ms is not None)
 
+    def unread(self, through: int | None) -> bool:
+        """Whether there is mail beyond that place."""
+        return through is not None and any(mail.place > through for mail in self.inbox)
+
     def owned(self, fence: int, session: SessionId | None, nonce: Nonce) -> bool:
         return self.status is Status.RUNNING and self.fence == fence and self.session == session and self.nonce == nonce
 

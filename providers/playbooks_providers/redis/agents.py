@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
+from playbooks_providers.letters import Unread
 from playbooks_providers.model import (
     AgentView,
     Choice,
@@ -103,13 +104,25 @@ class Agents(Room):
             await self._arm([minted])
         return minted
 
-    async def finish(self, lock: Lock, status: Status, final: Entry) -> Done | Gone:
+    async def finish(
+        self, lock: Lock, status: Status, final: Entry, *, read: int | None = None
+    ) -> Done | Unread | Gone:
         keys = self._keys.agent(lock.agent)
         answer = await self._server.run(
             script("finish"),
             [keys.meta, keys.checkpoints, keys.state, keys.inbox, keys.events],
-            [lock.fence, lock.session, status.value, str(final.id), final.header, round(self._retention_s * 1000)],
+            [
+                lock.fence,
+                lock.session,
+                status.value,
+                str(final.id),
+                final.header,
+                round(self._retention_s * 1000),
+                "" if read is None else read,
+            ],
         )
+        if answer == b"unread":
+            return Unread(lock.agent)
         self._writer.disown(lock.agent, lock.fence)
         return Done() if answer == b"done" else Gone(lock.agent)
 

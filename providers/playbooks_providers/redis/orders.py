@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 
 from playbooks_providers.ids import AgentId, SessionId
-from playbooks_providers.letters import Ordered
+from playbooks_providers.letters import Ordered, Unread
 from playbooks_providers.model import Done, Gone, Lock, Order, Status, Ticket
 from playbooks_providers.redis import state
 from playbooks_providers.redis.agents import Agents
@@ -44,18 +44,22 @@ class Orders(Agents):
         keys = self._keys.agent(lock.agent)
         await self._server.run(script("obeyed"), [keys.meta, keys.state], [lock.fence, _name(order)])
 
-    async def terminate(self, agent: AgentId, why: str) -> Done | Gone:
-        return await self._end("terminate", agent, [why, round(self._retention_s * 1000)])
+    async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
+        return await self._end("terminate", agent, [why, round(self._retention_s * 1000), "" if read is None else read])
 
     async def delete(self, agent: AgentId) -> Done | Gone:
-        return await self._end("delete", agent, [_TOMBSTONE_MS])
+        answer = await self._end("delete", agent, [_TOMBSTONE_MS])
+        assert not isinstance(answer, Unread)
+        return answer
 
-    async def _end(self, name: str, agent: AgentId, args: list[str | bytes | int]) -> Done | Gone:
+    async def _end(self, name: str, agent: AgentId, args: list[str | bytes | int]) -> Done | Unread | Gone:
         keys = self._keys.agent(agent)
         all_keys = [keys.meta, keys.checkpoints, keys.state, keys.inbox, keys.events]
         answer = await self._server.run(script(name), all_keys, args)
         if answer[0] == b"gone":
             return Gone(agent)
+        if answer[0] == b"unread":
+            return Unread(agent)
         await self._disarm(agent, answer[1])
         return Done()
 

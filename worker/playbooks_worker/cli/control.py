@@ -14,6 +14,7 @@ from playbooks_worker.cli.output import CommandError, Output, exit_of
 
 if TYPE_CHECKING:
     from playbooks_providers.model import AgentView, OrderKind
+    from playbooks_worker.cli.connect import Home
 
 AgentId = Annotated[str, typer.Argument(metavar="ID")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Kept with the agent, and in the logs.")]
@@ -113,18 +114,27 @@ def terminate(
 
 
 async def _terminate(out: Output, agent: str, why: str, redis_url: str | None) -> None:
-    from playbooks_providers.model import Gone
-    from playbooks_worker.cli.connect import known, redis_home, signing
-    from playbooks_worker.host.farewell import as_cancelled, tell_parent
+    from playbooks_worker.cli.connect import known, redis_home
 
     async with redis_home(redis_url) as home:
         before = await known(home, agent)
-        sealer = signing(home) if before.start.parent else None
-        if isinstance(await home.coordination.terminate(before.agent, why), Gone):
+        if not await _end(home, before, why):
             raise _refused(before, "there is nothing to terminate")
-        if sealer is not None:
-            await tell_parent(home.coordination, sealer, before.start, before.birth, as_cancelled(why))
     _done(out, before, "cancelled", f"agent {agent} was {before.status} and is cancelled")
+
+
+async def _end(home: Home, view: AgentView, why: str) -> bool:
+    """Terminate it, and tell who waits for it; a worker does so if this process dies, or has no key. False: it has ended."""
+    from playbooks_providers.model import Gone, Order, OrderKind
+    from playbooks_worker.host.ending import terminated
+    from playbooks_worker.host.giving import give
+
+    order = Order(secrets.token_hex(8), OrderKind.TERMINATE, why)
+    if isinstance(await give(home.coordination, view.agent, order), Gone):
+        return False
+    if home.sealer is not None:
+        await terminated(home.coordination, home.checkpoints, home.sealer, view.start, view.birth, why)
+    return True
 
 
 def delete(
@@ -142,7 +152,7 @@ def delete(
 
 async def _delete(out: Output, agent: str, yes: bool, redis_url: str | None) -> None:
     from playbooks_providers.model import FINAL
-    from playbooks_worker.cli.connect import known, redis_home
+    from playbooks_worker.cli.connect import known, redis_home, signing
 
     async with redis_home(redis_url) as home:
         before = await known(home, agent)
@@ -152,6 +162,9 @@ async def _delete(out: Output, agent: str, yes: bool, redis_url: str | None) -> 
                 hint=f"Delete it all the same: playbooksctl delete {agent} --yes",
                 facts=_facts(before),
             )
+        if before.status not in FINAL:
+            signing(home)  # whoever asked it is told now, or never
+            await _end(home, before, "a person has deleted it")
         await home.coordination.delete(before.agent)
     _done(out, before, None, f"agent {agent} was {before.status} and is deleted")
 

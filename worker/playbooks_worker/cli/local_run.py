@@ -23,6 +23,7 @@ from playbooks_providers.model import (
     AgentView,
     Created,
     Done,
+    Entry,
     Exists,
     Gone,
     Lock,
@@ -31,9 +32,10 @@ from playbooks_providers.model import (
     Status,
     Ticket,
 )
+from playbooks_worker.host.ending import finished
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.life import Life
-from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Paused
+from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Paused, Terminated
 from playbooks_worker.host.outcome import Parked as Rests
 from playbooks_worker.host.post import Asked, Heard, Post
 from playbooks_worker.host.programs import Program, ProgramError, load
@@ -89,15 +91,15 @@ class LocalRun:
         finally:
             del self.lives[lock.agent]
         match outcome:
-            case Ended(status, _, final):
-                await self.agents.finish(lock, status, final)
+            case Ended():
+                await finished(self, self.around.sealer, lock, outcome)
             case Blocked(why):
                 await self.agents.stop(lock, Status.BLOCKED, why)
             case Paused(why):
                 await self.agents.stop(lock, Status.PAUSED, why)
             case HandedOver(why):
                 await self.agents.release(lock, why)
-            case LockLost() | Rests():
+            case LockLost() | Rests() | Terminated():
                 pass
         self.outcomes[lock.agent] = outcome
         if self.telling.ended is not None:
@@ -168,8 +170,13 @@ class LocalRun:
             return
         self.begin(lock, entry, **options)
 
+    async def finish(
+        self, lock: Lock, status: Status, final: Entry, *, read: int | None = None
+    ) -> Done | Unread | Gone:
+        return await self.agents.finish(lock, status, final, read=read)
+
     async def standing(self, agent: AgentId) -> Standing | None:
-        return await self.agents.standing(agent)
+        return self.agents.standing(agent)
 
     async def deliver(
         self, receiver: AgentId, letter: Letter, *, limit: int, birth: int | None = None
@@ -217,7 +224,7 @@ class LocalRun:
     async def obeyed(self, lock: Lock, order: Order) -> None:
         """Its own state says so, and nothing else here does."""
 
-    async def terminate(self, agent: AgentId, why: str) -> Done | Gone:
+    async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
         return Gone(agent)  # nobody here gives an order a deadline
 
     async def delete(self, agent: AgentId) -> Done | Gone:

@@ -51,8 +51,12 @@ async def _retry(out: Output, agent: str, chosen: Choice, redis_url: str | None)
 
 async def goes_on(home: Home, before: AgentView, chosen: Choice) -> bool:
     """False: there is nothing to go on with. May be repeated."""
-    from playbooks_providers.model import Gone
+    from playbooks_providers.model import FINAL, Choice, Gone
 
+    if chosen is Choice.RESTART and before.status not in FINAL and home.sealer is not None:
+        from playbooks_worker.host.ending import begins_again
+
+        await begins_again(home.coordination, home.checkpoints, home.sealer, before.agent, before.birth)
     answer = await home.coordination.retry(before.agent, before.fence, chosen)
     if isinstance(answer, Gone):
         return False

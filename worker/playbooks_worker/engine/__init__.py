@@ -15,13 +15,14 @@ from playbooks_worker.engine.errors import (
     CodeChanged,
     DetachedTask,
     EngineError,
+    NoAnswer,
     NoSuchAgent,
     NotRestoredError,
     OutcomeUnknown,
     PlaybookRefused,
     ResumeMismatch,
 )
-from playbooks_worker.engine.forking import forked
+from playbooks_worker.engine.forking import forked, owed
 from playbooks_worker.engine.kept import kept_sources
 from playbooks_worker.engine.outcomes import Blocked, Cancelled, Completed, Failed, Moment, Outcome, Persist, Stopped
 from playbooks_worker.engine.playbooks import Playbook, playbook, playbook_of, playbooks_in
@@ -31,7 +32,7 @@ from playbooks_worker.engine.steps import step
 from playbooks_worker.engine.talk.children import Handle, gather, spawn
 from playbooks_worker.engine.talk.emit import emit
 from playbooks_worker.engine.talk.letters import Message, ask, person, receive, send
-from playbooks_worker.engine.talk.mailbox import Mailing, Outgoing, Question, Received
+from playbooks_worker.engine.talk.mailbox import Mailing, Outgoing, Owes, Question, Received
 from playbooks_worker.engine.talk.sleeping import now, sleep, sleep_until
 from playbooks_worker.engine.talk.waiting import agent_id
 from playbooks_worker.engine.talk.world import World
@@ -58,11 +59,13 @@ __all__ = [
     "Mailing",
     "Message",
     "Moment",
+    "NoAnswer",
     "NoSuchAgent",
     "NotRestoredError",
     "Outcome",
     "OutcomeUnknown",
     "Outgoing",
+    "Owes",
     "Persist",
     "Playbook",
     "PlaybookRefused",
@@ -82,6 +85,7 @@ __all__ = [
     "gather",
     "kept_sources",
     "now",
+    "owed",
     "person",
     "place",
     "playbook",

@@ -255,7 +255,8 @@ class Agent(Talking):
         return final
 
     async def _write_end(self, kind: str, result: Any, error: BaseException | None, text: str) -> None:
-        moment = Moment(self._take_seq(), kind, standing.EMPTY_STACK, LOWERING, result, error, text)
+        owes = None if self.mailbox is None else self.mailbox.owes()
+        moment = Moment(self._take_seq(), kind, standing.EMPTY_STACK, LOWERING, result, error, text, owes=owes)
         written = self._persist(moment, b"")
         if written is not None:
             await written

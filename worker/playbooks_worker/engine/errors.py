@@ -112,6 +112,18 @@ class NoSuchAgent(EngineError):
     """A letter was to go to an agent that is unknown, or has ended."""
 
 
+class NoAnswer(EngineError):
+    """An agent that was asked has ended, however it ended, and has not answered. ``agent_id`` is its id."""
+
+    def __init__(self, agent_id: str, how: str) -> None:
+        super().__init__(f"agent {agent_id} has ended ({how}) and did not answer")
+        self.agent_id = agent_id
+        self.how = how
+
+    def __reduce__(self) -> Any:
+        return NoAnswer, (self.agent_id, self.how)
+
+
 class ChildFailed(EngineError):
     """A child that was awaited has failed or was cancelled. ``agent_id`` is its id, ``status`` how it ended, ``kind`` the
     type of its error."""

@@ -1,14 +1,15 @@
-"""The payload of a checkpoint as that of another agent, which goes on from there: the same program state, another post.
+"""The mailbox in the payload of a checkpoint, without its agent: as that of another one, which goes on from there with
+another post; and what an agent owes that is ended where it stands.
 
-Called by who makes the agent (host/forking.py), with a payload whose signature has been verified. It reads the index and
-nothing of the program's own.
+Called by the host (forking.py, ending.py), with a payload whose signature has been verified. It reads the index and nothing
+of the program's own.
 """
 
 from __future__ import annotations
 
 from playbooks_worker.engine.payload import rewritten
 from playbooks_worker.engine.restore import read_index
-from playbooks_worker.engine.talk.mailbox import Mailbox
+from playbooks_worker.engine.talk.mailbox import Mailbox, Owes
 
 
 def forked(payload: bytes, of: str) -> bytes:
@@ -21,3 +22,9 @@ def forked(payload: bytes, of: str) -> bytes:
         box.fork(of)
         mailbox = box.plain()
     return rewritten((*others, mailbox), dumps)
+
+
+def owed(payload: bytes) -> Owes:
+    """What an agent owes to others that is ended where this checkpoint stands. Raises `ResumeMismatch` like `forked`."""
+    *_, mailbox = read_index(payload)[0]
+    return Owes(0, ()) if mailbox is None else Mailbox.of(mailbox).owes()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.changes import Change
-    from playbooks_worker.engine.talk.mailbox import Mailing
+    from playbooks_worker.engine.talk.mailbox import Mailing, Owes
 
 
 class Moment(NamedTuple):
@@ -16,7 +16,7 @@ class Moment(NamedTuple):
     ``stack_json`` is a JSON list of ``[playbook, line, statement, depth]``, ``steps_json`` one of the steps that are being
     tried again: ``[step, attempt, how many at most or null, the last error]``; ``took_s`` is how long the snapshot took;
     ``dill`` the one Python version that can resume it, when it holds code without source; ``mailing`` what follows from the
-    letters in it."""
+    letters in it; ``owes``, at the end, to whom it has not answered."""
 
     seq: int
     kind: str
@@ -29,6 +29,7 @@ class Moment(NamedTuple):
     took_s: float = 0.0
     dill: str | None = None
     mailing: Mailing | None = None
+    owes: Owes | None = None
 
 
 class Snapshot(NamedTuple):

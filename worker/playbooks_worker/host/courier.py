@@ -17,14 +17,14 @@ from typing import Any
 import structlog
 
 from playbooks_providers import metrics
-from playbooks_providers.envelope import Body, Sealer, open_letter, seal_letter
+from playbooks_providers.envelope import Body, Owed, Sealer, open_letter, seal_letter
 from playbooks_providers.errors import BadLetter
 from playbooks_providers.ids import AgentId, SessionId
-from playbooks_providers.letters import Delivered, Full, Letter, Mail, Poke, Standing
-from playbooks_providers.model import FINAL, Created, Exists, Lock, Order, OrderKind, StartRecord
+from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Poke, Standing
+from playbooks_providers.model import FINAL, Created, Exists, Gone, Lock, Order, OrderKind, StartRecord
 from playbooks_worker.engine import Agent, AgentStopped, Mailing, NoSuchAgent, Outgoing, Question, Received
 from playbooks_worker.host.events import Emitter
-from playbooks_worker.host.farewell import farewell
+from playbooks_worker.host.farewell import farewell, unanswered_letter
 from playbooks_worker.host.giving import give
 from playbooks_worker.host.patience import patiently
 from playbooks_worker.host.post import Post, heard_of, why_not
@@ -216,13 +216,23 @@ class Courier:
                 why = why or f"its parent {self._lock.agent} was cancelled"
                 deadline_ms = None if until_s is None else round(until_s * 1000)
                 await give(self.home, AgentId(receiver), Order(letter.id, OrderKind.CANCEL, why, deadline_ms))
+            elif letter.kind == "unanswered":
+                owed = Owed(letter.id, receiver, letter.birth)
+                told = unanswered_letter(self._sealer, owed, self._lock.birth, letter.value)
+                await self.deliver(AgentId(receiver), told, letter.birth)
             else:
                 for child in after:
                     await child.wait()
                 body = Body(letter.kind, letter.id, letter.value)
                 me = self._lock
-                sealed = seal_letter(self._sealer, AgentId(receiver), me.agent, me.birth, letter.number, body)
-                fresh = await self.deliver(AgentId(receiver), sealed, letter.birth)
+                passes = letter.kind == "withdrawn"
+                sealed = seal_letter(
+                    self._sealer, AgentId(receiver), me.agent, me.birth, letter.number, body, pressing=passes
+                )
+                answer = await self.deliver(AgentId(receiver), sealed, letter.birth)
+                fresh = isinstance(answer, Delivered) and answer.fresh
+                if letter.kind == "question" and not isinstance(answer, Delivered) and self.agent is not None:
+                    self.agent.not_answered(letter.id, "before it was asked")
             self._carrying -= 1
             if fresh and self._post.heard is not None:
                 self._post.heard(self._lock.agent, letter)
@@ -230,8 +240,8 @@ class Courier:
                 self.agent.accepted(letter)
         del self._carried[receiver]
 
-    async def deliver(self, receiver: AgentId, letter: Letter, birth: int | None) -> bool:
-        """Until it is accepted and its receiver has been told, or can never be. False: not accepted now."""
+    async def deliver(self, receiver: AgentId, letter: Letter, birth: int | None) -> Delivered | Gap | Gone:
+        """Until it is accepted and its receiver has been told, or can never be."""
         pause_s = _FULL_FIRST_S
         while True:
             answer = await patiently(
@@ -244,7 +254,7 @@ class Courier:
         if not isinstance(answer, Delivered):
             tell = _log.debug if letter.pressing else _log.warning  # a parent that has ended needs no word of its child
             tell("letter not delivered", agent=self._lock.agent, receiver=receiver, reason=why_not(answer))
-            return False
+            return answer
         delivered, poke = answer, Poke(receiver)
         if delivered.fresh and delivered.ticket is not None:
             metrics.AGENTS_WOKEN.add("letter")
@@ -252,7 +262,7 @@ class Courier:
             sent = Mail(delivered.place, letter.sender, letter.birth, letter.number, letter.body)
             poke = Poke(receiver, birth, sent)
         await patiently(lambda: heard_of(self.home, poke, delivered, self._is_here), "tell an agent of a letter")
-        return delivered.fresh
+        return delivered
 
     def _is_here(self, session: SessionId, poke: Poke) -> bool:
         return session == self._lock.session and self._post.local(poke)

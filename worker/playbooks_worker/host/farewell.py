@@ -1,4 +1,5 @@
-"""How a child tells its parent that it has ended: a letter whose sender is the end itself, so that there is one, ever.
+"""What is told of an end: to the parent, how its child has ended; to who asked, that there is no answer. Letters whose
+sender is the end, or the question, itself, so that there is one of each, ever.
 
 Of one that had failed and is retried, the second end is a copy of the first to the parent's inbox, and dropped: the parent
 may have acted on the failure, and an await that has raised does not change its mind. (One that is restarted is another.)
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playbooks_providers.envelope import Body, Sealer, seal_letter
+from playbooks_providers.envelope import Body, Owed, Sealer, seal_letter
 from playbooks_providers.ids import AgentId
 from playbooks_providers.letters import Letter
 from playbooks_providers.model import StartRecord, Status
@@ -26,6 +27,12 @@ def farewell(sealer: Sealer, start: StartRecord, birth: int, value: dict[str, An
     """Of the child that was started with *start* and has *birth*. *value*: its status, and its result or error."""
     body = Body("ended", start.agent, value)
     return seal_letter(sealer, AgentId(start.parent), f"{start.agent}:end", birth, 1, body, pressing=True)
+
+
+def unanswered_letter(sealer: Sealer, question: Owed, birth: int, how: str) -> Letter:
+    """To who asked: the one that was asked, which has *birth*, has ended *how*. One for each question, ever."""
+    body = Body("unanswered", question.id, how)
+    return seal_letter(sealer, AgentId(question.asker), f"unanswered:{question.id}", birth, 1, body, pressing=True)
 
 
 async def tell_parent(home: Home, sealer: Sealer, start: StartRecord, birth: int, value: dict[str, Any]) -> None:

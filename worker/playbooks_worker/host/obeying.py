@@ -13,7 +13,7 @@ import structlog
 
 from playbooks_providers.model import Order, OrderKind
 from playbooks_worker.engine import Mailing
-from playbooks_worker.host.farewell import as_cancelled
+from playbooks_worker.host.giving import give
 from playbooks_worker.host.outcome import HandedOver, LockLost, Paused
 from playbooks_worker.host.parking import Parking
 from playbooks_worker.host.patience import patiently
@@ -69,6 +69,9 @@ class Obeying(Parking):
             return
         self._order = order
         self._tell(f"agent is to {order.kind}", order.why)
+        if order.kind is OrderKind.TERMINATE:  # its lock is over: somebody else tells who waits for it
+            courier.begin(self._lose(order.why))
+            return
         if order.kind is OrderKind.PAUSE:
             self._leaving = self._leaving or Paused(order.why)
             agent.stop_at_checkpoint(f"paused: {order.why}")
@@ -122,9 +125,11 @@ class Obeying(Parking):
         courier = self.courier
         assert courier is not None
         why = f"{order.why}; it had not ended by the deadline"
-        await courier.farewell(as_cancelled(why))
-        await patiently(lambda: courier.home.terminate(self.lock.agent, why), "terminate an agent")
-        self._tell("agent terminated", why)
+        self._tell("agent is to terminate", why)
+        await give(courier.home, self.lock.agent, Order(f"{order.id}:deadline", OrderKind.TERMINATE, why))
+        await self._lose(why)
+
+    async def _lose(self, why: str) -> None:
         self._over = self._over or LockLost(why)
         if self._agent is not None:
             await self._agent.stop(why)

@@ -43,6 +43,13 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True)
+class Terminated:
+    """It is to end without running again (`OrderKind.TERMINATE`). The lock is still ours; who waits for it is to be told."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class LockLost:
     """Somebody else owns the agent now, or soon will. Nothing more may be done for it here."""
 
@@ -62,4 +69,4 @@ class Blocked:
     before: CheckpointId | None = None
 
 
-Outcome = Ended | HandedOver | Parked | Paused | LockLost | Blocked
+Outcome = Ended | HandedOver | Parked | Paused | Terminated | LockLost | Blocked

@@ -14,7 +14,7 @@ from typing import cast
 
 from playbooks_providers import metrics
 from playbooks_providers.answer import Answer
-from playbooks_providers.envelope import Header, Kind, Stamp, read_header
+from playbooks_providers.envelope import Header, Kind, Owed, Stamp, read_header
 from playbooks_providers.errors import EntryTooLarge, Unreachable
 from playbooks_providers.ids import CheckpointId
 from playbooks_providers.model import Choice, Entry, Lock, Lost, Saved
@@ -228,6 +228,8 @@ class Persisting:
             base=packed.base,
             dill=moment.dill,
             asks_json=_asks(moment.mailing),
+            owes=() if moment.owes is None else tuple(Owed(*one) for one in moment.owes.questions),
+            cursor=0 if moment.owes is None else moment.owes.cursor,
         )
 
     async def _learn_kept(self) -> None:

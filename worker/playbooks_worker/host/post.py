@@ -9,8 +9,8 @@ from typing import Protocol, TypeAlias
 
 from playbooks_providers.contracts import Events, Inboxes, Orders, Parking
 from playbooks_providers.ids import AgentId, SessionId
-from playbooks_providers.letters import Delivered, Gap, Ordered, Poke, Standing
-from playbooks_providers.model import Created, Exists, Gone, StartRecord, Ticket
+from playbooks_providers.letters import Delivered, Gap, Ordered, Poke, Standing, Unread
+from playbooks_providers.model import Created, Done, Entry, Exists, Gone, Lock, StartRecord, Status, Ticket
 from playbooks_worker.engine import Outgoing, Question
 
 
@@ -20,6 +20,14 @@ class Home(Inboxes, Parking, Orders, Events, Protocol):
     async def create(self, start: StartRecord) -> Created | Exists: ...
 
     async def enqueue(self, ticket: Ticket) -> None: ...
+
+
+class Finishing(Home, Protocol):
+    """A home that ends agents for their owners."""
+
+    async def finish(
+        self, lock: Lock, status: Status, final: Entry, *, read: int | None = None
+    ) -> Done | Unread | Gone: ...
 
 
 Local: TypeAlias = Callable[[SessionId, Poke], bool]
@@ -56,7 +64,7 @@ async def heard_of(home: Home, poke: Poke, said: Delivered | Ordered, local: Loc
     *poke*. May be repeated."""
     if said.ticket is not None:
         await home.enqueue(said.ticket)
-    elif said.session is not None and not local(said.session, poke):
+    if said.session is not None and not local(said.session, poke):
         await home.poke(said.session, poke)
 
 

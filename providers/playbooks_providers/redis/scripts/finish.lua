@@ -3,7 +3,8 @@
 --
 -- KEYS  1 meta  2 checkpoints  3 state  4 inbox  5 events
 -- ARGV  1 fence  2 session  3 status  4 id of the final entry  5 its header (result or error)  6 retention in ms
--- ANSWERS  'done' or 'gone'
+--       7 place up to which its mail was looked through ('': nobody looks)
+-- ANSWERS  'done', 'unread' (there is mail beyond that place: nothing has changed) or 'gone'
 -- The stream is deleted: the fence stays in the hash, and NOMKSTREAM keeps a late writer from making a new one. A failed
 -- agent keeps its newest checkpoint that holds state, before it what that one needs to be opened, and its unread mail, for
 -- a retry.
@@ -18,6 +19,9 @@ if known[1] == ARGV[3] then
 end
 if known[1] ~= 'running' or known[3] ~= ARGV[2] then
   return 'gone'
+end
+if ARGV[7] ~= '' and #redis.call('XRANGE', KEYS[4], string.format('%.0f', ARGV[7] + 1) .. '-0', '+', 'COUNT', 1) > 0 then
+  return 'unread'
 end
 local start = fields(redis.call('GET', KEYS[3]) or '', {start = true}).start
 local out = {'start', start or false, 'final_id', ARGV[4], 'final', ARGV[5]}

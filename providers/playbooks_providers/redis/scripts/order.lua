@@ -2,12 +2,13 @@
 -- uses: mint, state, fold
 --
 -- KEYS  1 meta  2 checkpoints  3 state
--- ARGV  1 'pause' or 'cancel'  2 '<kind>:<id>'  3 the order (JSON)  4 why
--- ANSWERS  {status, fence while ready or '', queue, session while running or '', fence of a timer or ''}
+-- ARGV  1 'pause', 'cancel' or 'terminate'  2 '<kind>:<id>'  3 the order (JSON)  4 why
+-- ANSWERS  {status, fence while ready or '', queue, session that runs it (or did, until it was to be terminated) or '', fence
+--              of a timer or ''}
 --              its caller enqueues the ticket or pokes the session, and disarms the timer, which would wake nobody
---          {'gone'}    unknown or ended; a pause of one that was set aside otherwise, or that is being cancelled
+--          {'gone'}    unknown or ended; a pause of one that was set aside otherwise; anything less than what stands
 -- The order stands in `state`, its name in the hash, until its owner has obeyed (obeyed.lua; a pause: stop.lua). Cancel makes
--- ready who has no owner to raise it in. Pause of an agent that nobody runs is done here, under a new fence, so that no ticket
+-- ready who has no owner to raise it in; terminate every one, under a new fence, so that its owner is out. Pause of an agent that nobody runs is done here, under a new fence, so that no ticket
 -- opens it; if it was parked, it stays folded.
 -- IDEMPOTENT because the name of the order obeyed last is compared; one that stands is written again as it is.
 redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
@@ -17,7 +18,7 @@ if not status or status == 'completed' or status == 'failed' or status == 'cance
   return {'gone'}
 end
 local function answer()
-  return {status, status == 'ready' and fence or '', known[4], status == 'running' and known[3] or '', timer}
+  return {status, status == 'ready' and fence or '', known[4], known[3] or '', timer}
 end
 local function becomes(new)
   if known[5] then
@@ -34,6 +35,23 @@ end
 if known[7] == ARGV[2] then
   return answer()
 end
+local stands = known[6] and string.match(known[6], '^%a+') or ''
+if ARGV[1] == 'terminate' then
+  if known[6] == ARGV[2] then
+    return answer()
+  end
+  local choice = unfold(KEYS[2], KEYS[3])
+  fence = mint(KEYS[1], KEYS[2], 'terminate', nil, choice)
+  becomes('ready')
+  redis.call('HDEL', KEYS[1], 'session', 'nonce')
+  local found = small(redis.call('GET', KEYS[3]) or '')
+  store({start = found.start, order = ARGV[3]})
+  redis.call('HSET', KEYS[1], 'order', ARGV[2])
+  return answer()
+end
+if stands == 'terminate' then
+  return {'gone'}
+end
 if ARGV[1] == 'cancel' then
   if status ~= 'running' and status ~= 'ready' then
     local choice = unfold(KEYS[2], KEYS[3])
@@ -45,7 +63,7 @@ if ARGV[1] == 'cancel' then
   redis.call('HSET', KEYS[1], 'order', ARGV[2])
   return answer()
 end
-if known[6] and string.sub(known[6], 1, 7) == 'cancel:' then
+if stands == 'cancel' then
   return {'gone'}
 end
 if status == 'running' then

@@ -2,8 +2,8 @@
 -- uses: mint, state
 --
 -- KEYS  1 meta  2 checkpoints  3 state  4 inbox  5 events
--- ARGV  1 why  2 retention in ms
--- ANSWERS  {'done', fence of a timer or ''} or {'gone'}
+-- ARGV  1 why  2 retention in ms  3 place up to which its mail was looked through ('': nobody looks)
+-- ANSWERS  {'done', fence of a timer or ''}, {'unread'} (there is mail beyond that place: nothing has changed) or {'gone'}
 -- As finish.lua leaves a cancelled agent, but without a final entry, and under a new fence: its owner is refused, because
 -- the stream is deleted, and every ticket is stale.
 -- IDEMPOTENT because a cancelled agent answers 'done' and stays as it is.
@@ -14,6 +14,9 @@ if known[1] == 'cancelled' then
 end
 if not known[1] or known[1] == 'completed' or known[1] == 'failed' then
   return {'gone'}
+end
+if ARGV[3] ~= '' and #redis.call('XRANGE', KEYS[4], string.format('%.0f', ARGV[3] + 1) .. '-0', '+', 'COUNT', 1) > 0 then
+  return {'unread'}
 end
 local start = fields(redis.call('GET', KEYS[3]) or '', {start = true}).start
 redis.call('UNLINK', KEYS[2], KEYS[4])

@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.effects import key_of_operation
-from playbooks_worker.engine.errors import NoSuchAgent
-from playbooks_worker.engine.talk.mailbox import Question, Received
+from playbooks_worker.engine.errors import NoAnswer, NoSuchAgent
+from playbooks_worker.engine.talk.mailbox import ANSWERS, Question, Received
 from playbooks_worker.engine.talk.plain import plain
 from playbooks_worker.engine.talk.sleeping import clock
 from playbooks_worker.engine.talk.waiting import Talk, Wait, in_agent
@@ -233,11 +233,11 @@ class _Ask(Wait):
             else:
                 await self._awaits(agent)
         except BaseException:
-            if not agent.dead:  # its program has cancelled it: an answer that comes now is for nobody
-                self._no_longer(agent)
+            if not agent.dead:  # its program has cancelled it
+                self._gives_up(agent)
             raise
         if self.result is not None:
-            self._no_longer(agent)
+            self._gives_up(agent)
 
     async def _asks(self, frame: Frame) -> None:
         agent = frame.agent
@@ -263,17 +263,27 @@ class _Ask(Wait):
 
     async def _awaits(self, agent: Agent) -> None:
         await agent.world.fetch()
-        answer = agent.letters.take(lambda letter: letter.kind == "reply" and letter.id == self.id)
+        answer = agent.letters.take(lambda letter: letter.kind in ANSWERS and letter.id == self.id)
         if answer is not None:
-            self.result = (True, answer.value)
+            replied = answer.kind == "reply"
+            self.result = (True, answer.value) if replied else (False, NoAnswer(self.whom, answer.value))
+            self._no_longer(agent)
         elif self.over(agent):
             self.result = (False, TimeoutError(f"{self.whom} has not answered within {self.timeout_s:g} s"))
         else:
             await self.waits(agent)
 
     def _no_longer(self, agent: Agent) -> None:
-        agent.letters.awaited.discard(self.id)
-        agent.letters.questions.pop(self.id, None)
+        box = agent.letters
+        box.awaited.discard(self.id)
+        box.questions.pop(self.id, None)
+
+    def _gives_up(self, agent: Agent) -> None:
+        """An answer that comes now is for nobody; who was asked need not remember that it owes one."""
+        box = agent.letters
+        if self.id in box.awaited and self.whom in box.sent:
+            box.post(self.whom, box.sent[self.whom][0], "withdrawn", self.id, None)
+        self._no_longer(agent)
 
     def named(self) -> str:
         return "ask"
@@ -289,7 +299,8 @@ def ask(whom: Any, question: Any, *, timeout: float | timedelta | None = None) -
     """Ask an agent, or a `person(...)`, and wait for the answer.
 
     An agent answers with `Message.reply`; a person with ``playbooksctl answer``, or at the prompt of ``playbooksctl run``.
-    Raises `NoSuchAgent`, TimeoutError after *timeout* seconds, TypeError for a question that JSON cannot hold."""
+    Raises `NoSuchAgent` when there is none, or it has ended; `NoAnswer` when it ends, or is deleted, before it has answered;
+    TimeoutError after *timeout* seconds; TypeError for a question that JSON cannot hold."""
     given = plain(question, "ask")
     is_person = isinstance(whom, str) and whom.startswith(_PERSON)
     address = whom if is_person else _agent(whom, "ask")

@@ -10,9 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+ANSWERS = ("reply", "unanswered")
+"""Kinds of letters that end the wait for an answer."""
+
+_MOST_ASKED = 1000
+"""Questions that wait for an answer of one agent; of more, the oldest are told that there is none."""
+
 
 class Received(NamedTuple):
-    """A letter that came in. ``kind``: "message", "question", "reply" or "ended"; ``id`` of the question or of a reply's."""
+    """A letter that came in. ``kind``: "message", "question", "reply", "unanswered" (its receiver has ended), "withdrawn"
+    (nobody waits for the answer any more) or "ended" (of a child); ``id`` of the question, if it is about one."""
 
     sender: str
     birth: int
@@ -22,8 +29,8 @@ class Received(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """A letter in the outbox; or an agent to be started ("spawn") or cancelled ("cancel"): then ``number`` is 0 and
-    ``receiver`` its id."""
+    """A letter in the outbox; or an agent to be started ("spawn") or cancelled ("cancel"), or to be told that its question
+    has no answer ("unanswered"): then ``number`` is 0 and ``receiver`` its id."""
 
     receiver: str
     birth: int
@@ -48,6 +55,21 @@ class Question(NamedTuple):
     until_s: float | None
 
 
+class Owed(NamedTuple):
+    """A question of another agent that has no answer: its ``id``, who asked, and that one's birth."""
+
+    id: str
+    asker: str
+    birth: int
+
+
+class Owes(NamedTuple):
+    """What an agent owes to others when it ends, of the letters up to ``cursor``."""
+
+    cursor: int
+    questions: tuple[Owed, ...]
+
+
 class Mailing(NamedTuple):
     """What follows from one checkpoint, once it is durable: letters up to ``cursor`` may go, those in ``outbox`` must be
     delivered, in order, and ``questions`` be shown to people; the cancellation ``order`` is in it, and will be raised."""
@@ -67,6 +89,9 @@ class Mailbox:
         self.outbox: list[Outgoing] = []
         self.sent: dict[str, tuple[int, int]] = {}  # by receiver: its birth, and the number of the last letter to it
         self.awaited: set[str] = set()  # ids of questions to agents that somebody waits for
+        self.asked: dict[
+            str, Owed
+        ] = {}  # by id: questions of agents that were not answered, whoever has read them here
         self.questions: dict[str, Question] = {}  # to people
         self.children: dict[str, None] = {}  # those that have not ended, as far as it knows
         self.ended: dict[str, dict[str, Any]] = {}  # children, by id: how they ended
@@ -82,6 +107,7 @@ class Mailbox:
             [tuple(letter) for letter in self.outbox],
             self.sent,
             sorted(self.awaited),
+            [tuple(owed) for owed in self.asked.values()],
             [tuple(question) for question in self.questions.values()],
             list(self.children),
             self.ended,
@@ -93,17 +119,23 @@ class Mailbox:
     @classmethod
     def of(cls, plain: Iterable[Any]) -> Mailbox:
         made = cls()
-        made.cursor, letters, outbox, made.sent, awaited, questions, children, made.ended, *cancelled = plain
+        made.cursor, letters, outbox, made.sent, awaited, asked, questions, children, made.ended, *cancelled = plain
         made.order, made.cancelled, made.raised = cancelled
         made.children = dict.fromkeys(children)
         made.letters = [Received(*letter) for letter in letters]
         made.outbox = [Outgoing(*letter) for letter in outbox]
         made.awaited = set(awaited)
+        made.asked = {owed[0]: Owed(*owed) for owed in asked}
         made.questions = {question[0]: Question(*question) for question in questions}
         return made
 
     def mailing(self) -> Mailing:
         return Mailing(self.cursor, tuple(self.outbox), tuple(self.questions.values()), self.order)
+
+    def owes(self) -> Owes:
+        """What the agent owes if it ends now. A reply that no checkpoint holds was never sent."""
+        unsent = [Owed(one.id, one.receiver, one.birth) for one in self.outbox if one.kind == "reply"]
+        return Owes(self.cursor, (*self.asked.values(), *unsent))
 
     def fork(self, of: str) -> None:
         """From now on it is that of another agent, with another birth and an inbox of its own. What was asked of agents is
@@ -111,7 +143,8 @@ class Mailbox:
         self.cursor = 0
         self.outbox.clear()
         self.sent.clear()
-        self.awaited &= {letter.id for letter in self.letters if letter.kind == "reply"}
+        self.awaited &= {letter.id for letter in self.letters if letter.kind in ANSWERS}
+        self.asked.clear()
         why = f"it is a child of {of}, from which this agent was forked"
         for child in self.children:
             self.ended[child] = {"status": "unknown", "type": "Forked", "message": why}
@@ -121,16 +154,32 @@ class Mailbox:
 
     # --- coming in -------------------------------------------------------------------------------------------------
     def came(self, place: int, letter: Received) -> None:
-        """What is at *place* of the inbox, the next one that there is. Passed over: a place that is known, and a reply that
-        nobody waits for."""
+        """What is at *place* of the inbox, the next one that there is. Passed over: a place that is known, and an answer
+        that nobody waits for."""
         if place <= self.cursor:
             return
         self.cursor = place
         if letter.kind == "ended":
             self.ended[letter.sender] = letter.value
             self.children.pop(letter.sender, None)
-        elif letter.kind != "reply" or letter.id in self.awaited or letter.id in self.questions:
+        elif letter.kind == "withdrawn":
+            self.asked.pop(letter.id, None)
+        elif letter.kind not in ANSWERS or letter.id in self.awaited or letter.id in self.questions:
             self.letters.append(letter)
+            if letter.kind == "question":
+                self._is_asked(Owed(letter.id, letter.sender, letter.birth))
+
+    def _is_asked(self, question: Owed) -> None:
+        self.asked[question.id] = question
+        if len(self.asked) > _MOST_ASKED:
+            oldest = self.asked.pop(next(iter(self.asked)))
+            why = f"it leaves more than {_MOST_ASKED:,} questions unanswered"
+            self.outbox.append(Outgoing(oldest.asker, oldest.birth, 0, "unanswered", oldest.id, why))
+
+    def not_answered(self, question: str, how: str) -> None:
+        """No inbox took *question*, which this agent asked: its receiver has ended."""
+        if question in self.awaited:
+            self.letters.append(Received("", 0, "unanswered", question, how))
 
     def came_to_nothing(self, child: str, value: dict[str, Any]) -> None:
         """*child* is not ours: nothing comes of it, and it hears nothing of us."""
@@ -148,6 +197,8 @@ class Mailbox:
     # --- going out -------------------------------------------------------------------------------------------------
     def post(self, receiver: str, birth: int, kind: str, id: str, value: Any) -> None:
         """Put a letter into the outbox, numbered after the one before it to the same receiver."""
+        if kind == "reply":
+            self.asked.pop(id, None)
         known, number = self.sent.get(receiver, (birth, 0))
         if known != birth:
             number = 0  # another agent under the old id

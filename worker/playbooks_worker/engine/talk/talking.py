@@ -75,6 +75,11 @@ class Talking(Arriving):
         self.letters.came_to_nothing(child, {"status": "failed", "type": "AgentExists", "message": why})
         self.look_again()
 
+    def not_answered(self, question: str, how: str) -> None:
+        """Whom it asked has ended."""
+        self.letters.not_answered(question, how)
+        self.look_again()
+
     def accepted(self, letter: Outgoing) -> None:
         """*letter* is in its receiver's inbox (or can never be): the next checkpoint does not hold it any more."""
         self.letters.accepted(letter)
