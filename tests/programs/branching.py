@@ -9,18 +9,19 @@ from __future__ import annotations
 import random
 import textwrap
 
-from keeping import Keeping
+from joining import Joining
 
 _HEAD = """\
 from __future__ import annotations
 
 from fuzzing import Err, Manager, Other, chain, tag
+from pooling import *
 from sharing import *
 
 """
 
 
-class Branching(Keeping):
+class Branching(Joining):
     """Writes one program: some playbooks that call each other downwards, and `case`, which calls the first."""
 
     def __init__(self, seed: int, fuel: int = 14) -> None:
@@ -111,6 +112,7 @@ class Branching(Keeping):
             choices += [lambda: self.concurrent(depth)] * 7
             choices += [lambda: self.locked(depth)]
             choices += [lambda: self.holding(depth)] * 3
+            choices += [lambda: self.joining(depth)] * 6
         if depth > 0:
             choices += [
                 lambda: self.if_(depth),
@@ -141,6 +143,15 @@ class Branching(Keeping):
             + ["    s.value = before + 1", *inner],
             ["async with s.gate:", "    s.enter()", "    try:", *["    " + line for line in inner]]
             + ["    finally:", "        s.leave()"],
+            [
+                "await s.gate.acquire()",
+                "s.enter()",
+                "try:",
+                *inner,
+                "finally:",
+                "    s.leave()",
+                "    s.gate.release()",
+            ],
         )
 
     def jump(self) -> list[str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dooming import *
 from fuzzing import Err, Manager, Other, chain, tag
+from pooling import *
 from sharing import *
 from waiting import Doomed
 
@@ -20,6 +21,8 @@ from waiting import Doomed
 
 
 class Cancelling(Branching):
+    beside = False
+
     def __init__(self, seed: int, fuel: int = 14) -> None:
         super().__init__(seed, fuel)
         # who waits for a lock that another holds neither ends nor waits to be cancelled

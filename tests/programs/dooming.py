@@ -84,6 +84,7 @@ async def family(s: State, me, k, dooms, made, arguments, how, fails):
     except asyncio.CancelledError:
         s.at(me, (k, "cancelled"), owes=True)  # what a gather says depends on who has ended last
         await effect(me, (k, "tidies"))
+        await when(lambda: all(doom.ended for doom in dooms))  # one that caught it goes on without its gather
         raise
     except BaseExceptionGroup as error:
         s.at(me, (k, "failed"), sorted(str(chain(each)) for each in error.exceptions))

@@ -7,6 +7,10 @@ that a resume enters again begin with "open" and are left out of comparisons.
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress  # noqa: F401 - for programs
+from functools import partial, wraps  # noqa: F401 - for programs
+from itertools import chain as chain_of  # noqa: F401 - for programs
+from itertools import count, islice  # noqa: F401 - for programs
 
 from witness import WITNESS
 
@@ -187,6 +191,86 @@ class Manager:
         return self.__exit__(*raised)
 
 
+@contextmanager
+def opened(t, value):
+    log("open", t)
+    try:
+        yield _mixed("opened", tag(t), tag(value))
+    finally:
+        log("close", t)
+
+
+@asynccontextmanager
+async def opening(t, value):
+    log("open", t)
+    await asyncio.sleep(0)
+    try:
+        yield _mixed("opening", tag(t)), tag(value)
+    finally:
+        log("close", t)
+
+
+class Held:
+    """A header whose target cannot be saved: the one it brings anew is in its place wherever that is held."""
+
+    def __init__(self, t):
+        self.t = t
+        self.open = False
+
+    def __reduce__(self):
+        raise TypeError("a live connection")
+
+    def use(self, value):
+        assert self.open
+        log("use", self.t, tag(value))
+        return value
+
+    def inside(self, t):
+        assert self.open
+        return Held([self.t, tag(t)])
+
+    def __enter__(self):
+        log("open", self.t)
+        self.open = True
+        return self
+
+    def __exit__(self, *raised):
+        log("close", self.t)
+        self.open = False
+
+    async def __aenter__(self):
+        await asyncio.sleep(0)
+        return self.__enter__()
+
+    async def __aexit__(self, *raised):
+        await asyncio.sleep(0)
+        return self.__exit__(*raised)
+
+
+class Ticks:
+    """An asynchronous iterator that can be saved."""
+
+    def __init__(self, number):
+        self.left = number
+
+    def __aiter__(self):
+        log("aiter", self.left)
+        return self
+
+    async def __anext__(self):
+        if not self.left:
+            raise StopAsyncIteration
+        got = await effect(("tick", self.left))
+        self.left -= 1
+        return got
+
+
+async def ticks(number):
+    """Cannot be saved: a loop over it is an atomic region."""
+    for n in range(number):
+        yield await effect(("ticks", n))
+
+
 class Err(Exception):
     pass
 
@@ -274,7 +358,33 @@ async def through(name, value=None):
     return await leaf(name, value)
 
 
+def beside(made):
+    """An ordinary caller of a playbook, put on top of it."""
+
+    @wraps(made)
+    async def called(*args, **words):
+        return await made(*args, **words)
+
+    return called
+
+
+@beside
+@playbook
+async def decorated(name, value):
+    return await effect(("decorated", name), value)
+
+
 class Base:
+    @staticmethod
+    @playbook
+    async def fixed(name, value):
+        return await effect(("fixed", name), value)
+
+    @classmethod
+    @playbook
+    async def made(cls, name, value):
+        return await effect((cls.__name__, name), value)
+
     @playbook
     async def up(self, value):
         return await effect("up", value)

@@ -1,14 +1,16 @@
 """Random programs over the syntax that playbooks promise, from a seed. Called by tests/test_engine_fuzz.py.
 
-The values and helpers that programs use are in fuzzing.py, imported by them as `fuzzing`.
+Expressions are written in expressing.py, the rarer statements in corners.py; the values and helpers that programs use are in
+fuzzing.py, imported by them as `fuzzing`.
 """
 
 from __future__ import annotations
 
 import random
+import re
 import textwrap
 
-from chance import Choosing
+from corners import Corners
 
 _HEAD = """\
 from __future__ import annotations
@@ -20,9 +22,11 @@ from playbooks_worker import playbook
 GLOBAL = 0
 
 """
+# names of builtins, and such as an engine might use itself
+_SHADOWS = ("id", "type", "BaseException", "StopIteration", "iter", "_pc", "__t1", "frame", "outcome")
 
 
-class Program(Choosing):
+class Program(Corners):
     """Writes one program. ``fuel`` bounds its statements, ``awaits`` is how often an expression awaits."""
 
     def __init__(self, seed: int, fuel: int = 14) -> None:
@@ -34,14 +38,46 @@ class Program(Choosing):
         self.captured = ["x", "y"]  # shared with nested functions
         self.loop = 0  # loops that break and continue may leave
         self.handler = 0
-        self.final = 0
+        self.starred = 0
         self.counters = 0
-        self.helper = False
         self.method = self.random.random() < 0.4
 
     def text(self) -> str:
-        body = [
+        other = self.other() if self.chance(0.4) else ""
+        return _HEAD + other + (self.as_method() if self.method else self.as_function())
+
+    def other(self) -> str:
+        """A playbook that this one calls."""
+        method, self.method = self.method, False
+        fuel, self.fuel = self.fuel, 4
+        text = f"@playbook\nasync def other(first, second=3, *args, third=4, **words):\n{self.body()}\n\n"
+        self.method, self.fuel = method, fuel
+        self.callees = (*self.callees, "other")
+        return text
+
+    def as_method(self) -> str:
+        head = "@playbook\nasync def main(self, first, /, second=3, *args, third=4, **words):\n    'Doc.'\n"
+        where = "class K(Base):\n" + textwrap.indent(head + self.body(), "    ")
+        name = "K"
+        if self.chance(0.2):
+            where, name = "class Outer:\n" + textwrap.indent(where, "    "), "Outer.K"
+        return where + f"\n\n@playbook\nasync def case():\n    return await {name}().main(1, third=O(2), w=3)\n"
+
+    def as_function(self) -> str:
+        text = f"@playbook\nasync def main(first, second=3, *args, third=4, **words):\n{self.body()}\n"
+        where = self.pick("", "", "", "if GLOBAL == 0:\n", "try:\n", "@beside\n")
+        if where.endswith(":\n"):
+            text = textwrap.indent(text, "    ")
+        ends = "finally:\n    pass\n" if where.startswith("try") else ""
+        case = "\n\n@playbook\nasync def case():\n    return await main(1, 2, O(9), third=O(2), w=3)\n"
+        return where + text + ends + case
+
+    def body(self) -> str:
+        self.shadow = self.pick(*_SHADOWS) if self.chance(0.3) else ""
+        self.names = ["a", "b", "c", *filter(None, [self.shadow])]
+        lines = [
             "a, b, c = O(1), O(2), O(3)",
+            *([f"{self.shadow} = O(8)"] if self.shadow else []),
             "x = O(4)",
             "y = O(5)",
             "z = [O(6), O(7)]",
@@ -49,20 +85,17 @@ class Program(Choosing):
             *self.block(3, top=True),
             "return tag([a, b, c, x, y, z, args, words])",
         ]
-        code = textwrap.indent("\n".join(body), "    ")
-        if self.method:
-            code = f"@playbook\nasync def main(self, first, /, second=3, *args, third=4, **words):\n    'Doc.'\n{code}"
-            code = "class K(Base):\n" + textwrap.indent(code, "    ")
-            code += "\n\n@playbook\nasync def case():\n    return await K().main(1, third=O(2), w=3)\n"
-        else:
-            code = f"@playbook\nasync def main(first, second=3, *args, third=4, **words):\n{code}"
-            code += "\n\n@playbook\nasync def case():\n    return await main(1, 2, O(9), third=O(2), w=3)\n"
-        return _HEAD + code
+        declared = sorted({found for line in lines for found in re.findall(r"^ *(global_\d+) =", line)})
+        return textwrap.indent("\n".join([*(f"global {name}" for name in declared), *lines]), "    ")
 
     # --- helpers --------------------------------------------------------------------------------------------------
     def functions(self) -> list[str]:
         shared = self.pick("x", "y")
         return [
+            "async def later(v, w=x):",
+            f"    nonlocal {shared}",
+            f"    {shared} = await effect({self.k()}, v)",
+            "    return w",
             "def bump(by=1, *more, k=2):",
             f"    nonlocal {shared}",
             f"    {shared} = O(_mixed_tag({shared}) + 1)",
@@ -71,145 +104,6 @@ class Program(Choosing):
             f"double = lambda v, w=x: note(v, {self.pick('x', 'y', 'w')})",
         ]
 
-    # --- expressions ----------------------------------------------------------------------------------------------
-    def name(self) -> str:
-        if self.chance(0.02):
-            return "unbound"
-        return self.pick(*self.names, *self.names, *self.captured, "first", "second", "third")
-
-    def atom(self) -> str:
-        roll = self.random.random()
-        if roll < 0.45:
-            return self.name()
-        if roll < 0.6:
-            return str(self.k() % 7)
-        if roll < 0.65:
-            return "GLOBAL"
-        if roll < 0.7:
-            return "z[0]"
-        return f"note({self.k()})"
-
-    def awaited(self, depth: int) -> str:
-        operand = self.pick(
-            lambda: f"effect({self.k()}, {self.expr(depth)})",
-            lambda: f"effect({self.k()})",
-            lambda: f"leaf({self.k()}, {self.expr(depth)})",
-            lambda: f"leaf({self.arguments(depth)})",
-            lambda: f"through({self.k()}, {self.expr(depth)})",
-            lambda: f"through(note({self.k()}), value={self.expr(depth)})",
-            lambda: f"Aw({self.k()}, {self.expr(depth)})",
-            lambda: f"(effect if {self.expr(depth)} else through)({self.k()}, {self.expr(depth)})",
-            lambda: f"(through({self.k()}, {self.atom()}) if {self.expr(depth)} else effect({self.k()}))",
-            lambda: f"effect({self.k()}, bump())",
-            lambda: f"through({self.k()}, (z.append(note({self.k()})), len(z))[1])",
-            lambda: (
-                f"[effect({self.k()}), through({self.k()})][{self.expr(0)} and 0]"
-                if self.chance(0.05)
-                else f"leaf({self.k()})"
-            ),
-            lambda: f"breaking({self.k()})" if self.chance(0.2) else f"effect({self.k()}, z)",
-            lambda: f"broken({self.k()})" if self.chance(0.2) else f"effect({self.k()}, z.copy())",
-            lambda: f"super().up({self.expr(depth)})" if self.method else f"effect({self.k()})",
-        )()
-        return f"(await {operand})"
-
-    def arguments(self, depth: int) -> str:
-        parts = []
-        for _ in range(self.random.randint(0, 3)):
-            parts.append(
-                self.pick(
-                    lambda: self.expr(depth), lambda: self.expr(depth), lambda: f"*[{self.expr(depth)}]", lambda: "*z"
-                )()
-            )
-        parts.insert(0, self.expr(depth))
-        words = [f"k{n}={self.expr(depth)}" for n in range(self.random.randint(0, 2))]
-        if self.chance(0.2):
-            words.insert(self.random.randint(0, len(words)), f"**{{'q': {self.expr(depth)}}}")
-        return ", ".join(parts + words)
-
-    def expr(self, depth: int) -> str:
-        if depth <= 0:
-            return self.awaited(0) if self.chance(self.awaits * 0.3) else self.atom()
-        depth -= 1
-        if self.chance(self.awaits * 0.6):
-            return self.awaited(depth)
-        return self.pick(
-            self.atom,
-            lambda: f"({self.expr(depth)} {self.pick('+', '-', '*', '|', '@')} {self.expr(depth)})",
-            lambda: f"({self.expr(depth)} {self.pick('+', '-', '*')} {self.expr(depth)})",
-            lambda: f"(-{self.expr(depth)})",
-            lambda: f"(not {self.expr(depth)})",
-            lambda: f"({self.expr(depth)} {self.pick('and', 'or')} {self.expr(depth)})",
-            lambda: f"({self.expr(depth)} and {self.expr(depth)} or {self.expr(depth)})",
-            lambda: f"({self.expr(depth)} if {self.expr(depth)} else {self.expr(depth)})",
-            lambda: f"({self.expr(depth)} {self.pick('<', '>', '==', '!=', '<=')} {self.expr(depth)})",
-            lambda: f"({self.expr(depth)} < {self.expr(depth)} {self.pick('>', '!=', 'is not')} {self.expr(depth)})",
-            lambda: f"({self.expr(depth)} in O({self.k()}))",
-            lambda: f"O({self.k()}).m({self.arguments(depth)})",
-            lambda: f"note({self.k()}, {self.expr(depth)})",
-            lambda: f"O({self.k()})({self.arguments(depth)})",
-            lambda: f"O({self.k()}).p",
-            lambda: f"O({self.expr(0)} and {self.k()}).p",
-            lambda: f"O({self.k()})[{self.expr(depth)}]",
-            lambda: f"tuple(z)[{self.k() % 2}:{self.k() % 3}]",
-            lambda: f"z[:{self.k() % 3}]",
-            lambda: f"O({self.k()})[{self.expr(depth)}:{self.expr(depth)}, {self.atom()}]",
-            lambda: f"({self.expr(depth)}, {self.expr(depth)})",
-            lambda: f"[{self.expr(depth)}, *{self.source(depth)}, {self.expr(depth)}]",
-            lambda: (
-                f"{{{self.k()}: {self.expr(depth)}, note({self.k()}, 'n'): {self.expr(depth)},"
-                f" **{{'w': {self.expr(depth)}}}}}"
-            ),
-            lambda: f"({self.pick(*self.names, *self.captured)} := {self.expr(depth)})",
-            lambda: f"f'{{{self.inside(depth)}}}-{{{self.inside(depth)}!r:>{{{self.k() % 9}}}}}'",
-            lambda: f"f'{{O({self.k()}):{{{self.inside(0)}}}{{{self.inside(0)}}}}}{{{self.atom()}=}}'",
-            lambda: self.comprehension(depth),
-            lambda: self.comprehension(depth),
-            lambda: f"total(note({self.k()}, {self.name()}) for v in {self.source(depth)} if note(v, {self.atom()}))",
-            lambda: f"bump({self.expr(depth)}, k={self.expr(depth)})",
-            lambda: f"double({self.expr(depth)})",
-            lambda: f"(lambda v, w={self.expr(depth)}, *, u={self.expr(depth)}: note(v, (w, u)))({self.expr(depth)})",
-            lambda: f"self.__private({self.expr(depth)})" if self.method else f"first + {self.expr(depth)}",
-            lambda: f"super().plain({self.expr(depth)})" if self.method else f"third + {self.expr(depth)}",
-        )()
-
-    def inside(self, depth: int) -> str:
-        """An expression that every Python accepts inside an f-string."""
-        text = self.expr(depth)
-        return f"(await effect({self.k()}))" if set("'\"{}:!\\=") & set(text) else text
-
-    def source(self, depth: int) -> str:
-        return self.pick(
-            lambda: f"[{self.expr(depth)}, {self.expr(depth)}]",
-            lambda: f"note({self.k()}, [1, 2])",
-            lambda: f"O({self.k()})",
-            lambda: "list(z)[:3]",
-            lambda: f"range({self.k() % 3})",
-            lambda: f"(1, {self.expr(0)})",
-            lambda: f"await effect({self.k()}, [1, 2])",
-        )()
-
-    def comprehension(self, depth: int) -> str:
-        target = self.pick("v", "a", "x", "w")
-        kept, self.names = self.names, [*self.names, target, target]
-        method, self.method = self.method, False  # Python 3.11 has no super() in a comprehension
-        captured, self.captured = self.captured, [name for name in self.captured if name != target]
-        element = self.expr(depth).replace(":=", "+")
-        test = self.expr(0).replace(":=", "+")
-        inner = self.expr(0).replace(":=", "+")
-        self.names, self.captured, self.method = kept, captured, method
-        source = self.source(0).replace(":=", "+")
-        second = self.pick("", f" for w in [{inner}, 2]", f" if {test}", f" for w in [1, {inner}] if {test}")
-        first = f"for {target} in {source}"
-        kind = self.random.random()
-        if kind < 0.5:
-            return f"[{element} {first}{second}]"
-        if kind < 0.7:
-            return f"sorted({{str(tag({element})) {first}{second}}})"
-        return f"{{note({self.k()}, tag({target})) if 1 else 0: {element} {first}{second}}}".replace(
-            "note(", "note(", 1
-        ).replace(f"tag({target})) if 1", f"str(tag({target}))) if 1")
-
     # --- statements -----------------------------------------------------------------------------------------------
     def block(self, depth: int, *, top: bool = False) -> list[str]:
         lines: list[str] = []
@@ -217,7 +111,12 @@ class Program(Choosing):
             if self.fuel <= 0:
                 break
             self.fuel -= 1
-            lines += self.statement(depth)
+            guarded = top and self.chance(0.6)  # or most programs would end at their first error
+            written = self.statement(depth)
+            if guarded:
+                written = ["try:", *["    " + line for line in written], "except Exception as error:"]
+                written += [f"    log('failed', {self.k()}, chain(error))"]
+            lines += written
         return lines or ["pass"]
 
     def inner(self, depth: int) -> list[str]:
@@ -252,6 +151,9 @@ class Program(Choosing):
             lambda: [f"{self.pick('a', 'x')} = {self.expr(1)}; {self.pick('b', 'y')} = {self.expr(1)}"],
             self.rare,
             self.handlers,
+            lambda: self.corner(depth),
+            lambda: self.corner(depth),
+            lambda: self.corner(depth),
         ]
         if depth > 0:
             choices += [
@@ -271,7 +173,7 @@ class Program(Choosing):
         roll = self.random.random()
         if self.loop and not roll < 0.3:
             return [f"if {self.expr(1)}: {self.pick('break', 'continue')}"]
-        if roll < 0.15:
+        if roll < 0.15 and not self.starred:
             return [f"if {self.expr(1)}: return tag([{self.expr(1)}, a, x])"]
         if roll < 0.3:
             return ["unbound = 5", "log('unbound', unbound)", "del unbound"]
@@ -417,6 +319,8 @@ class Program(Choosing):
             lines += ["else:", *self.inner(depth)]
         if final:
             lines += ["finally:", f"    log('finally', {self.k()}, tag(a))"]
+            if self.chance(0.3):
+                lines += self.inner(depth)
             if self.loop and self.chance(0.1):
                 lines.append("    " + self.pick("break", "continue"))
         return lines

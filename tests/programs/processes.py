@@ -56,7 +56,7 @@ WHOLE = """
 async def whole():
     try:
         return "completed", repr(await case())
-    except (Exception, asyncio.CancelledError) as error:
+    except (Exception, BaseExceptionGroup, asyncio.CancelledError) as error:
         return "failed", repr(chain(error))
 """
 

@@ -51,6 +51,7 @@ class State:
         self.gate = asyncio.Semaphore(2)
         self.events = {}
         self.queues = {}
+        self.conditions = {}
         self.boxes = {}
         self.self = self
 
@@ -68,6 +69,9 @@ class State:
 
     def queue(self, name, size=0):
         return self.queues.setdefault(name, asyncio.Queue(size))
+
+    def condition(self, name):
+        return self.conditions.setdefault(name, asyncio.Condition())
 
     def enter(self):
         self.inside += 1

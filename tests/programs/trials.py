@@ -139,7 +139,7 @@ class Trial:
                 result = "completed", repr(self.loop.run_until_complete(self._bounded(self.case())))
             except Endless:
                 raise Undecided("it does not end") from None
-            except (Exception, asyncio.CancelledError) as error:
+            except (Exception, BaseExceptionGroup, asyncio.CancelledError) as error:
                 result = "failed", repr(fuzzing.chain(error))
             found.append((result, self.observed.seen()))
         if any(other != found[0] for other in found):

@@ -42,6 +42,7 @@ class Arriving(Committing):
         self._barrier_waiters: list[asyncio.Future[None]] = []
         self._header_waiters: list[asyncio.Future[None]] = []
         self._maker_waiters: list[asyncio.Future[None]] = []  # for what their branches were made in
+        self._late_waiters: list[asyncio.Future[None]] = []  # the same, where its makers come behind an effect
         self._loader: restore.Loader | None = None
         self.unreached: set[int] = set()  # ids of the calls whose frames have not
         # by call, what its open header and its site share: a condition
@@ -58,6 +59,7 @@ class Arriving(Committing):
         self._loader.unentered.discard((frame.call_.id, number))
         self._loader.fill(frame, number, manager)
         wake(self._maker_waiters)
+        wake(self._late_waiters)
         if not self._loader.unentered:
             wake(self._header_waiters)
 
@@ -70,6 +72,7 @@ class Arriving(Committing):
         self._progress += 1
         self.unreached.discard(frame.call_.id)
         wake(self._maker_waiters)
+        wake(self._late_waiters)
         if begins and frame.call_.id in self.waiting:
             self._wait_again(value, *self.waiting.pop(frame.call_.id))
         if frame.call_.id in self.loader().untold and frame.task is not None:
@@ -133,7 +136,7 @@ class Arriving(Committing):
                 self.raise_if_dead()
                 held = cancelled
                 self.held.add(task)
-                waiting = self.restoring
+                waiting = self.restoring or waiters is self._late_waiters
         if held is None:
             return
         if call is not None and cancels.knew(cast("Agent", self), task, call):
@@ -165,17 +168,21 @@ class Arriving(Committing):
         """A call that has not begun waits for all frames: it may want a lock that one of them holds. Before a branch has
         its locals back, the headers of the others are entered: it may hold what they opened."""
         if call.frame is None:
-            if call.outcome is None and not (self.regions and in_region(here.get())):  # a header may need it
-                yield from self.barrier()
+            if call.outcome is not None or (self.regions and in_region(here.get())):  # a header may need it
+                return
+            yield from self.barrier()
         elif call.id != self.root_id and self.loader().waits_for_headers(call):
             yield from self._not_told(self._header_waiters, call)
-        elif branch := getattr(here.get(), "branch", None):
+        if branch := getattr(here.get(), "branch", None):
             yield from self.maker_first(branch, call)
 
     def maker_first(self, branch: Branch, call: Call | None = None) -> Generator[Any, Any, None]:
-        """The headers that a branch was made in are entered before its own: it may hold what they open, or use it."""
+        """The headers that a branch was made in are entered before its own: it may hold what they open, or use it. Where
+        plain code has an effect before it comes to them, the branch waits for that, if they bring anything."""
         while self.restoring and not self._in_no_order and not self.loader().is_ready(branch, self.unreached):
             yield from self._not_told(self._maker_waiters, call)
+        while self.loader().misses_targets(branch, self.unreached):
+            yield from self._not_told(self._late_waiters, call)
 
     def _watch_barrier(self, progress: int, idle: int) -> None:
         """What has not arrived after some turns of the loop without progress waits behind an effect."""

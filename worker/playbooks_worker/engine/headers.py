@@ -82,10 +82,11 @@ class _Managed:
 
     def _method(self, name: str, protocol: str) -> Any:
         kind = type(self._manager)
-        try:
-            return getattr(kind, name)
-        except AttributeError:
-            raise TypeError(f"{kind.__qualname__!r} object does not support the {protocol} protocol") from None
+        method = getattr(kind, name, None)
+        if method is None:
+            missed = f" (missed {name} method)" if name.endswith("exit__") else ""
+            raise TypeError(f"{kind.__qualname__!r} object does not support the {protocol} protocol{missed}")
+        return method
 
 
 class ManagedContext(_Managed):

@@ -2,8 +2,8 @@
 
 Those over lists, tuples, strings, ranges, dicts and sets are made here, so that nobody else holds them: a checkpoint saves
 plain data in their place (`saved`), which costs a tenth of what Python's own iterators cost (each brings two globals along),
-and works for dicts and sets, whose own do not pickle. Any other iterator may be shared (with `next()`, say) and is saved as
-the object that it is. A dict or set that changes size while it is looped over complains after a resume as before it.
+and works for dicts and sets. Any other iterator may be shared (with `next()`, say) and is saved as the object that it is
+(iterator_states.py). A dict or set that changes size while it is looped over complains after a resume as before it.
 """
 
 from __future__ import annotations
@@ -63,10 +63,13 @@ class DictIterator:
         if self._iterator is None:  # the first turn, here or after a resume
             if len(self._view) != self._size:
                 raise RuntimeError("dictionary changed size during iteration")
-            self._iterator = itertools.islice(iter(self._view), self._taken, None)
+            self._iterator = itertools.islice(self.begins(), self._taken, None)
         item = next(self._iterator)
         self._taken += 1
         return item
+
+    def begins(self) -> Iterator[Any]:
+        return iter(self._view)
 
     def saved(self) -> tuple[Any, ...]:
         return "dict", self._view, self._taken, self._size
@@ -76,6 +79,7 @@ class SetIterator:
     """Iterates a set in an order fixed at the start, which another process would not repeat."""
 
     __slots__ = ("_container", "_rest", "_size")
+    complaint = "Set changed size during iteration"
 
     def __init__(self, container: Any, rest: list[Any] | None = None, size: int | None = None) -> None:
         self._container = container
@@ -87,8 +91,9 @@ class SetIterator:
 
     def __next__(self) -> Any:
         if len(self._container) != self._size:
-            raise RuntimeError("Set changed size during iteration")
+            raise RuntimeError(self.complaint)
         if not self._rest:
+            self._container, self._size = (), 0  # from now on it may change
             raise StopIteration
         return self._rest.pop()
 

@@ -187,6 +187,13 @@ class Loader:
         entered = not any((maker.call_.id, number) in self.unentered for number in range(1, branch.within + 1))
         return entered and maker.coroutine is not None
 
+    def misses_targets(self, branch: Branch, unreached: set[int]) -> bool:
+        """Whether *branch* is not ready, and something refers to what headers have not brought again yet."""
+        if self.is_ready(branch, unreached):
+            return False
+        self.rest()
+        return bool(self._pending)
+
     def rest(self) -> None:
         while self._segments:
             self._next()
@@ -254,7 +261,9 @@ class Loader:
         elif kind == "branches":
             for identity, making, outcome, callbacks in loaded:
                 branch = self.branches[identity]
-                branch.making, branch.outcome, branch.callbacks = making, outcome, callbacks or []
+                # it may have begun again before this was loaded, and know more by now
+                branch.making, branch.outcome = making or branch.making, outcome or branch.outcome
+                branch.callbacks = callbacks or branch.callbacks
                 branches.settle(branch)
                 if callbacks and identity in self.agent.branches:
                     added_again(branch)

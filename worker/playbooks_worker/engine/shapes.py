@@ -146,14 +146,16 @@ def shape_of(kind: type) -> Any:
     for base, shape in ((dict, _Items), (list | deque, _Sequence), (set, _Set), (tuple, Through)):
         if issubclass(kind, base):
             return shape
-    if issubclass(kind, PLAIN) or issubclass(kind, type) or losses.never(kind):
+    if issubclass(kind, (*PLAIN, type)) or losses.never(kind):
         return None
     if kind.__module__ == "builtins" or kind.__module__.startswith(_OURS):
         return None
-    plain = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
-    return _Attributes if plain else None
+    # in Python, also a class that says how it is pickled, or that it cannot be: what it refers to may be saved for others
+    own = (kind.__reduce_ex__, kind.__reduce__)
+    return _Attributes if all(way in _PLAIN_WAYS or type(way) is types.FunctionType for way in own) else None
 
 
+_PLAIN_WAYS: tuple[Any, ...] = (object.__reduce_ex__, object.__reduce__)
 _OURS = __name__.rpartition(".")[0]
 
 
