@@ -122,7 +122,9 @@ def test_every_container_has_a_fixed_tag_limits_and_all_three_probes(manifests: 
 
 def test_what_a_program_leaves_behind_is_reaped_by_somebody(manifests: tuple[Manifest, ...]):
     worker = named(manifests, "Deployment", "playbooks-worker")["spec"]["template"]["spec"]
-    assert worker["shareProcessNamespace"] is True  # else a supervisor is the first process, and waits for its own alone
+    assert (
+        worker["shareProcessNamespace"] is True
+    )  # else a supervisor is the first process, and waits for its own alone
 
 
 def test_a_live_probe_never_asks_whether_redis_is_there(manifests: tuple[Manifest, ...]):

@@ -123,6 +123,21 @@ def test_the_example_of_the_readme_runs_and_nothing_is_written_where_the_root_fi
     asyncio.run(main())
 
 
+def test_prometheus_sees_the_load_that_autoscalers_read_and_nobody_to_wake(tmp_path: Path):
+    async def look(kubelet: Kubelet, load: Load) -> None:
+        ours = [pod for deployment in kubelet.deployments.values() for pod in deployment.pods]
+        with monitoring.prometheus(tmp_path, {pod.name: f"{pod.ip}:{pod.ports['http']}" for pod in ours}) as prometheus:
+            # 20 agents, two workers with 50 slots each
+            await kubelet.until(lambda: prometheus.ask("playbooks:load:ratio") == [0.2], "a load of 20 / 100")
+            await kubelet.until(
+                lambda: sum(prometheus.ask("rate(playbooks_checkpoint_seconds_count[5s])")) > 20, "a rate"
+            )
+            assert prometheus.pages() == []
+        await load.completed()
+
+    under_load(tmp_path, look)
+
+
 def test_the_five_commands_of_the_readme_are_about_what_is_there():
     build, load, apply, secrets, _ = commands_of_readme()
     (image,) = {

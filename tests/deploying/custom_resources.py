@@ -1,7 +1,8 @@
 """The custom resources that deploy/ uses, as closed shapes: a field that is not here is refused, as by a strict API server.
 
 Written from the documents of KEDA (keda.sh/v1alpha1) and of the Prometheus operator (monitoring.coreos.com/v1), and narrower
-than their definitions: only what we use. No package that carries those definitions as schemas could be had.
+than their definitions: only what we use. No package for Python carries those definitions as schemas. Those for node do
+(npm: @kubernetes-models/keda 0.4.2, @kubernetes-models/prometheus-operator 6.0.0): tried by hand, ours were valid by them.
 """
 
 from __future__ import annotations
