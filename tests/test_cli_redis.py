@@ -274,6 +274,24 @@ def test_list_tells_every_agent(redis_url):
     assert {line.split()[0] for line in table.splitlines()[1:]} == {"a1", "a2", "a3"}
 
 
+def test_list_shows_the_newest_and_those_of_a_status_and_counts_the_rest(redis_url):
+    async def story(home):
+        await an_agent(home, "a0", steps=2)
+        for number in range(1, 5):
+            await home.coordination.create(start(f"a{number}"))
+            await asyncio.sleep(0.002)  # their births are milliseconds
+
+    arrange(redis_url, story)
+    assert [each["agent_id"] for each in told("list", "--limit", "2")[0]] == ["a4", "a3"]
+    assert {each["agent_id"] for each in told("list", "--status", "running", "--status", "failed")[0]} == {"a0"}
+    assert len(told("list", "--limit", "0")[0]) == 5
+    result = playbooksctl("list", "--status", "ready", "--limit", "3")
+    assert "1 older ones are not shown" in result.stderr
+    assert "no agents that are failed" in playbooksctl("list", "--status", "failed").stderr
+    result = playbooksctl("list", "--status", "asleep")
+    assert result.exit_code == 2 and "one of: ready, running" in result.stderr
+
+
 def test_show_tells_status_worker_fence_checkpoint_and_the_call_stack(redis_url):
     async def story(home):
         await a_worker(home)

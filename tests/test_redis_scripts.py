@@ -82,6 +82,9 @@ def test_every_key_that_is_built_is_described_by_one_line_of_the_table_and_no_ot
         "pokes": keys.pokes(SessionId("s")),
         "session_timeout": keys.session_timeout,
         "due": keys.due,
+        "offers": keys.offers,
+        "draining": keys.draining,
+        "asking": keys.asking,
         "leader": keys.leader,
     }
     assert set(built) == {kind.name for kind in KINDS}

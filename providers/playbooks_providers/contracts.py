@@ -168,6 +168,17 @@ class Orders(Protocol):
         For a day its fence is remembered, so that a new agent of that id has greater ones. Asked again: `Done`."""
 
 
+class People(Protocol):
+    """Which agents ask people something: an index, so that a person's inbox is read without reading all agents. It is
+    derived: every owner says anew what its agent does. What is asked is in the header of the newest checkpoint."""
+
+    async def asks(self, lock: Lock, asking: bool) -> None:
+        """The agent of *lock*'s owner asks people something from now on, or nothing. What a later owner has said stays."""
+
+    async def asking(self) -> Sequence[AgentId]:
+        """The agents that ask, in no order, and perhaps some that have ended; none whose owner has said so is missing."""
+
+
 class Events(Protocol):
     """What agents tell people: a bounded stream each, read from its beginning or as it grows. Gone with its agent."""
 
@@ -182,7 +193,7 @@ class Events(Protocol):
         the first."""
 
 
-class Coordination(Inboxes, Parking, Orders, Events, Loads, Protocol):
+class Coordination(Inboxes, Parking, Orders, People, Events, Loads, Protocol):
     """Who may run which agent. Transitions are DESIGN 4.6, one atomic step each; the shells obey `lifecycle`."""
 
     # --- agents -------------------------------------------------------------------------------------------------
@@ -240,6 +251,9 @@ class Coordination(Inboxes, Parking, Orders, Events, Loads, Protocol):
 
     async def agents(self) -> Sequence[AgentId]:
         """All agents, in no order. Slow; for people only."""
+
+    async def standings(self) -> Mapping[AgentId, Standing]:
+        """The same with where each stands: a tenth of what it takes to describe them all."""
 
     # --- the ready queue ----------------------------------------------------------------------------------------
     async def read(self, session: SessionId, queues: Sequence[str], *, limit: int, wait_s: float) -> Sequence[Ticket]:

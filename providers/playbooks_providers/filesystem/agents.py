@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -223,6 +223,11 @@ class FilesystemAgents:
             return [
                 AgentId(name) for name in names if _is_agent_id(name) and self._store.start_path(AgentId(name)).exists()
             ]
+
+    async def standings(self) -> Mapping[AgentId, Standing]:
+        """The same, with where each stands."""
+        found = {agent: self.standing(agent) for agent in await self.agents()}
+        return {agent: standing for agent, standing in found.items() if standing is not None}
 
     async def newest(self, program: str) -> AgentId | None:
         """The newest agent of *program* that has not ended, else its newest one, else None. (Not one that another has

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from playbooks_providers.envelope import read_header
 from playbooks_providers.ids import AgentId, Nonce, SessionId
-from playbooks_providers.letters import Unread
+from playbooks_providers.letters import Standing, Unread
 from playbooks_providers.lifecycle import Step, after, step_to
 from playbooks_providers.memory.store import AgentRecord, MemoryStore
 from playbooks_providers.model import (
@@ -177,8 +177,11 @@ class MemoryAgents:
         )
 
     async def agents(self) -> Sequence[AgentId]:
+        return list(await self.standings())
+
+    async def standings(self) -> Mapping[AgentId, Standing]:
         self._store.require()
-        return list(self._store.agents)
+        return {id: Standing(agent.status, agent.birth) for id, agent in self._store.agents.items()}
 
     # --- shared with the queue and the timers -----------------------------------------------------------------------
     def _wake(self, id: AgentId, fence: int, by: SessionId | None) -> Minted | Gone:

@@ -1,6 +1,8 @@
-"""What people want of agents, in memory: the third part of `contracts.Coordination`. Each method is one step."""
+"""What people want of agents, and who asks people, in memory: a part of `contracts.Coordination`, one step each."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from playbooks_providers.ids import AgentId
 from playbooks_providers.letters import Ordered, Unread
@@ -65,6 +67,18 @@ class MemoryOrders:
             and record.order.id == order.id
         ):
             record.order, record.obeyed = None, order.id
+
+    async def asks(self, lock: Lock, asking: bool) -> None:
+        self._store.require()
+        if self._store.asking.get(lock.agent, 0) <= lock.fence:
+            if asking:
+                self._store.asking[lock.agent] = lock.fence
+            else:
+                self._store.asking.pop(lock.agent, None)
+
+    async def asking(self) -> Sequence[AgentId]:
+        self._store.require()
+        return list(self._store.asking)
 
     async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
         self._store.require()

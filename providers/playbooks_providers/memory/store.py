@@ -85,6 +85,7 @@ class MemoryStore:
         self.queues: dict[str, list[Ticket]] = {}
         self.pending: dict[str, tuple[SessionId, Ticket]] = {}  # by the ticket's entry
         self.deleted: dict[AgentId, int] = {}  # the fence that it had
+        self.asking: dict[AgentId, int] = {}  # and the fence of who said so
         self.pokes: dict[SessionId, list[Poke]] = {}
         self.sessions: dict[SessionId, SessionRecord] = {}
         self.session_timeout_s: float | None = None

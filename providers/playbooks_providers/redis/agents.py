@@ -7,11 +7,11 @@ follows a transition on another key (enqueue a ticket, arm a timer) is a step of
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
-from playbooks_providers.letters import Unread
+from playbooks_providers.letters import Standing, Unread
 from playbooks_providers.model import (
     AgentView,
     Choice,
@@ -124,6 +124,7 @@ class Agents(Room):
         if answer == b"unread":
             return Unread(lock.agent)
         self._writer.disown(lock.agent, lock.fence)
+        await self._asks_nobody(lock.agent)
         return Done() if answer == b"done" else Gone(lock.agent)
 
     async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
@@ -175,6 +176,9 @@ class Agents(Room):
         )
 
     async def agents(self) -> Sequence[AgentId]:
+        return list(await self.standings())
+
+    async def standings(self) -> Mapping[AgentId, Standing]:
         found: set[AgentId] = set()  # SCAN may say a key twice
         cursor = 0
         while True:
@@ -182,13 +186,19 @@ class Agents(Room):
             found.update(map(self._keys.agent_of, keys))
             if cursor == 0:
                 break
-        there: list[AgentId] = []
+        there: dict[AgentId, Standing] = {}
         ordered = sorted(found)
         for first in range(0, len(ordered), 1000):
             agents = ordered[first : first + 1000]
-            known = await self._server.commands([("HEXISTS", self._keys.agent(one).meta, "status") for one in agents])
-            there += [one for one, is_known in zip(agents, known, strict=True) if is_known]  # the others were deleted
+            asked = [("HMGET", self._keys.agent(one).meta, "status", "birth") for one in agents]
+            for one, (status, birth) in zip(agents, await self._server.commands(asked), strict=True):
+                if status is not None:  # the others were deleted
+                    there[one] = Standing(Status(status.decode()), int(birth))
         return there
+
+    async def _asks_nobody(self, agent: AgentId) -> None:
+        """It has ended: the index of those that ask people need not name it."""
+        await self._server.command("HDEL", self._keys.asking, agent)
 
     # --- shared with the queue and the timers -----------------------------------------------------------------------
 

@@ -8,10 +8,11 @@ from playbooks_providers.redis.inboxes import Inboxes
 from playbooks_providers.redis.leader import Leader
 from playbooks_providers.redis.loads import Loads
 from playbooks_providers.redis.orders import Orders
+from playbooks_providers.redis.people import People
 from playbooks_providers.redis.sessions import Sessions
 
 
-class RedisCoordination(Due, Inboxes, Orders, Events, Loads, Sessions, Leader):
+class RedisCoordination(Due, Inboxes, Orders, People, Events, Loads, Sessions, Leader):
     async def ping(self) -> None:
         await self._server.command("PING")
 

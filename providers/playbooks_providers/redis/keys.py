@@ -54,6 +54,7 @@ KINDS = (
     KeyKind("draining", r"draining", "set", "ask_to_drain; one member per session", "its member with the session"),
     KeyKind("session_timeout", r"session_timeout", "string", "coordinator", "stays (one)"),
     KeyKind("due", r"due", "zset", "callers of release, park; fire_due, deliver", "stays (empty: gone)"),
+    KeyKind("asking", r"asking", "hash", "asks, by owners; finish, terminate, delete", "stays (empty: gone)"),
     KeyKind("leader", r"leader", "string", "coordinators", "PX: the lease"),
 )
 
@@ -82,6 +83,7 @@ class Keys:
         self.draining = f"{prefix}:draining"
         self.session_timeout = f"{prefix}:session_timeout"
         self.due = f"{prefix}:due"
+        self.asking = f"{prefix}:asking"
         self.leader = f"{prefix}:leader"
         self.any_meta = f"{prefix}:{{*}}:meta"  # a pattern for SCAN; the prefix has no character that is special there
         self._meta = re.compile(re.escape(prefix) + r":\{([^{}]+)\}:meta")

@@ -61,6 +61,7 @@ class Orders(Agents):
         if answer[0] == b"unread":
             return Unread(agent)
         await self._disarm(agent, answer[1])
+        await self._asks_nobody(agent)
         return Done()
 
 

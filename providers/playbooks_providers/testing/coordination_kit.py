@@ -6,8 +6,8 @@
             yield CoordinatedHome(checkpoints, coordination)
 
 The parts are `agents_kit` (transitions), `fork_kit`, `retry_kit`, `letters_kit`, `inbox_kit` (what follows a letter),
-`parking_kit`, `orders_kit`, `ending_kit`, `events_kit`, `queue_kit`, `recovery_kit` (death), `loads_kit` and `sessions_kit`
-(with leader and programs).
+`parking_kit`, `orders_kit`, `ending_kit`, `people_kit`, `events_kit`, `queue_kit`, `recovery_kit` (death), `loads_kit` and
+`sessions_kit` (with leader and programs).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from playbooks_providers.testing.letters_kit import LettersKit
 from playbooks_providers.testing.loads_kit import LoadsKit
 from playbooks_providers.testing.orders_kit import OrdersKit
 from playbooks_providers.testing.parking_kit import ParkingKit
+from playbooks_providers.testing.people_kit import PeopleKit
 from playbooks_providers.testing.queue_kit import QueueKit
 from playbooks_providers.testing.recovery_kit import RecoveryKit
 from playbooks_providers.testing.retry_kit import RetryKit
@@ -36,6 +37,7 @@ class CoordinationKit(
     ParkingKit,
     OrdersKit,
     EndingKit,
+    PeopleKit,
     EventsKit,
     EventLivesKit,
     QueueKit,

@@ -7,7 +7,7 @@ signing key is found the same way; without one, what agents ended with is shown 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         FilesystemInboxes,
     )
     from playbooks_providers.ids import AgentId, SessionId
+    from playbooks_providers.letters import Standing
     from playbooks_providers.model import AgentView, Created, Entry, Exists, SessionInfo, StartRecord
     from playbooks_providers.settings import Settings
     from playbooks_worker.host.answers import Answerable
@@ -46,6 +47,8 @@ class Agents(Protocol):
     def events(self) -> Events: ...
     async def fork(self, start: StartRecord, entry: Entry) -> Created | Exists: ...
     async def agents(self) -> Sequence[AgentId]: ...
+    async def standings(self) -> Mapping[AgentId, Standing]: ...
+    async def asking(self) -> Sequence[AgentId]: ...
     async def describe(self, agent: AgentId) -> AgentView | None: ...
     async def session(self, session: SessionId) -> SessionInfo | None: ...
 
@@ -68,6 +71,12 @@ class Home:
 
     async def agents(self) -> Sequence[AgentId]:
         return await self.coordination.agents()
+
+    async def standings(self) -> Mapping[AgentId, Standing]:
+        return await self.coordination.standings()
+
+    async def asking(self) -> Sequence[AgentId]:
+        return await self.coordination.asking()
 
     @property
     def inboxes(self) -> Coordination:
@@ -114,13 +123,18 @@ async def known(home: Agents, agent: str) -> AgentView:
 
 async def all_known(home: Agents) -> list[AgentView]:
     """Every agent, in no order; one whose retention has ended meanwhile is left out."""
+    return await described(home, await home.agents())
+
+
+async def described(home: Agents, agents: Iterable[AgentId]) -> list[AgentView]:
+    """Those of *agents* that there are, in their order."""
     room = asyncio.Semaphore(_AT_ONCE)
 
     async def one(agent: AgentId) -> AgentView | None:
         async with room:
             return await home.describe(agent)
 
-    found = await asyncio.gather(*map(one, await home.agents()))
+    found = await asyncio.gather(*map(one, agents))
     return [view for view in found if view is not None]
 
 
@@ -207,6 +221,12 @@ class _Folder:
         return await self.files.fork(start, entry)
 
     async def agents(self) -> Sequence[AgentId]:
+        return await self.files.agents()
+
+    async def standings(self) -> Mapping[AgentId, Standing]:
+        return await self.files.standings()
+
+    async def asking(self) -> Sequence[AgentId]:
         return await self.files.agents()
 
     async def describe(self, agent: AgentId) -> AgentView | None:

@@ -3,29 +3,70 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from playbooks_worker.cli import options
-from playbooks_worker.cli.output import Output
+from playbooks_worker.cli.output import CommandError, Output
 from playbooks_worker.cli.views import Record, ago, record
 
 if TYPE_CHECKING:
     from playbooks_providers.envelope import Sealer
-    from playbooks_providers.model import AgentView
+    from playbooks_providers.model import AgentView, Status
 
 
 def list_agents(
-    storage_path: options.StoragePath = None, redis_url: options.RedisUrl = None, json: options.Json = False
+    status: Annotated[
+        list[str] | None,
+        typer.Option("--status", metavar="STATUS", help="Only these: running, waiting, failed, ... (again for more)."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=0, help="At most so many; 0: all. Further ones are counted.")
+    ] = 100,
+    storage_path: options.StoragePath = None,
+    redis_url: options.RedisUrl = None,
+    json: options.Json = False,
 ) -> None:
     """List the agents, newest first."""
     with Output(json) as out:
-        told = sorted(asyncio.run(agents(storage_path, redis_url)), key=lambda each: -each["created_ms"])
+        wanted = _statuses(status or [])
+        told, further = asyncio.run(_newest(wanted, limit, storage_path, redis_url))
         if out.as_json:
             out.json(told)
         elif told:
             _print(out, told)
         else:
-            out.note("no agents" + (f" in {storage_path}" if storage_path else ""))
+            kind = f" that are {' or '.join(sorted(wanted))}" if wanted else ""
+            out.note(f"no agents{kind}" + (f" in {storage_path}" if storage_path else ""))
+        if further:
+            out.note(f"{further:,} older ones are not shown: --limit 0 shows all, --status STATUS some")
+
+
+def _statuses(given: list[str]) -> set[Status]:
+    from playbooks_providers.model import Status
+
+    try:
+        return {Status(one) for one in given}
+    except ValueError as error:
+        hint = f"one of: {', '.join(Status)}"
+        raise CommandError(f"--status takes the status of an agent: {error}", hint=hint) from error
+
+
+async def _newest(
+    wanted: set[Status], limit: int, storage_path: options.StoragePath, redis_url: str | None
+) -> tuple[list[Record], int]:
+    """The newest agents, and how many more there are. Only those that are shown are described."""
+    from playbooks_worker.cli.connect import described, home_of
+
+    async with home_of(storage_path, redis_url) as home:
+        standings = await home.standings()
+        chosen = [agent for agent, stands in standings.items() if not wanted or stands.status in wanted]
+        chosen.sort(key=lambda agent: (-standings[agent].birth, agent))
+        shown = chosen[:limit] if limit else chosen
+        views = await described(home, shown)
+        views.sort(key=lambda view: -view.start.created_ms)
+        return [_told(view, home.sealer) for view in views], len(chosen) - len(shown)
 
 
 async def agents(storage_path: options.StoragePath, redis_url: str | None) -> list[Record]:

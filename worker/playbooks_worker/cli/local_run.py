@@ -227,5 +227,11 @@ class LocalRun:
     async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
         return Gone(agent)  # nobody here gives an order a deadline
 
+    async def asks(self, lock: Lock, asking: bool) -> None:
+        """A folder has few agents: who looks for questions reads them all."""
+
+    async def asking(self) -> Sequence[AgentId]:
+        return await self.agents.agents()
+
     async def delete(self, agent: AgentId) -> Done | Gone:
         return await self.agents.delete(agent)

@@ -48,12 +48,12 @@ def _there(storage_path: Path | None) -> str:
 
 
 async def _inbox(person: str | None, storage_path: Path | None, redis_url: str | None) -> list[Record]:
-    from playbooks_worker.cli.connect import all_known, home_of
+    from playbooks_worker.cli.connect import described, home_of
 
     async with home_of(storage_path, redis_url) as home:
         return [
             _told(view.agent, each)
-            for view in await all_known(home)
+            for view in await described(home, await home.asking())
             for each in asked_by(view)
             if person in (None, each.person)
         ]

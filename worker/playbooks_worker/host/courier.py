@@ -59,6 +59,7 @@ class Courier:
         self._limit = limit
         self._post = post
         self._asked: tuple[Question, ...] = ()
+        self._noting: asyncio.Task[None] | None = None
         self._idle = idle
         self._carried: dict[str, asyncio.Queue[tuple[Outgoing, tuple[asyncio.Event, ...]]]] = {}  # by receiver
         self._starting: dict[str, asyncio.Event] = {}  # children: whoever is written to after a spawn finds the child
@@ -188,9 +189,12 @@ class Courier:
                 waiting.put_nowait((letter, tuple(self._starting.values())))
                 if letter.kind == "spawn":
                     self._starting[letter.receiver] = asyncio.Event()
-        if self._post.asked is not None and mailing.questions != self._asked:
+        if mailing.questions != self._asked:
+            if bool(mailing.questions) != bool(self._asked):
+                self._noting = self.begin(self._note(self._noting, bool(mailing.questions)))
             self._asked = mailing.questions
-            self._post.asked(self._lock.agent, mailing.questions)
+            if self._post.asked is not None:
+                self._post.asked(self._lock.agent, mailing.questions)
         if mailing.cursor > self.read_through:
             self.read_through = mailing.cursor
             if not self._forgetting:
@@ -200,8 +204,15 @@ class Courier:
                 self._forget_now.set()
 
     async def told(self) -> None:
-        """Wait until everything that the agent told people is in its stream."""
+        """Wait until everything that the agent told people is in its stream, and whether it asks them is known."""
         await self._events.flush()
+        if self._noting is not None:
+            await asyncio.wait([self._noting])
+
+    async def _note(self, before: asyncio.Task[None] | None, asking: bool) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        await patiently(lambda: self.home.asks(self._lock, asking), "say that an agent asks people")
 
     async def _carry(self, receiver: str, waiting: asyncio.Queue[tuple[Outgoing, tuple[asyncio.Event, ...]]]) -> None:
         """One letter after the other, until there is none."""

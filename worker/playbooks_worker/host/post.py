@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from playbooks_providers.contracts import Events, Inboxes, Orders, Parking
+from playbooks_providers.contracts import Events, Inboxes, Orders, Parking, People
 from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.letters import Delivered, Gap, Ordered, Poke, Standing, Unread
 from playbooks_providers.model import Created, Done, Entry, Exists, Gone, Lock, StartRecord, Status, Ticket
 from playbooks_worker.engine import Outgoing, Question
 
 
-class Home(Inboxes, Parking, Orders, Events, Protocol):
-    """Inboxes, parking, orders, events, and how agents are found, started and woken."""
+class Home(Inboxes, Parking, Orders, People, Events, Protocol):
+    """Inboxes, parking, orders, events, who asks people, and how agents are found, started and woken."""
 
     async def create(self, start: StartRecord) -> Created | Exists: ...
 
