@@ -15,10 +15,13 @@ import itertools
 import pathlib
 import re
 import sys
+import threading
 import uuid
 from pathlib import Path
 
+import anyio
 import pytest
+import tenacity
 
 from playbooks_worker import playbook
 from playbooks_worker.engine import Agent, Completed, Failed
@@ -688,3 +691,45 @@ async def keeps_its_loop():
 
 def test_the_loop_of_an_agent_is_that_of_the_process_it_goes_on_in():
     assert same_everywhere(keeps_its_loop).value == (3, True)
+
+
+@playbook
+async def keeps_a_thread_local():
+    local = threading.local()
+    local.count = [1]
+    await effect("one")
+    local.count.append(local)
+    await effect("two")
+    return local.count[0], local.count[1] is local
+
+
+def test_a_thread_local_comes_back_with_what_the_thread_of_the_agent_has_in_it():
+    assert same_everywhere(keeps_a_thread_local).value == (1, True)
+
+
+@playbook
+async def retries_by_tenacity():
+    counted = 0
+    async for attempt in tenacity.AsyncRetrying(stop=tenacity.stop_after_attempt(4), wait=tenacity.wait_none()):
+        with attempt:
+            counted += 1
+            if await effect(counted, counted) < 3:
+                raise ValueError(counted)
+    return counted, attempt.retry_state.attempt_number
+
+
+def test_a_loop_of_tenacity_goes_on_with_the_attempts_that_it_has_counted():
+    assert same_everywhere(retries_by_tenacity).value == (3, 3)
+
+
+@playbook
+async def opens_a_group_of_anyio():
+    async with anyio.create_task_group():
+        await effect("one")
+
+
+def test_a_group_whose_tasks_could_not_be_given_back_to_it_is_refused_with_advice():
+    outcome = start(opens_a_group_of_anyio)
+    assert isinstance(outcome, Failed)
+    said = str(outcome.error)
+    assert "test_engine_values.py:" in said and "use `asyncio.TaskGroup`" in said

@@ -115,7 +115,7 @@ def announce_end(out: Output, told: Record) -> NoReturn:
             out.say(shown(told.get("result")))
         out.finish(code)
     error = told["error"]
-    if told.get("traceback"):
+    if "Traceback (most recent call last)" in told.get("traceback", ""):
         out.note(told["traceback"].rstrip("\n"))
     out.note(*told.get("changes", []))
     if code is Exit.FAILED:

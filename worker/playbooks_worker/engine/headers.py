@@ -15,12 +15,19 @@ from typing import Any, ClassVar
 from playbooks_worker.engine import groups, managers, regions, stacks, tracebacks, yielded
 from playbooks_worker.engine.brought import targets_of
 from playbooks_worker.engine.driving import steps_of
+from playbooks_worker.engine.errors import PlaybookRefused
 from playbooks_worker.engine.footprints import Act, Look, changes_nothing, never_suspends, own_of, roots_of, watched
 from playbooks_worker.engine.frames import HELPERS, Frame
 from playbooks_worker.engine.place import Below, here
 from playbooks_worker.engine.raising import came_to
 from playbooks_worker.engine.synchronisers import Waiting
 from playbooks_worker.engine.undoing import Watch
+
+# A group whose tasks another library counts: they would come back, and it would not know them.
+_CANNOT_COME_BACK = {
+    ("anyio._backends._asyncio", "TaskGroup"): "its tasks could not be given back to it after a crash; use "
+    "`asyncio.TaskGroup`, or open it in an ordinary coroutine that the playbook awaits",
+}
 
 
 class _Managed:
@@ -31,8 +38,19 @@ class _Managed:
         self._frame = frame
         self._number = number
         self._manager = manager
+        self._may_be_entered()
         self._watch = Watch(manager, roots_of(manager), hasattr(type(manager), self._AGAIN))
         stacks.know(manager)
+
+    def _may_be_entered(self) -> None:
+        """Raises `PlaybookRefused`."""
+        kind = type(self._manager)
+        advice = _CANNOT_COME_BACK.get((kind.__module__, kind.__qualname__))
+        if advice is not None:
+            line = self._frame.playbook.rewritten.headers[self._number - 1].line
+            raise PlaybookRefused(
+                self._frame.playbook.filename, line, f"{kind.__qualname__} of {kind.__module__}", advice
+            )
 
     def _begins(self, below: Below | None) -> Act | None:
         """What the entry or exit that begins now changes is noted; None: there is nothing to note."""

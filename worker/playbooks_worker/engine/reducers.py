@@ -15,11 +15,14 @@ import fractions
 import gc
 import pathlib
 import sys
+import threading
 import types
 import uuid
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, Protocol
+
+import tenacity
 
 from playbooks_worker.engine import (
     callables,
@@ -226,9 +229,14 @@ def _reduce_synchroniser(saver: Saving, value: Any) -> Reduced:
     return synchronisers.reduced(saver.running, value, taken)
 
 
-def _reduce_thread_lock(saver: Saving, value: Any) -> Reduced:
-    name = singleton_of(saver, value)
-    return of_process.reduce_lock(value) if name is None else (_singleton, name)
+def _unless_named(reduce: Callable[[Any], Reduced]) -> Callable[[Saving, Any], Reduced]:
+    """By name when it is the program's own at module level: then it is as the process has it."""
+
+    def reduced(saver: Saving, value: Any) -> Reduced:
+        name = singleton_of(saver, value)
+        return reduce(value) if name is None else (_singleton, name)
+
+    return reduced
 
 
 def _reduce_proxy(saver: Saving, value: Any) -> Reduced:
@@ -285,7 +293,8 @@ REDUCERS: dict[type, Callable[[Saving, Any], Reduced] | None] = {
     type: _reduce_class,
     super: _reduce_super,
     types.MappingProxyType: _reduce_proxy,
-    **dict.fromkeys(of_process.LOCKS, _reduce_thread_lock),
+    **dict.fromkeys(of_process.LOCKS, _unless_named(of_process.reduce_lock)),
+    threading.local: _unless_named(of_process.reduce_thread_local),
     **dict.fromkeys(_VIEWS, _reduce_view),
     **dict.fromkeys(_BY_VALUE, None),
 }
@@ -311,6 +320,8 @@ def _reducer_for(kind: type) -> Callable[[Saving, Any], Reduced] | None:
         return _reduce_future
     if kind is asyncio.TaskGroup:
         return _reduce_group
+    if issubclass(kind, tenacity.BaseRetrying):
+        return _unless_named(of_process.reduce_retrying)
     if issubclass(kind, asyncio.AbstractEventLoop):
         return of_process.reduce_loop
     if losses.never(kind):
