@@ -1,7 +1,7 @@
 """The engine: rewrites playbooks, runs agents, takes and resumes checkpoints. Knows nothing of stores or processes."""
 
+from playbooks_worker.engine import async_headers as _async_headers
 from playbooks_worker.engine import async_iterators as _async_iterators  # their helpers join those of emitted code
-from playbooks_worker.engine import headers as _headers
 from playbooks_worker.engine.agent import Agent
 from playbooks_worker.engine.changes import Change, diff, place, refusal
 from playbooks_worker.engine.effects import effect_key
@@ -37,7 +37,7 @@ from playbooks_worker.engine.talk.sleeping import now, sleep, sleep_until
 from playbooks_worker.engine.talk.waiting import agent_id
 from playbooks_worker.engine.talk.world import World
 
-assert _headers and _async_iterators
+assert _async_headers and _async_iterators
 
 __all__ = [
     "Agent",

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from playbooks_worker.engine.async_headers import entered_now
 from playbooks_worker.engine.frames import Call, Frame
-from playbooks_worker.engine.headers import entered_now
 from playbooks_worker.engine.synchronisers import KINDS, RESTORED, chain
 from playbooks_worker.engine.talk.idle import for_tasks, for_tasks_in
 

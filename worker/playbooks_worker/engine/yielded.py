@@ -2,7 +2,7 @@
 
 Where the agent goes on, the generator has begun again with new data, and the program has the data that was saved. Before the
 generator goes on behind its `yield`, its data gets what the program's holds; when it has ended, the program's gets what the
-generator has made of it. Called by headers.py, capture.py and reentry.py.
+generator has made of it. Called by headers.py, async_headers.py, capture.py and reentry.py.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ import asyncio
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from playbooks_worker.engine.async_headers import entered_now
 from playbooks_worker.engine.branches import FinishedTask, branch_of
 from playbooks_worker.engine.frames import Call, Frame
-from playbooks_worker.engine.headers import entered_now
 from playbooks_worker.engine.operations import operation_of
 from playbooks_worker.engine.talk.waiting import Wait
 
