@@ -17,6 +17,7 @@ ORDERS = channel.Orders(
     ["p.py"],
     [],
     3,
+    {"few": 1},
     "redis://:pw@h/0",
     "pb",
     "secret",

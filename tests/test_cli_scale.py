@@ -17,19 +17,6 @@ from daemons import SOON_S, Cluster, on_redis, serving  # noqa: E402
 pytestmark = pytest.mark.redis
 
 
-async def ctl(cluster: Cluster, *words: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "playbooks_worker.cli", *words, "--redis-url", cluster.url),
-        cwd=cluster.folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
-
-
 def test_a_drained_worker_hands_over_ends_with_0_and_is_no_capacity(tmp_path: Path, redis_url: str) -> None:
     async def test(cluster: Cluster) -> None:
         one = cluster.worker("one", "--concurrency", "7")
@@ -38,19 +25,19 @@ def test_a_drained_worker_hands_over_ends_with_0_and_is_no_capacity(tmp_path: Pa
         await cluster.begun("a", 1)
         two = cluster.worker("two", "--concurrency", "5")
         await serving(two)
-        code, out, _ = await ctl(cluster, "scale-hint")
+        code, out, _ = await cluster.ctl("scale-hint")
         assert code == 0
         assert [line.split() for line in out.splitlines()] == [
             ["QUEUE", "READY", "RUNNING", "CAPACITY", "HINT"],
             ["count", "0", "1", "12", "0.08"],
         ]
 
-        code, out, err = await ctl(cluster, "drain", "one", "--wait", "--timeout", "20")
+        code, out, err = await cluster.ctl("drain", "one", "--wait", "--timeout", "20")
         assert (code, out, err) == (0, "worker one has drained\n", "")
         assert await asyncio.to_thread(one.process.wait) == 0
         assert one.events("worker draining") and one.events("agent handed over", agent="a")
         await eventually(lambda: cluster.effects("a")[-1][1] in two.executors(), SOON_S, "it to go on in the other")
-        code, out, _ = await ctl(cluster, "scale-hint", "--queue", "count", "--json")
+        code, out, _ = await cluster.ctl("scale-hint", "--queue", "count", "--json")
         assert json.loads(out) == [
             {"queue": "count", "ready": 0, "running": 1, "runnable": 1, "capacity": 5, "hint": 0.2}
         ]
@@ -60,21 +47,21 @@ def test_a_drained_worker_hands_over_ends_with_0_and_is_no_capacity(tmp_path: Pa
 
 def test_who_asks_for_an_unknown_worker_or_queue_is_told_what_there_is(tmp_path: Path, redis_url: str) -> None:
     async def test(cluster: Cluster) -> None:
-        assert await ctl(cluster, "scale-hint") == (
+        assert await cluster.ctl("scale-hint") == (
             0,
             "",
             "no queues: nothing was submitted, and no worker is there; start one: playbooks-worker PROGRAM.py\n",
         )
         await cluster.submit("a", 1)
-        code, out, _ = await ctl(cluster, "scale-hint")
+        code, out, _ = await cluster.ctl("scale-hint")
         assert code == 0 and out.splitlines()[1].split() == ["count", "1", "0", "0", "no", "workers"]
-        code, out, _ = await ctl(cluster, "scale-hint", "--json")
+        code, out, _ = await cluster.ctl("scale-hint", "--json")
         assert json.loads(out)[0]["hint"] is None
-        code, _, err = await ctl(cluster, "scale-hint", "--queue", "tea")
+        code, _, err = await cluster.ctl("scale-hint", "--queue", "tea")
         assert (code, err) == (2, "error: there is no queue tea. playbooksctl scale-hint lists all\n")
 
         await serving(cluster.worker("worker-1"))
-        code, out, err = await ctl(cluster, "drain", "worker-2", "--json")
+        code, out, err = await cluster.ctl("drain", "worker-2", "--json")
         assert code == 2 and "Did you mean worker-1?" in err
         assert json.loads(out)["error"]["type"] == "UnknownWorker"
 
@@ -87,7 +74,7 @@ def test_a_drain_that_takes_longer_than_one_waits_goes_on_and_says_so(tmp_path: 
         await serving(worker)
         await cluster.submit("a", 2, pause=60)
         await cluster.begun("a", 1)
-        code, _, err = await ctl(cluster, "drain", "w", "--wait", "--timeout", "0.5")
+        code, _, err = await cluster.ctl("drain", "w", "--wait", "--timeout", "0.5")
         assert code == 124
         assert err == "error: worker w still has 1 executor. It goes on draining: playbooksctl workers\n"
         assert (await cluster.home.coordination.loads())[0].capacity == 0

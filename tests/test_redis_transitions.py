@@ -270,6 +270,21 @@ def test_a_ticket_whose_reply_was_lost_comes_with_the_next_read(redis_url: str, 
     asyncio.run(main())
 
 
+def test_a_ticket_whose_reply_was_lost_comes_with_the_next_read_of_whatever_queue(
+    redis_url: str, shared_redis: RedisServer
+) -> None:
+    async def main() -> None:
+        async with proxy(shared_redis.port) as middle, opened(middle.url) as home:
+            await ready(home)
+            middle.lose_reply_to(b"XREADGROUP")
+            with pytest.raises(ProviderError):
+                await home.coordination.read(HEIR, ["q"], limit=1, wait_s=SOON_S)
+            (missed,) = await home.coordination.read(HEIR, ["another"], limit=1, wait_s=SOON_S)
+            assert missed.agent == A
+
+    asyncio.run(main())
+
+
 def test_a_read_that_was_cancelled_loses_no_ticket(redis_url: str) -> None:
     async def story(home: RedisHome) -> None:
         for number in range(20):

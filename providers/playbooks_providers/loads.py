@@ -7,18 +7,20 @@ be counted wrong (docs/decisions/0033).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from playbooks_providers.ids import SessionId
+from playbooks_providers.lanes import queue_of
 from playbooks_providers.model import Status, Ticket
 
 
 @dataclass(frozen=True, slots=True)
 class QueueLoad:
-    """One queue now: ``ready`` agents that wait for an executor, ``running`` ones that a session holds (``orphans`` of
-    them a session that is over), and ``capacity``: how many the sessions that take from it could hold at once."""
+    """One queue now, all its lanes together: ``ready`` agents that wait for an executor, ``running`` ones that a session
+    holds (``orphans`` of them a session that is over), and ``capacity``: how many the sessions that take from it could
+    hold at once."""
 
     queue: str
     ready: int
@@ -48,11 +50,27 @@ class Swept:
     seen: Mapping[tuple[Status, str], int] = field(default_factory=dict)
 
 
+def in_queues(lanes: Iterable[QueueLoad]) -> list[QueueLoad]:
+    """The loads of *lanes* by the queues they belong to, by name."""
+    found: dict[str, QueueLoad] = {}
+    for one in lanes:
+        queue = queue_of(one.queue)
+        so_far = found.get(queue, QueueLoad(queue, 0, 0, 0, 0))
+        found[queue] = QueueLoad(
+            queue,
+            so_far.ready + one.ready,
+            so_far.running + one.running,
+            so_far.orphans + one.orphans,
+            so_far.capacity + one.capacity,
+        )
+    return sorted(found.values(), key=lambda load: load.queue)
+
+
 class Loads(Protocol):
     """What sessions offer, and what is asked of them."""
 
-    async def offer(self, session: SessionId, queues: Sequence[str], slots: int) -> None:
-        """Say that *session* takes up to *slots* agents at once, from *queues*. Forgotten with the session."""
+    async def offer(self, session: SessionId, slots: Mapping[str, int]) -> None:
+        """Say how many agents of each queue *session* takes at once, at most. Forgotten with the session."""
 
     async def ask_to_drain(self, sessions: Sequence[SessionId]) -> None:
         """Want the workers of *sessions* to drain; from now on these are no capacity. Asked again: nothing changes."""

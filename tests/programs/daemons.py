@@ -148,6 +148,19 @@ class Cluster:
         assert pid in first.executors()
         return first, second
 
+    async def ctl(self, *words: str) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of a command of `playbooksctl`."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "playbooks_worker.cli", *words, "--redis-url", self.url),
+            cwd=self.folder,
+            env=os.environ | TIMINGS,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
     # --- agents ---------------------------------------------------------------------------------------------------
     async def submit(
         self, name: str, n: int, pause: float = 0.02, program: str = "count", queue: str = "", entry: str = "main"

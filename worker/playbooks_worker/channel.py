@@ -31,6 +31,7 @@ class Orders:
     programs: list[str]
     queues: list[str]
     concurrency: int
+    limits: dict[str, int]
     redis_url: str = field(repr=False)
     redis_prefix: str
     signing_key: str = field(repr=False)

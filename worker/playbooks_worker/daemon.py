@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import SecretStr
 
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.errors import ConfigError
+from playbooks_providers.lanes import queue_name
 from playbooks_providers.logs import AskedFormat, LogFormat, chosen, configure
 from playbooks_providers.redis import connect
 from playbooks_providers.service import Notifier, Probes, Pulse, Surface, open_surface, say_build
@@ -44,6 +46,9 @@ def work(  # noqa: PLR0913 - the options of a command
     ] = None,
     processes: Annotated[int | None, typer.Option(metavar="N", help="Executor processes [1].")] = None,
     concurrency: Annotated[int | None, typer.Option(metavar="N", help="Agents at once per executor [50].")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="QUEUE=N", help="Of it at most N at once per executor; repeatable.")
+    ] = None,
     redis_url: Annotated[
         str | None, typer.Option(metavar="URL", help="The Redis server (else PLAYBOOKS_REDIS__URL, playbooks.toml).")
     ] = None,
@@ -68,16 +73,17 @@ def work(  # noqa: PLR0913 - the options of a command
 
     SIGTERM drains: each agent is handed over at its next checkpoint. A second signal stops at once.
     """
-    flags: dict[str, dict[str, object]] = {
-        "redis": {"url": redis_url},
-        "worker": {
-            "processes": processes,
-            "concurrency": concurrency,
-            "drain_timeout_s": drain_timeout,
-            "http": http,
-        },
-    }
     try:
+        flags: dict[str, dict[str, object]] = {
+            "redis": {"url": redis_url},
+            "worker": {
+                "processes": processes,
+                "concurrency": concurrency,
+                "drain_timeout_s": drain_timeout,
+                "http": http,
+                "limits": limits_of(limit),
+            },
+        }
         settings = load_settings(flags, Path.cwd())
         if print_config:
             typer.echo(settings_table(settings))
@@ -96,7 +102,8 @@ def work(  # noqa: PLR0913 - the options of a command
         configure(chosen(log_format), stdlib="", worker=called, pid=os.getpid())
         if (weak := weakness(key)) is not None:
             _log.warning("weak signing key", reason=weak)
-        staff = staff_of(settings, called, key, programs=programs, queues=queue or [], log_format=chosen(log_format))
+        queues = [queue_name(one) for one in queue or []]
+        staff = staff_of(settings, called, key, programs=programs, queues=queues, log_format=chosen(log_format))
         surface = open_surface(
             settings.worker.http_address, asked_for="worker.http" in settings.sources, option="--http"
         )
@@ -105,6 +112,16 @@ def work(  # noqa: PLR0913 - the options of a command
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(USAGE) from error
     raise typer.Exit(code)
+
+
+def limits_of(said: list[str] | None) -> dict[str, str] | None:
+    """What `--limit` says, by queue. Raises `ConfigError`."""
+    if not said:
+        return None
+    for one in said:
+        if not re.fullmatch(r"[^=]+=[1-9]\d*", one):
+            raise ConfigError(f"--limit {one}: use QUEUE=N, with N at least 1")
+    return {queue_name(queue): number for queue, _, number in (one.partition("=") for one in said)}
 
 
 def staff_of(
@@ -116,6 +133,7 @@ def staff_of(
         programs=programs,
         queues=queues,
         concurrency=settings.worker.concurrency,
+        limits=settings.worker.limits,
         redis_url=settings.redis.url,
         redis_prefix=settings.redis.prefix,
         signing_key=key.get_secret_value(),

@@ -99,6 +99,7 @@ class Serving:
             self._bench,
             list(dict.fromkeys(info.queue for info in self._hosted())),
             concurrency=orders.concurrency,
+            limits=orders.limits,
             drain_timeout_s=orders.drain_timeout_s,
         )
         self._frozen = False

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
 
 from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import AgentId, SessionId
+from playbooks_providers.lanes import lanes_of, queue_of
 from playbooks_providers.letters import Poke, Standing
 from playbooks_providers.model import Status, Ticket
 from playbooks_worker.hold import Bench, Hold
@@ -23,6 +24,8 @@ from playbooks_worker.host.gate import Gate
 
 READ_WAIT_S = 2.0
 AWAY_S = 0.2
+FULL_WAIT_S = 0.2
+"""While one of several queues is at its limit: when there is room again, it is to be read, too."""
 READ_AT_ONCE = 8
 """A burst of tickets is shared with other executors that wait, instead of going to whoever reads first."""
 DROP_WITHIN_S = 5.0
@@ -44,6 +47,7 @@ class Shift:
         *,
         concurrency: int,
         drain_timeout_s: float,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         self.session = session
         self.gate = gate
@@ -51,6 +55,7 @@ class Shift:
         self._bench = bench
         self._queues = list(queues)
         self._concurrency = concurrency
+        self._limits = limits or {}
         self._drain_timeout_s = drain_timeout_s
         self._holds: dict[Hold, asyncio.Task[None]] = {}
         self._alone: Hold | None = None
@@ -78,7 +83,7 @@ class Shift:
             await self._room()
             try:
                 # After an outage, first what was read for us when the connection broke: nobody else is given it.
-                reading = self._bench.coordination.pending(self.session, self._queues) if again else self._next()
+                reading = self._again() if again else self._next()
                 self._asked = asyncio.ensure_future(reading)
                 await asyncio.wait([self._asked])
                 tickets = self._asked.result()
@@ -114,9 +119,20 @@ class Shift:
             except ProviderError:
                 await asyncio.sleep(AWAY_S)
 
+    def _again(self) -> Coroutine[Any, Any, Sequence[Ticket]]:
+        return self._bench.coordination.pending(self.session, lanes_of(self._queues))
+
     def _next(self) -> Coroutine[Any, Any, Sequence[Ticket]]:
-        limit = min(self._concurrency - len(self._holds), READ_AT_ONCE)
-        return self._bench.coordination.read(self.session, self._queues, limit=limit, wait_s=READ_WAIT_S)
+        rooms = self._rooms()
+        limit = min(self._concurrency - len(self._holds), READ_AT_ONCE, *rooms.values())
+        wait_s = READ_WAIT_S if len(rooms) == len(self._queues) else FULL_WAIT_S
+        return self._bench.coordination.read(self.session, lanes_of(list(rooms)), limit=limit, wait_s=wait_s)
+
+    def _rooms(self) -> dict[str, int]:
+        """The queues from which agents may be taken now, and how many of each."""
+        held = Counter(queue_of(hold.ticket.queue) for hold in self._holds)
+        rooms = {queue: self._limits.get(queue, self._concurrency) - held[queue] for queue in self._queues}
+        return {queue: room for queue, room in rooms.items() if room > 0}
 
     def _stop_asking(self) -> None:
         """A session that may be given up must not be handed tickets: the store serves whoever asked first."""
@@ -142,11 +158,14 @@ class Shift:
             self._say_changed()
 
     async def _room(self) -> None:
-        while self._alone is not None or len(self._holds) >= self._concurrency or not self.gate.is_open:
+        while self._alone is not None or self._is_full() or not self.gate.is_open:
             if not self.gate.is_open:
                 await self.gate.wait_open()
             else:
                 await self._change()
+
+    def _is_full(self) -> bool:
+        return len(self._holds) >= self._concurrency or not self._rooms()
 
     # --- one that needs a room of its own (see `trial`) -----------------------------------------------------------
     async def only(self, hold: Hold) -> bool:
@@ -218,7 +237,7 @@ class Shift:
 
     def held_by_queue(self) -> list[tuple[tuple[str, ...], float]]:
         """For the metrics: each queue, and how many of its agents are here."""
-        held = Counter(hold.ticket.queue for hold in self._holds)
+        held = Counter(queue_of(hold.ticket.queue) for hold in self._holds)
         return [((queue,), held[queue]) for queue in self._queues]
 
     @property

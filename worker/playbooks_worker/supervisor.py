@@ -252,9 +252,10 @@ class Supervisor:
         )
         await patiently(lambda: self._coordination.register(info), "register a session", aloud=True)
         await patiently(lambda: self._coordination.publish(info.session, seat.infos), "publish programs")
-        queues = list(dict.fromkeys(told.queue for told in seat.infos))
-        slots = self._staff.orders.concurrency
-        await patiently(lambda: self._coordination.offer(info.session, queues, slots), "offer its slots")
+        orders = self._staff.orders
+        most = orders.concurrency
+        slots = {told.queue: min(most, orders.limits.get(told.queue, most)) for told in seat.infos}
+        await patiently(lambda: self._coordination.offer(info.session, slots), "offer its slots")
         sent_at = self._clock.monotonic()
         refused, timeout_s = await patiently(lambda: self._coordination.beat([info.session]), "renew a session")
         if info.session in refused:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from playbooks_providers.ids import Nonce, SessionId
+from playbooks_providers.lanes import in_turn, queue_of
 from playbooks_providers.loads import Swept
 from playbooks_providers.memory.agents import MemoryAgents
 from playbooks_providers.memory.events import MemoryEvents
@@ -33,7 +34,7 @@ class MemoryCoordination(MemoryAgents, MemoryInboxes, MemoryOrders, MemoryEvents
         await self._store.wait_until(lambda: any(waiting.get(queue) for queue in queues), wait_s)
         self._store.require()
         tickets: list[Ticket] = []
-        for queue in queues:
+        for queue in in_turn(queues, 0):
             there = waiting.get(queue, [])
             count = limit - len(tickets)
             tickets += there[:count]
@@ -142,7 +143,7 @@ class MemoryCoordination(MemoryAgents, MemoryInboxes, MemoryOrders, MemoryEvents
             for agent in agents[start:end]
             if agent.status is Status.READY and agent.fence < before and (agent.start.agent, agent.fence) not in known
         ]
-        seen = Counter((agent.status, agent.start.queue) for agent in agents[start:end])
+        seen = Counter((agent.status, queue_of(agent.start.queue)) for agent in agents[start:end])
         return Swept(str(end) if end < len(agents) else "", left, seen)
 
     # --- programs -----------------------------------------------------------------------------------------------

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from playbooks_providers.ids import SessionId
-from playbooks_providers.loads import QueueLoad
+from playbooks_providers.loads import QueueLoad, in_queues
 from playbooks_providers.memory.store import MemoryStore
 
 
@@ -16,10 +16,10 @@ class MemoryLoads:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
-    async def offer(self, session: SessionId, queues: Sequence[str], slots: int) -> None:
+    async def offer(self, session: SessionId, slots: Mapping[str, int]) -> None:
         self._store.require()
         if session in self._store.sessions:
-            self._store.sessions[session].offer = (tuple(queues), slots)
+            self._store.sessions[session].offer = dict(slots)
 
     async def ask_to_drain(self, sessions: Sequence[SessionId]) -> None:
         self._store.require()
@@ -35,12 +35,11 @@ class MemoryLoads:
         self._store.require()
         capacity: Counter[str] = Counter()
         for record in self._store.sessions.values():
-            queues, slots = record.offer
             if not record.draining:
-                capacity.update(dict.fromkeys(queues, slots))
+                capacity.update(record.offer)
         ready = Counter({queue: len(tickets) for queue, tickets in self._store.queues.items()})
         held = Counter(ticket.queue for _, ticket in self._store.pending.values())
         alive = self._store.sessions
         lost = Counter(ticket.queue for at, ticket in self._store.pending.values() if at not in alive)
         names = sorted({*capacity, *ready, *held})
-        return [QueueLoad(name, ready[name], held[name], lost[name], capacity[name]) for name in names]
+        return in_queues(QueueLoad(name, ready[name], held[name], lost[name], capacity[name]) for name in names)

@@ -71,7 +71,7 @@ class SessionRecord:
     info: SessionInfo
     beats: int = 0
     programs: tuple[ProgramInfo, ...] = ()
-    offer: tuple[tuple[str, ...], int] = ((), 0)  # queues, slots
+    offer: dict[str, int] = field(default_factory=dict)
     draining: bool = False
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from playbooks_providers.ids import AgentId
+from playbooks_providers.lanes import queue_of
 from playbooks_providers.loads import Swept
 from playbooks_providers.model import Minted, Status, Ticket
 from playbooks_providers.redis.agents import _minted
@@ -45,7 +46,7 @@ class Due(Queue):
             status, fence, queue, wake = await self._server.command("HMGET", meta, "status", "fence", "queue", "wake")
             agent = self._keys.agent_of(meta)
             if status and queue:  # else it was deleted
-                seen[Status(status.decode()), queue.decode()] += 1
+                seen[Status(status.decode()), queue_of(queue.decode())] += 1
             if status == b"waiting" and wake and int(wake) < long_ago:
                 await self._arm([Minted(Ticket(agent, int(fence), queue.decode()), int(wake))])
             elif status == b"ready" and int(fence) < long_ago:

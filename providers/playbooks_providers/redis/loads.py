@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from playbooks_providers.ids import SessionId
-from playbooks_providers.loads import QueueLoad
+from playbooks_providers.lanes import SIGN
+from playbooks_providers.loads import QueueLoad, in_queues
 from playbooks_providers.redis.queue import Queue
 from playbooks_providers.redis.scripts import script
 
 
 class Loads(Queue):
-    async def offer(self, session: SessionId, queues: Sequence[str], slots: int) -> None:
-        told = json.dumps({"queues": list(queues), "slots": slots}, separators=(",", ":"))
+    async def offer(self, session: SessionId, slots: Mapping[str, int]) -> None:
+        told = json.dumps(dict(slots), separators=(",", ":"))
         await self._server.run(script("put_hash"), [self._keys.offers], [0, session, told])
 
     async def ask_to_drain(self, sessions: Sequence[SessionId]) -> None:
@@ -39,16 +40,16 @@ class Loads(Queue):
         for name, text in offered.items():
             session = SessionId(name.decode())
             if session in alive and session not in leaving:
-                told = json.loads(text)
-                capacity.update(dict.fromkeys(told["queues"], told["slots"]))
+                capacity.update(json.loads(text))
         await self._forget({SessionId(name.decode()) for name in offered} - alive, leaving - alive)
         loads = []
         for queue, length in zip(queues, lengths, strict=True):
             running = sum(pending for _, pending in holders[queue])
             orphans = sum(pending for session, pending in holders[queue] if session not in alive)
-            loads.append(QueueLoad(queue, max(0, length - running), running, orphans, capacity.pop(queue, 0)))
+            if length or running or SIGN not in queue:  # a lane that nobody waits in says nothing of its queue
+                loads.append(QueueLoad(queue, max(0, length - running), running, orphans, 0))
         loads += [QueueLoad(queue, 0, 0, 0, slots) for queue, slots in capacity.items()]
-        return sorted(loads, key=lambda load: load.queue)
+        return in_queues(loads)
 
     async def _forget(self, offered: set[SessionId], leaving: frozenset[SessionId]) -> None:
         """What is left of sessions whose burial was cut short."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import AgentId, SessionId
+from playbooks_providers.lanes import in_turn
 from playbooks_providers.model import Ticket
 from playbooks_providers.redis.agents import Agents
 from playbooks_providers.redis.client import BLOCK_S
@@ -27,9 +28,10 @@ class _Reader:
 
     def __init__(self) -> None:
         self.handed: set[tuple[str, str]] = set()  # (queue, entry), until acknowledged
+        self.asked: set[str] = set()  # every queue that was read from
         self.opened: set[str] = set()  # queues whose group is known to exist
         self.in_doubt = False  # a read ended without an answer: what it was given is pending, and nobody here has it
-        self.turn = 0  # which queue comes first, in turn, so that a busy one starves nobody
+        self.turn = 0  # which of several queues comes first
 
 
 class Queue(Agents):
@@ -40,9 +42,10 @@ class Queue(Agents):
 
     async def read(self, session: SessionId, queues: Sequence[str], *, limit: int, wait_s: float) -> Sequence[Ticket]:
         reader = self._reader(session)
+        reader.asked.update(queues)
         deadline = self._monotonic() + wait_s
         if reader.in_doubt:
-            held = await self._held(session, queues)
+            held = await self._held(session, sorted(reader.asked))  # what was missed may be of a lane not asked for now
             reader.in_doubt = False
             missed = [ticket for ticket in held if (ticket.queue, ticket.entry) not in reader.handed]
             if missed:
@@ -50,7 +53,7 @@ class Queue(Agents):
         for queue in queues:
             await self._open(reader, queue)
         reader.turn += 1
-        order = [queues[(reader.turn + i) % len(queues)] for i in range(len(queues))]
+        order = in_turn(queues, reader.turn)
         while True:
             found = await self._read_at_once(reader, session, order, limit) if len(order) > 1 else []
             left_s = min(deadline - self._monotonic(), BLOCK_S)

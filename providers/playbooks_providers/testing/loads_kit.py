@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 from playbooks_providers.ids import Nonce, SessionId
+from playbooks_providers.lanes import Priority, lane, lanes_of
 from playbooks_providers.loads import QueueLoad
 from playbooks_providers.model import Created, Status, Taken
 from playbooks_providers.testing.homes import CoordinatedHome, start_record, story
@@ -65,9 +67,9 @@ class LoadsKit:
     async def test_capacity_is_what_live_sessions_offer_and_a_draining_one_offers_nothing(
         self, home: CoordinatedHome
     ) -> None:
-        for session, queues in ((ONE, ["p", "q"]), (TWO, ["q"])):
+        for session, slots in ((ONE, {"p": 50, "q": 50}), (TWO, {"q": 50})):
             await home.coordination.register(info(session))
-            await home.coordination.offer(session, queues, 50)
+            await home.coordination.offer(session, slots)
         assert list(await home.coordination.loads()) == [QueueLoad("p", 0, 0, 0, 50), QueueLoad("q", 0, 0, 0, 100)]
         for _ in range(2):
             await home.coordination.ask_to_drain([TWO])
@@ -77,6 +79,24 @@ class LoadsKit:
         assert await home.coordination.draining() == frozenset()
         await home.coordination.bury(ONE, None)
         assert list(await home.coordination.loads()) == []
+
+    @story
+    async def test_lanes_are_one_queue_to_who_counts_and_read_by_priority(self, home: CoordinatedHome) -> None:
+        await home.coordination.register(info(ONE))
+        for agent, priority in (("l", "low"), ("n1", "normal"), ("h1", "high"), ("n2", "normal"), ("h2", "high")):
+            start = replace(start_record(agent), queue=lane("q", Priority(priority)))
+            created = await home.coordination.create(start)
+            assert isinstance(created, Created) and created.ticket is not None
+            await home.coordination.enqueue(created.ticket)
+        assert list(await home.coordination.loads()) == [QueueLoad("q", 5, 0, 0, 0)]
+        taken: list[str] = []
+        for count in (1, 2, 2):
+            tickets = await home.coordination.read(ONE, lanes_of(["q"]), limit=count, wait_s=5.0)
+            assert len(tickets) == count
+            taken += [ticket.agent for ticket in tickets]
+        assert taken == ["h1", "h2", "n1", "n2", "l"]
+        assert list(await home.coordination.loads()) == [QueueLoad("q", 0, 5, 0, 0)]
+        assert (await home.coordination.sweep("", limit=1000)).seen == {(Status.READY, "q"): 5}
 
     @story
     async def test_a_round_of_the_sweep_counts_every_agent_once(self, home: CoordinatedHome) -> None:

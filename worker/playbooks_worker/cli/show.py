@@ -94,6 +94,7 @@ def _print(out: Output, told: Record) -> None:
     if order := told.get("order"):
         row("order", f"{order['kind']}: {order['why']}")
     row("queue", told["queue"], when=told["queue"])
+    row("priority", told["priority"], when=told["priority"] != "normal")
     row("worker", f"{told.get('worker')} (pid {told.get('pid')} on {told.get('host')})", when=told.get("worker"))
     row("session", told["session"], when=told["session"])
     row("fence", told["fence"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from playbooks_providers.lanes import Priority, lane, priority_of, queue_name, queue_of
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Output
 from playbooks_worker.cli.target import Target, arguments, target
@@ -30,6 +31,9 @@ def submit(
     queue: Annotated[
         str | None, typer.Option("--queue", metavar="NAME", help="The queue to wait in (else the program's own).")
     ] = None,
+    priority: Annotated[
+        Priority, typer.Option("--priority", help="Who waits in the same queue is taken in this order.")
+    ] = Priority.NORMAL,
     entry: options.Entry = None,
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
@@ -39,7 +43,16 @@ def submit(
     The same --agent-id with the same program, playbook and arguments prints it again and starts nothing.
     """
     with Output(json) as out:
-        asyncio.run(_submit(out, _by_name(target(program, entry)), args, agent_id, queue, redis_url))
+        asyncio.run(
+            _submit(
+                out,
+                _by_name(target(program, entry)),
+                args,
+                agent_id,
+                lane(queue_name(queue) if queue else "", priority),
+                redis_url,
+            )
+        )
 
 
 def _by_name(asked: Target) -> Target:
@@ -50,7 +63,7 @@ def _by_name(asked: Target) -> Target:
 
 
 async def _submit(
-    out: Output, asked: Target, args: str | None, agent: str | None, queue: str | None, redis_url: str | None
+    out: Output, asked: Target, args: str | None, agent: str | None, asked_lane: str, redis_url: str | None
 ) -> None:
     from playbooks_providers import ids
     from playbooks_providers.model import Exists, StartRecord
@@ -58,7 +71,7 @@ async def _submit(
 
     positional, keywords = arguments(args)
     chosen = ids.agent_id(agent) if agent else ids.new_agent_id(asked.program)
-    start = StartRecord(chosen, asked.program, asked.entry, positional, keywords, queue or "", int(time.time() * 1000))
+    start = StartRecord(chosen, asked.program, asked.entry, positional, keywords, asked_lane, int(time.time() * 1000))
     async with redis_home(redis_url) as home:
         coordination = home.coordination
         there = await coordination.describe(chosen) if agent else None
@@ -83,7 +96,8 @@ async def _submit(
                 "status": status,
                 "program": start.program,
                 "entry": start.entry,
-                "queue": start.queue,
+                "queue": queue_of(start.queue),
+                "priority": priority_of(start.queue).value,
                 "fresh": answer.fresh,
                 "checkpoint": checkpoint,
             }
@@ -105,12 +119,13 @@ async def _checked(out: Output, coordination: Coordination, start: StartRecord) 
         raise CommandError(f"program {start.program} has no playbook {start.entry!r}; it has: {names or 'none'}")
     _check_arguments(builds, start)
     queues = sorted({info.queue for info in builds})
-    if start.queue and start.queue not in queues:
+    queue = queue_of(start.queue)
+    if queue and queue not in queues:
         out.note(
-            f"warning: no live worker takes {start.program} from queue {start.queue!r} (they take it from "
-            f"{', '.join(queues)}); the agent waits for one that does: playbooks-worker --queue {start.queue} ..."
+            f"warning: no live worker takes {start.program} from queue {queue!r} (they take it from "
+            f"{', '.join(queues)}); the agent waits for one that does: playbooks-worker --queue {queue} ..."
         )
-    return start if start.queue else dataclasses.replace(start, queue=queues[0])
+    return dataclasses.replace(start, queue=lane(queue or queues[0], priority_of(start.queue)))
 
 
 def _check_arguments(builds: Sequence[ProgramInfo], start: StartRecord) -> None:

@@ -24,12 +24,15 @@ Record = dict[str, Any]
 
 def record(view: AgentView, sealer: Sealer | None) -> Record:
     """The JSON of one agent. ``checkpoint`` is the newest checkpoint's id, ``seq`` its number in the agent's life."""
+    from playbooks_providers.lanes import priority_of, queue_of
+
     told: Record = {
         "agent_id": view.agent,
         "status": view.status.value,
         "program": view.start.program,
         "entry": view.start.entry,
-        "queue": view.start.queue,
+        "queue": queue_of(view.start.queue),
+        "priority": priority_of(view.start.queue).value,
         "run": view.start.run or view.agent,
         "parent": view.start.parent or None,
         "created_ms": view.start.created_ms,

@@ -25,6 +25,7 @@ def workers(redis_url: options.RedisUrl = None, json: options.Json = False) -> N
 
 
 async def _workers(redis_url: str | None) -> tuple[list[dict[str, Any]], set[str]]:
+    from playbooks_providers.lanes import lanes_of
     from playbooks_worker.cli.connect import redis_home
 
     async with redis_home(redis_url) as home:
@@ -36,7 +37,7 @@ async def _workers(redis_url: str | None) -> tuple[list[dict[str, Any]], set[str
             info = await coordination.session(session)
             if info is None:  # it ended between the two questions
                 continue
-            held = await coordination.pending(session, queues) if queues else []
+            held = await coordination.pending(session, lanes_of(queues)) if queues else []
             told.append(
                 {
                     "worker": info.worker,

@@ -20,6 +20,7 @@ from playbooks_providers import metrics
 from playbooks_providers.envelope import Body, Owed, Sealer, open_letter, seal_letter
 from playbooks_providers.errors import BadLetter
 from playbooks_providers.ids import AgentId, SessionId
+from playbooks_providers.lanes import lane, priority_of, queue_of
 from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Poke, Standing
 from playbooks_providers.model import FINAL, Created, Exists, Gone, Lock, Order, OrderKind, StartRecord
 from playbooks_worker.engine import Agent, AgentStopped, Mailing, NoSuchAgent, Outgoing, Question, Received
@@ -287,7 +288,7 @@ class Courier:
             start["entry"],
             start["args"],
             start["kwargs"],
-            start["queue"] or self._queue_of(start["program"]),
+            self._lane_of(start["program"], start["queue"]),
             self._now_ms(),
             parent=me.agent,
             parent_birth=me.birth,
@@ -302,10 +303,11 @@ class Courier:
             self.agent.not_started(record.agent, why)
         return isinstance(answer, Created) and answer.fresh
 
-    def _queue_of(self, program: str) -> str:
-        """A child of the same program goes where its parent came from."""
+    def _lane_of(self, program: str, queue: str | None) -> str:
+        """A child of the same program goes where its parent came from; all children are as urgent as their parents."""
         start = self._lock.start
-        return start.queue if program == start.program else program
+        same = queue_of(start.queue) if program == start.program else program
+        return lane(queue or same, priority_of(start.queue))
 
     async def _forget(self) -> None:
         """Not for each letter: what was read may stay for a moment, as long as it keeps no room from others."""

@@ -14,6 +14,7 @@ from playbooks_worker.engine.async_headers import entered_now
 from playbooks_worker.engine.branches import FinishedTask, branch_of
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.operations import operation_of
+from playbooks_worker.engine.talk.children import Handle
 from playbooks_worker.engine.talk.waiting import Wait
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def _waits(agent: Agent, frame: Frame) -> bool:
         return for_tasks_in(frame) or type(entered_now(frame)) in _LOCKS
     if isinstance(value, Call):
         return value.frame is not None
+    if isinstance(value, Handle):
+        return True  # by a call of its own, which is looked at like all others
     if isinstance(value, CoroutineType):
         return value.cr_code in _FOR_OTHERS
     return for_tasks(agent, value)
