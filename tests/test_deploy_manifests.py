@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -244,3 +245,35 @@ def test_an_autoscaler_alone_says_how_many_workers_there_are(manifests: tuple[Ma
     assert ("replicas" in worker) == (not scalers)
     for scaler in scalers:
         assert scaler["spec"]["scaleTargetRef"]["name"] == "playbooks-worker"
+
+
+def test_a_further_group_of_workers_as_the_readme_says_is_apart_from_the_first(tmp_path: Path):
+    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    production = tmp_path / "kubernetes" / "overlays" / "production"
+    readme = (ROOT / "deploy" / "README.md").read_text()
+    (production / "heavy").mkdir()
+    (production / "heavy" / "kustomization.yaml").write_text(
+        readme.split("`heavy/kustomization.yaml`:")[1].split("```")[1][5:]
+    )
+    said = yaml.safe_load((production / "kustomization.yaml").read_text())
+    said["resources"].append("heavy")
+    (production / "kustomization.yaml").write_text(yaml.safe_dump(said))
+
+    manifests = render(production)
+    groups = {
+        name: named(manifests, "Deployment", name)["spec"] for name in ("playbooks-worker", "playbooks-worker-heavy")
+    }
+    for name, spec in groups.items():
+        selector = spec["selector"]["matchLabels"]
+        selected = [
+            other for other, template in pods(manifests) if selector.items() <= template["metadata"]["labels"].items()
+        ]
+        assert selected == [name]
+        assert named(manifests, "PodDisruptionBudget", name)["spec"]["selector"]["matchLabels"] == selector
+        for spread in spec["template"]["spec"]["topologySpreadConstraints"]:
+            assert spread["labelSelector"]["matchLabels"] == selector
+    first, heavy = (spec["template"]["spec"] for spec in groups.values())
+    assert heavy["containers"][0].pop("args") == ["programs/heavy.py"]
+    assert first["containers"][0].get("args") == ["programs/audit.py"]
+    assert heavy["volumes"] == first["volumes"]
+    assert heavy["containers"][0]["image"] == first["containers"][0]["image"]

@@ -7,6 +7,7 @@ It knows nothing of what runs in a pod.
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import os
 import random
@@ -47,19 +48,24 @@ class Deployment:
         self.all.append(pod)
         return pod
 
-    async def replace(self) -> None:
-        """`kubectl rollout restart`: new pods up to the surge, and an old one goes when a new one is ready."""
+    async def replace(self, args: list[str] | None = None) -> None:
+        """`kubectl rollout restart`: new pods up to the surge, and an old one goes when a new one is ready. *args*: the
+        template's, changed. Fails where a new pod ends again and again; the old ones are then left as they are."""
+        if args is not None:
+            self._spec = copy.deepcopy(self._spec)
+            self._spec["template"]["spec"]["containers"][0]["args"] = args
         strategy = self._spec["strategy"]["rollingUpdate"]
         assert strategy["maxUnavailable"] == 0, "this controller knows no other way"
-        old, self.pods = self.pods, []
-        async with asyncio.TaskGroup() as ending:
-            while old:
-                surge = [self._new() for _ in old[: strategy["maxSurge"]]]
-                for pod in surge:
-                    await self._kubelet.until_ready(pod)
-                    assert sum(each.ready for each in [*old, *self.pods, *surge]) >= self._spec["replicas"]
-                    self.pods.append(pod)
-                    ending.create_task(self.delete(old.pop(0)))
+        assert strategy["maxSurge"] == 1, "this controller knows no other way"
+        ending: list[asyncio.Task[None]] = []
+        for old in list(self.pods):
+            new = self._new()
+            await self._kubelet.until_ready(new)
+            self.pods.append(new)
+            assert sum(pod.ready for pod in self.pods) > self._spec["replicas"]
+            self.pods.remove(old)
+            ending.append(asyncio.create_task(self.delete(old)))
+        await asyncio.gather(*ending)
 
     async def delete(self, pod: Pod, grace_s: float | None = None) -> None:
         self.ended.append(await pod.delete(grace_s))
@@ -120,7 +126,7 @@ class Kubelet:
         await eventually(condition, READY_S, what)
 
     async def until_ready(self, pod: Pod) -> None:
-        await self.until(lambda: pod.ready or pod.restarts > 2, f"{pod.name} to be ready")
+        await self.until(lambda: pod.ready or pod.restarts > 1, f"{pod.name} to be ready")
         assert pod.ready, f"{pod.name} ends again and again"
 
     async def start(self) -> None:

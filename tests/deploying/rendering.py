@@ -18,7 +18,7 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 Manifest = dict[str, Any]
 
 once = pytest.mark.skipif(
-    sys.version_info[:2] != (3, 12), reason="the same whatever Python runs the tests: done by those on 3.12 alone"
+    sys.version_info[:2] != (3, 12), reason="whatever Python runs it says the same: done by the tests on 3.12 alone"
 )
 
 
