@@ -33,6 +33,9 @@ def why_not() -> str | None:
     ]
     if lacking:
         return f"{', '.join(lacking)} is missing"
+    namespaces = ["unshare", "--mount", "--pid", "--net", "--fork", "true"]
+    if subprocess.run(namespaces, capture_output=True).returncode != 0:
+        return "this machine allows no containers"
     return None if debian_base.can_be_made() else "no base image can be made: python3-venv of Debian is missing"
 
 
