@@ -204,3 +204,44 @@ def test_a_bound_method_of_what_a_header_brings_is_bound_to_the_fresh_one():
     held = [MethodType(len, old)]
     replace(old, new)
     assert held[0]() == 3 and held[0].__self__ is new
+
+
+# --- seed 5274: a gather that is kept, and whose last child has ended in this turn ---
+
+
+@playbook
+async def kept_beside(turns):
+    both = asyncio.gather(effect(1), several(turns), return_exceptions=True)
+    for _ in range(6):
+        await effect(0)
+    return await both
+
+
+async def several(turns):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return "last"
+
+
+def test_a_kept_gather_comes_back_also_in_the_turn_in_which_its_last_child_has_ended():
+    for turns in range(1, 12):
+        assert same_everywhere(kept_beside, turns) == Completed([1, "last"])
+
+
+# --- seed 16073: a comprehension of nested coroutines, over a name that a nested function has, too ---
+
+
+@playbook
+async def gathers_nested_coroutines():
+    async def local(n):
+        return await effect(n)
+
+    found = await asyncio.gather(*[local(n) for n in range(3)])
+    for n in found:
+        await effect(n)
+    return found
+
+
+def test_a_comprehension_that_is_evaluated_again_binds_its_own_variables():
+    """On Python 3.12, which keeps them among those of the playbook, the first resume raised UnboundLocalError."""
+    assert same_everywhere(gathers_nested_coroutines) == Completed([0, 1, 2])

@@ -4,13 +4,16 @@ killed."""
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
+import trials
 from harness import same_everywhere, start
+from observing import Counted
 
 from playbooks_worker import playbook
 from playbooks_worker.engine import Completed
@@ -196,3 +199,38 @@ class Half:
 def test_what_is_no_manager_is_refused_in_the_words_of_python_and_with_no_other_error():
     """Seed 20261166: the error had another behind it."""
     assert start(enters, 0, Half()) == Completed(asyncio.run(enters(0, Half())))
+
+
+LEAVES_A_GROUP = """
+from fuzzing import *
+from pooling import *
+from sharing import *
+
+@playbook
+async def leaves(s, me, v):
+    s.live[me] = 0
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(parks(s, (me, 1), 10, me, False))
+            group.create_task(parks(s, (me, 0), 10, me, True))
+            group.create_task(fails_last(s, (me, "last"), 10, me, 2))
+    except* Err:
+        group = None
+    s.at(me, 11, v)
+    return v
+
+@playbook
+async def case():
+    s = State()
+    return await twice(leaves, s, "m", 4, 1), s.report()
+"""
+
+
+def test_a_task_that_waits_for_its_headers_hears_of_its_cancellation_when_they_have_come(tmp_path):
+    """Seed 5232: cancelled by its group in the turn in which the group had come, it went on waiting for it."""
+    module = trials.load("leaves_a_group", LEAVES_A_GROUP, tmp_path)
+    loop = asyncio.new_event_loop()
+    for seed in range(3):
+        random.seed(seed)
+        trials.Trial(loop, Counted(), module, seed, longest_s=5).all()
+    loop.close()

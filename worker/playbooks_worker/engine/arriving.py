@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from playbooks_worker.engine import cancels, restore, standstill, synchronisers
@@ -122,21 +122,26 @@ class Arriving(Committing):
         if self.dead:
             raise AgentStopped(self.why)
 
-    def _not_told(self, waiters: list[asyncio.Future[None]], call: Call | None = None) -> Generator[Any, Any, None]:
+    def _not_told(
+        self,
+        waiters: list[asyncio.Future[None]],
+        call: Call | None = None,
+        needs: Callable[[], bool] | None = None,
+    ) -> Generator[Any, Any, None]:
         """Wait among *waiters*, where the program does not wait: a cancellation is told at the task's next await, of what is
-        to begin, or to go on, first. *call*: what goes on."""
+        to begin, or to go on, first. *call*: what goes on; *needs*: whether it has to wait still."""
         task: Any = asyncio.current_task()
         held: asyncio.CancelledError | None = None
         waiting = True
         while waiting:
             try:
                 yield from self.waits(waiters)
-                waiting = False
+                waiting = needs is not None and needs()
             except asyncio.CancelledError as cancelled:
                 self.raise_if_dead()
                 held = cancelled
                 self.held.add(task)
-                waiting = self.restoring or waiters is self._late_waiters
+                waiting = self.restoring if needs is None else needs()
         if held is None:
             return
         if call is not None and cancels.knew(cast("Agent", self), task, call):
@@ -181,8 +186,12 @@ class Arriving(Committing):
         plain code has an effect before it comes to them, the branch waits for that, if they bring anything."""
         while self.restoring and not self._in_no_order and not self.loader().is_ready(branch, self.unreached):
             yield from self._not_told(self._maker_waiters, call)
-        while self.loader().misses_targets(branch, self.unreached):
-            yield from self._not_told(self._late_waiters, call)
+
+        def needs() -> bool:
+            return self.loader().misses_targets(branch, self.unreached)
+
+        if needs():
+            yield from self._not_told(self._late_waiters, call, needs)
 
     def _watch_barrier(self, progress: int, idle: int) -> None:
         """What has not arrived after some turns of the loop without progress waits behind an effect."""

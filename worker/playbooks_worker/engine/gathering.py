@@ -6,7 +6,10 @@ A gather that is awaited where it is made needs none of this: its expression is 
 from __future__ import annotations
 
 import asyncio
-from types import FunctionType
+import gc
+from collections.abc import Iterator
+from itertools import chain
+from types import CellType, FunctionType
 from typing import Any
 
 
@@ -25,13 +28,26 @@ def reduced(future: asyncio.Future[Any]) -> tuple[Any, ...] | None:
 
 def _return_exceptions(future: asyncio.Future[Any], children: list[Any]) -> bool | None:
     """It is known only to the callback that each child calls when it is done."""
+    for callback in chain(_registered(children), _scheduled(future)):
+        if type(callback) is FunctionType and "return_exceptions" in callback.__code__.co_freevars:
+            kept = dict(zip(callback.__code__.co_freevars, callback.__closure__ or (), strict=True))
+            if kept["outer"].cell_contents is future:
+                return bool(kept["return_exceptions"].cell_contents)
+    return None
+
+
+def _registered(children: list[Any]) -> Iterator[Any]:
     for child in children:
         for callback, _ in child._callbacks or ():
-            if type(callback) is FunctionType and "return_exceptions" in callback.__code__.co_freevars:
-                kept = dict(zip(callback.__code__.co_freevars, callback.__closure__ or (), strict=True))
-                if kept["outer"].cell_contents is future:
-                    return bool(kept["return_exceptions"].cell_contents)
-    return None
+            yield callback
+
+
+def _scheduled(future: asyncio.Future[Any]) -> Iterator[Any]:
+    """Where all children have ended in this turn of the loop: the loop alone has the callback, and the collector finds it."""
+    for cell in gc.get_referrers(future):
+        for closure in gc.get_referrers(cell) if type(cell) is CellType else ():
+            if type(closure) is tuple:
+                yield from gc.get_referrers(closure)
 
 
 def _gathered(children: list[Any], return_exceptions: bool, cancelled: bool) -> asyncio.Future[Any]:

@@ -18,6 +18,7 @@ from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from playbooks_worker.engine import refusals
+from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.emitting import compile_code, evaluating
 from playbooks_worker.engine.errors import CodeChanged, PlaybookRefused
 from playbooks_worker.engine.place import here
@@ -83,7 +84,8 @@ class Playbook:
         """The code that evaluates a part of what a site awaits once more, and the names of its parameters."""
         found = self._evaluators.get(part)
         if found is None:
-            read = dict.fromkeys(node.id for node in ast.walk(part.expression) if isinstance(node, ast.Name))
+            mentioned = (node.id for node in ast.walk(part.expression) if isinstance(node, ast.Name))
+            read = dict.fromkeys(name for name in mentioned if not name.startswith(s.OWN))
             names = self.rewritten.names
             ours = (name for name in (*self.code.co_varnames, *self.code.co_cellvars) if name.startswith("."))
             local = {*names.plain, *ours}  # not what comprehensions bind, which Python 3.12 has among them

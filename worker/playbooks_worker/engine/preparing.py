@@ -97,7 +97,7 @@ class _Apart(ast.NodeTransformer):
         if s.holds_site(node):  # it is unrolled, under other names
             return node
         bound = [name for generator in node.generators for name in targets_of(generator.target) if name in self._cells]
-        return renamed(node, {name: f".own.{name}" for name in bound}, ()) if bound else node
+        return renamed(node, {name: s.OWN + name for name in bound}, ()) if bound else node
 
     visit_ListComp = visit_SetComp = visit_DictComp = _comprehension
 

@@ -13,6 +13,7 @@ FRAME = ".f"  # the activation's record (frames.Frame)
 OPENING = ".opening"  # makes a manager for an exit stack (stacks.py)
 SEEN = ".seen"  # what a playbook asks for its own variables with (seen.py)
 UNBOUND = ".U"  # a local that was not bound
+OWN = ".own."  # before the name of a variable that a comprehension binds for itself (preparing.py)
 
 _Node = TypeVar("_Node", bound=ast.AST)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
