@@ -43,7 +43,7 @@ def _registered(children: list[Any]) -> Iterator[Any]:
 
 
 def _scheduled(future: asyncio.Future[Any]) -> Iterator[Any]:
-    """Where all children have ended in this turn of the loop: the loop alone has the callback, and the collector finds it."""
+    """Where all children have ended in this turn: the loop alone has the callback, and the collector finds it."""
     for cell in gc.get_referrers(future):
         for closure in gc.get_referrers(cell) if type(cell) is CellType else ():
             if type(closure) is tuple:
