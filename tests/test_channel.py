@@ -31,6 +31,7 @@ ORDERS = channel.Orders(
     1000,
     100,
     False,
+    False,
 )
 INFO = {"program": "p", "queue": "p", "build": "b", "signatures": {"main": [["a", "KEYWORD_ONLY", True]]}}
 

@@ -15,7 +15,9 @@ from playbooks_worker.channel import Message, Orders, Renewed
 from playbooks_worker.heart import Heart
 from playbooks_worker.seat import Seat, Staff
 
-ORDERS = Orders("w", [], [], 1, {}, "", "", "", 10, False, 1.0, 1.0, "console", 64_000_000, 5.0, 1000, 100, False)
+ORDERS = Orders(
+    "w", [], [], 1, {}, "", "", "", 10, False, 1.0, 1.0, "console", 64_000_000, 5.0, 1000, 100, False, False
+)
 
 
 class Executor:

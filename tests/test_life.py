@@ -60,6 +60,7 @@ class Counter:
         max_bytes: int | None = None,
         summed: bool = True,
         world: Any = None,
+        observer: Any = None,
     ) -> None:
         self.persist = persist
         self.seq = next_seq

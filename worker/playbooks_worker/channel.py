@@ -45,6 +45,7 @@ class Orders:
     inbox_limit: int
     keep_events: int
     keep_when_parked: bool
+    otel: bool
 
 
 @dataclass(frozen=True, slots=True)

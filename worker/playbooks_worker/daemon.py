@@ -29,6 +29,7 @@ from playbooks_worker.channel import Orders
 from playbooks_worker.manual import WorkerManual
 from playbooks_worker.seat import Staff
 from playbooks_worker.supervisor import BrokenProgram, Supervisor
+from playbooks_worker.tracing import check_installed
 
 USAGE = 2
 SECONDS_A_DAY = 86400.0
@@ -60,6 +61,9 @@ def work(  # noqa: PLR0913 - the options of a command
         str | None,
         typer.Option(metavar="HOST:PORT", help="Show /livez, /readyz and /metrics there, or `off` [127.0.0.1:9464]."),
     ] = None,
+    otel: Annotated[
+        bool | None, typer.Option("--otel", help="Send traces of agents to where OTEL_EXPORTER_OTLP_ENDPOINT says.")
+    ] = None,
     log_format: Annotated[
         AskedFormat,
         typer.Option(
@@ -82,6 +86,7 @@ def work(  # noqa: PLR0913 - the options of a command
                 "drain_timeout_s": drain_timeout,
                 "http": http,
                 "limits": limits_of(limit),
+                "otel": otel,
             },
         }
         settings = load_settings(flags, Path.cwd())
@@ -95,6 +100,8 @@ def work(  # noqa: PLR0913 - the options of a command
                 "secret for all workers and coordinators; `openssl rand -hex 32` makes one"
             )
         check(settings)
+        if settings.worker.otel:
+            check_installed()
         if check_config:
             asyncio.run(connect(settings.redis.url, prefix=settings.redis.prefix).close())  # sends nothing
             return
@@ -147,6 +154,7 @@ def staff_of(
         inbox_limit=settings.worker.inbox_limit,
         keep_events=settings.worker.keep_events,
         keep_when_parked=settings.worker.keep_when_parked,
+        otel=settings.worker.otel,
     )
     return Staff(
         name=name,

@@ -31,6 +31,7 @@ from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.programs import Program, ProgramError, load_all
 from playbooks_worker.host.surroundings import Surroundings
 from playbooks_worker.serving import Serving
+from playbooks_worker.tracing import OtelTracer
 
 PR_SET_PDEATHSIG = 1
 EXIT_BROKEN = 2
@@ -125,11 +126,14 @@ async def host(channel: Channel, orders: Orders, programs: Mapping[str, Program]
         park_after_s=orders.park_after_s,
         keep_events=orders.keep_events,
         keep_when_parked=orders.keep_when_parked,
+        tracer=OtelTracer(orders.worker) if orders.otel else None,
     )
     bench = Bench(home.coordination, around, programs)
     try:
         await Serving(channel, orders, bench, gate).serve(said, orphaned)
     finally:
+        if around.tracer is not None:
+            await asyncio.to_thread(around.tracer.close)
         await home.close()
 
 

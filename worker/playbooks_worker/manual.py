@@ -13,11 +13,14 @@ class WorkerManual(Manual):
         "Arguments": ["programs"],
         "Work": ["queue", "processes", "concurrency", "limit", "name", "drain_timeout"],
         "Redis": ["redis_url"],
-        "What it shows": ["http", "log_format"],
+        "What it shows": ["http", "otel", "log_format"],
         "Settings": ["print_config", "check_config", "help"],
     }
     sections: ClassVar = {
-        "Environment": SETTINGS,
+        "Environment": [
+            *SETTINGS,
+            ("OTEL_EXPORTER_OTLP_ENDPOINT, ...", "Where --otel sends traces, as OpenTelemetry defines them."),
+        ],
         "Files": FILES,
         "Signals": [
             ("SIGTERM, SIGINT", "Drain: take no more agents, hand each over at its next checkpoint, at the latest after "

@@ -60,7 +60,8 @@ class WorkerSettings(_Section):
     with ``inbox_limit`` letters waits. Of what an agent tells people (`emit`), about ``keep_events`` are kept. A
     parked agent keeps its last checkpoint alone, unless ``keep_when_parked``. ``grace_s``: how long whoever stops this
     worker waits before it is killed (Kubernetes, systemd), if that is known: the drain has to end before. ``http``: where
-    it shows probes and metrics, or `off`. ``limits``: by queue, how many of its agents an executor holds at once."""
+    it shows probes and metrics, or `off`. ``limits``: by queue, how many of its agents an executor holds at once.
+    ``otel``: send traces of agents by OpenTelemetry."""
 
     processes: int = Field(default=1, ge=1)
     concurrency: int = Field(default=50, ge=1)
@@ -73,6 +74,7 @@ class WorkerSettings(_Section):
     keep_when_parked: bool = False
     keep_events: int = Field(default=10_000, ge=1)
     http: _Http = "127.0.0.1:9464"
+    otel: bool = False
     limits: dict[str, Annotated[int, Field(ge=1)]] = {}
 
     @property

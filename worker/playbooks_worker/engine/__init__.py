@@ -24,6 +24,7 @@ from playbooks_worker.engine.errors import (
 )
 from playbooks_worker.engine.forking import forked, owed
 from playbooks_worker.engine.kept import kept_sources
+from playbooks_worker.engine.observing import Observer
 from playbooks_worker.engine.outcomes import Blocked, Cancelled, Completed, Failed, Moment, Outcome, Persist, Stopped
 from playbooks_worker.engine.playbooks import Playbook, playbook, playbook_of, playbooks_in
 from playbooks_worker.engine.resources import close_resources, resource
@@ -62,6 +63,7 @@ __all__ = [
     "NoAnswer",
     "NoSuchAgent",
     "NotRestoredError",
+    "Observer",
     "Outcome",
     "OutcomeUnknown",
     "Outgoing",

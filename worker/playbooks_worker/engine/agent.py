@@ -37,6 +37,7 @@ from playbooks_worker.engine.errors import (
 )
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import ENDED, wake
+from playbooks_worker.engine.observing import Observer
 from playbooks_worker.engine.operations import inside_an_operation
 from playbooks_worker.engine.outcomes import (
     Blocked,
@@ -65,6 +66,7 @@ class Agent(Talking):
     `AgentLost` when the agent belongs to another owner. *strict*: a value that cannot be saved is an error at the
     checkpoint, and not a marker where the agent goes on. *max_bytes*: an agent whose payload is bigger fails.
     *summed*: payloads have a check sum; not needed where they are signed. *world*: what it asks of the world around it.
+    *observer*: who is told what it begins and ends.
     """
 
     own_code: ClassVar[frozenset[CodeType]]  # of tasks that run nothing of the program themselves
@@ -79,8 +81,10 @@ class Agent(Talking):
         max_bytes: int | None = None,
         summed: bool = True,
         world: World | None = None,
+        observer: Observer | None = None,
     ) -> None:
         super().__init__(agent_id, persist, next_seq, world or Alone())
+        self.observer = observer
         self.strict = strict
         self.max_bytes = max_bytes
         self.summed = summed

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from types import CellType, CodeType, CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import iterators, remaking, seen
+from playbooks_worker.engine import iterators, observing, remaking, seen
 from playbooks_worker.engine.driving import drive, steps_of
 from playbooks_worker.engine.errors import AgentStopped, AwaitedTwice
 from playbooks_worker.engine.place import OWN, Below, Outcome, Region, here
@@ -136,6 +136,8 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
     def begin(self, owner: Below | None, depth: int, task: asyncio.Task[Any] | None) -> Any:
         """The coroutine of its activation, new or restored, which *task* is to run."""
         frame = self.frame
+        if self.agent.observer is not None:
+            observing.call_began(self.agent.observer, self, owner, again=frame is not None)
         if frame is None:
             frame = self.frame = Frame(self.agent, self, depth)
             names = self.playbook.rewritten.names
@@ -158,6 +160,8 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
             self.arguments = ()  # otherwise matching.py may ask for them
         self.agent.running.pop(self.id, None)
         self.agent.ordered = None
+        if self.agent.observer is not None:
+            observing.call_ended(self.agent.observer, self, outcome)
 
     # --- a coroutine for asyncio -----------------------------------------------------------------------------------
     def send(self, value: Any) -> Any:
@@ -235,12 +239,16 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
                 value.end((True, result))
         else:
             here.set(frame.below)
+            if agent.observer is not None:
+                observing.effect_began(agent.observer, frame, value, again=again)
             result = yield from value if kind is CoroutineType else steps_of(value)
         if frame.below.expected:
             agent.all_made(frame.below)
         if agent.dead:
             raise AgentStopped(agent.why)
         outcome: Outcome = (True, result)
+        if agent.observer is not None and kind is not Call:
+            agent.observer.effect_ended(frame.call_.id, None)
     except BaseException as error:
         if kind is CoroutineType:
             value.close()  # it may not have started
@@ -251,6 +259,8 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
         came_to(frame, error, value.frame if kind is Call else None)
         if kind is Call and value.outcome is None and getattr(error, "call", None) is not value:
             value.end((False, error))
+        elif agent.observer is not None:
+            agent.observer.effect_ended(frame.call_.id, error)
         if isinstance(error, asyncio.CancelledError):  # never the outcome of a site
             frame.turned()
             agent.owed = agent.gated = True

@@ -67,6 +67,7 @@ class Life(Obeying):
                 idle=self.begun_to_wait,
             )
         self._entry = entry
+        self._trace = around.tracer.life(lock) if around.tracer is not None else None
         self._numbered_after = numbered_after
 
     # --- what the owner may do meanwhile --------------------------------------------------------------------------
@@ -129,12 +130,15 @@ class Life(Obeying):
     # --- the life -------------------------------------------------------------------------------------------------
     async def live(self) -> Outcome:
         """Run the agent until it ends, blocks, or leaves. Raises only what is a bug of ours."""
+        outcome: Outcome | None = None
         try:
             outcome = await self._told(await self._live())
             if isinstance(outcome, Ended) and self.courier is not None:
                 outcome = await self._farewell(outcome, self.courier)
             return outcome
         finally:
+            if self._trace is not None:
+                self._trace.over(outcome)
             self.no_more_parking()
             if self.courier is not None:
                 self.courier.close()
@@ -183,6 +187,7 @@ class Life(Obeying):
             next_seq=number,
             strict=around.strict,
             max_bytes=around.max_bytes,
+            observer=self._trace,
             summed=False,  # the envelope is signed
             world=self.courier,
         )

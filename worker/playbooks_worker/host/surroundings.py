@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from playbooks_providers.contracts import Checkpoints
 from playbooks_providers.envelope import Sealer
 from playbooks_worker.host.history import PLAIN_BELOW
+from playbooks_worker.host.tracing import Tracer
 
 DEFAULT_MAX_BYTES = 64_000_000
 DEFAULT_INBOX_LIMIT = 1000
@@ -34,3 +35,4 @@ class Surroundings:
     park_after_s: float | None = None
     keep_events: int = DEFAULT_KEEP_EVENTS
     keep_when_parked: bool = False  # all checkpoints, not the last one alone
+    tracer: Tracer | None = None
