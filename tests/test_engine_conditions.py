@@ -121,3 +121,44 @@ def test_and_after_a_resume_of_a_resume(case):
         second = Store(2)
         assert resume(payload, second) in (expected, None)
         assert resume(second.payloads[-1] if second.payloads else payload) == expected
+
+
+# --- seed 32000007: both come behind plain code that takes its time ---
+
+
+@playbook
+async def notifies_late(condition, box):
+    await effect("before")
+    async with condition:
+        box.append("told")
+        condition.notify_all()
+
+
+@playbook
+async def waits_late(condition, box):
+    async with condition:
+        while not box:
+            await condition.wait()
+    return box
+
+
+@playbook
+async def both_late():
+    condition, box = asyncio.Condition(), []
+    return (await asyncio.gather(notifies_late(condition, box), waits_late(condition, box)))[1]
+
+
+async def in_its_own_time(made):
+    for _ in range(30):
+        await asyncio.sleep(0)
+    return await made()
+
+
+@playbook
+async def conditions_behind_plain_code():
+    return await in_its_own_time(both_late)
+
+
+def test_frames_that_plain_code_comes_to_late_wait_for_one_another():
+    """One went on and notified before the other waited again, which then waited for ever."""
+    assert same_everywhere(conditions_behind_plain_code) == Completed(["told"])

@@ -190,7 +190,16 @@ class Trial:
 
     # --- trials ----------------------------------------------------------------------------------------------------
     def all(self) -> None:
-        """Raises `Differs` at the first difference."""
+        """Raises `Differs` at the first difference. One program in eight with a collector that comes all the time."""
+        threshold = gc.get_threshold()
+        if self.seed % 8 == 0:
+            gc.set_threshold(3 + self.seed % 5)
+        try:
+            self._all()
+        finally:
+            gc.set_threshold(*threshold)
+
+    def _all(self) -> None:
         self.plain()
         nothing = self.observed.nothing
         for slow in (False, True):

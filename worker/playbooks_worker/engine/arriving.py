@@ -156,6 +156,8 @@ class Arriving(Committing):
         await tells it, as before."""
         if self.restoring:
             yield from self.barrier()
+        elif self.unreached:
+            yield from self._late_ones()
         task = asyncio.current_task()
         if self._loader is None:
             return
@@ -164,6 +166,20 @@ class Arriving(Committing):
             self._cancel_again(branch)
         elif task in self._untold:
             self._cancelled(task, self._untold.pop(task))
+
+    def _late_ones(self) -> Generator[Any, Any, None]:
+        """Frames that plain code comes to behind the barrier wait for one another, too: one may be about to wait for what
+        another says next."""
+        assert self._loop is not None
+        idle = 0
+        while self.unreached and idle < _IDLE_TURNS:
+            progress, waiters = self._progress, list[asyncio.Future[None]]()
+            if self.entering:
+                self._loop.call_later(_ENTERING_POLL_S, wake, waiters, context=self.context)
+            else:
+                self._loop.call_soon(wake, waiters, context=self.context)
+            yield from self._not_told(waiters)
+            idle = idle + 1 if progress == self._progress else 0
 
     async def passed_barrier(self) -> None:
         if self.restoring:
