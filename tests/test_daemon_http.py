@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -137,24 +136,6 @@ def test_an_executor_whose_loop_is_blocked_does_not_make_its_worker_dead(tmp_pat
         os.kill(executor, signal.SIGSTOP)
         await eventually(lambda: worker.events("executor stopped, session not renewed"), SOON_S, "the stop to be seen")
         assert await worker.get("/livez") == (200, "ok\n")
-
-    on_redis(test, tmp_path, redis_url)
-
-
-@redis
-def test_metrics_are_what_prometheus_reads(tmp_path: Path, redis_url: str) -> None:
-    async def test(cluster: Cluster) -> None:
-        for daemon, kind in (
-            (cluster.worker("w", *ANYWHERE), "worker"),
-            (cluster.coordinator("c", *ANYWHERE), "coordinator"),
-        ):
-            status, text = await daemon.get("/metrics")
-            assert status == 200
-            assert re.search(
-                rf'^playbooks_build_info{{daemon="{kind}",python="3\.\d+\.\d+",version=".+"}} 1.0$', text, re.M
-            )
-            assert "# TYPE playbooks_event_loop_lag_seconds histogram" in text
-            assert (await daemon.get("/nothing"))[0] == 404
 
     on_redis(test, tmp_path, redis_url)
 

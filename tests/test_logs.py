@@ -205,7 +205,7 @@ def test_what_the_engine_and_libraries_say_by_the_standard_way_is_an_event_too(m
     logger = logging.getLogger("playbooks_worker")
     before = (list(logger.handlers), logger.propagate)
     try:
-        logs.configure("json", stdlib="playbooks_worker", worker="w")
+        logs.configure("json", stdlib=["playbooks_worker"], worker="w")
         logging.getLogger("playbooks_worker.engine").warning("agent %s: nothing goes on", "a1")
         logging.getLogger("of.a.program").info("is not ours")
     finally:

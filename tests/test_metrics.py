@@ -205,6 +205,9 @@ def test_a_run_in_which_an_executor_dies_is_counted_and_nothing_ever_goes_down(t
         )
         assert led("playbooks_live_sessions") == 2
 
+        for shown, daemon in ((after, "worker"), (led, "coordinator")):
+            build = rf'^playbooks_build_info{{daemon="{daemon}",python="3\.\d+\.\d+",version=".+"}} 1.0$'
+            assert re.search(build, shown.text, re.MULTILINE)
         check_against_the_docs(after, "worker")
         check_against_the_docs(led, "coordinator")
         ids = ["secret-a", "secret-b", "long", *(told["session"] for told in worker.events("session registered"))]

@@ -55,9 +55,9 @@ class Systemd:
         self._socket.close()
 
 
-@pytest.fixture(params=["path", "abstract"])
+@pytest.fixture
 def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Systemd]:
-    there = Systemd(str(tmp_path / "notify") if request.param == "path" else f"@playbooks-test-{os.getpid()}")
+    there = Systemd(getattr(request, "param", str(tmp_path / "notify")))
     yield there
     there.close()
 
@@ -93,6 +93,7 @@ def test_a_worker_tells_that_its_programs_are_loaded_that_its_loop_turns_and_tha
 
 
 @pytest.mark.redis
+@pytest.mark.parametrize("systemd", [f"@playbooks-test-{os.getpid()}"], ids=["abstract"], indirect=True)
 def test_a_coordinator_is_started_before_redis_answers_and_a_stall_of_its_loop_is_not_told_as_well_being(
     tmp_path: Path, systemd: Systemd
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import os
 import signal
 import subprocess
@@ -210,6 +211,22 @@ def test_an_agent_that_moves_between_workers_has_one_trace_with_one_root(
         assert len({facts(span)["playbooks.fence"] for span in steps}) >= 2, "spans of more than one owner"
         assert {span.parent_span_id for span in steps} >= {span.span_id for span in segments}
         assert str(cluster.log_of("a")).encode() not in collector.raw, "an argument is no part of a span"
+
+    on_redis(test, tmp_path, redis_url)
+
+
+@pytest.mark.redis
+def test_without_a_collector_agents_run_workers_drain_and_logs_stay_whole(tmp_path: Path, redis_url: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_BSP_SCHEDULE_DELAY": "50"}
+        worker = cluster.worker("w", "--otel", **env)
+        await cluster.submit("a", 5)
+        await cluster.ended("a")
+        worker.kill(signal.SIGTERM)
+        assert await asyncio.to_thread(worker.process.wait) == 0
+        assert worker.events("executor drained") and not worker.events("executor did not drain in time, ended")
+        for line in worker.log.read_text().splitlines():
+            assert "event" in json.loads(line), line
 
     on_redis(test, tmp_path, redis_url)
 

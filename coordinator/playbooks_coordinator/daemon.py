@@ -88,7 +88,7 @@ def coordinate(
         if check_config:
             asyncio.run(connect(settings.redis.url, prefix=settings.redis.prefix).close())  # sends nothing
             return
-        configure(chosen(log_format), stdlib="", pid=os.getpid())
+        configure(chosen(log_format), stdlib=[""], pid=os.getpid())
         if (weak := weakness(key)) is not None:
             log.warning("weak signing key", reason=weak)
         surface = open_surface(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import structlog
@@ -26,11 +27,11 @@ def chosen(asked: AskedFormat) -> LogFormat:
 
 
 def configure(
-    log_format: LogFormat = "console", *, level: int = logging.INFO, stdlib: str | None = None, **bound: Any
+    log_format: LogFormat = "console", *, level: int = logging.INFO, stdlib: Sequence[str] = (), **bound: Any
 ) -> None:
     """Send structlog's events to stderr. *bound* (say, worker and pid) is part of every event of this process.
 
-    What the standard library's logger *stdlib* gets, and those below it, becomes events, too: "" is all of them, where no
+    What the standard library's loggers *stdlib* get, and those below them, becomes events, too: "" is all of them, where no
     program of a user's runs that may have plans of its own for them.
     """
 
@@ -52,8 +53,8 @@ def configure(
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,  # one event per transition needs no speed, and who configures last is heard
     )
-    if stdlib is not None:
-        logger = logging.getLogger(stdlib)
+    for name in stdlib:
+        logger = logging.getLogger(name)
         logger.handlers = [_Events()]
         logger.propagate = False
 

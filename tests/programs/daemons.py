@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import signal
@@ -15,10 +16,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import AgentView, Created, StartRecord, Status
 from playbooks_providers.redis import RedisHome, connect
 from playbooks_providers.testing import eventually
+from playbooks_worker.cli.main import app
 
 SOON_S = 30.0  # generous: the machine may be busy
 PROGRAM = """
@@ -150,16 +154,9 @@ class Cluster:
 
     async def ctl(self, *words: str) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of a command of `playbooksctl`."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "playbooks_worker.cli", *words, "--redis-url", self.url),
-            cwd=self.folder,
-            env=os.environ | TIMINGS,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
+        run = functools.partial(CliRunner().invoke, app, [*words, "--redis-url", self.url], env=TIMINGS)
+        done = await asyncio.to_thread(run)
+        return done.exit_code, done.stdout, done.stderr
 
     # --- agents ---------------------------------------------------------------------------------------------------
     async def submit(

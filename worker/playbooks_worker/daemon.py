@@ -106,7 +106,7 @@ def work(  # noqa: PLR0913 - the options of a command
             asyncio.run(connect(settings.redis.url, prefix=settings.redis.prefix).close())  # sends nothing
             return
         called = name or f"{socket.gethostname()}-{os.getpid()}"
-        configure(chosen(log_format), stdlib="", worker=called, pid=os.getpid())
+        configure(chosen(log_format), stdlib=[""], worker=called, pid=os.getpid())
         if (weak := weakness(key)) is not None:
             _log.warning("weak signing key", reason=weak)
         queues = [queue_name(one) for one in queue or []]

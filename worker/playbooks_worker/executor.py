@@ -99,7 +99,9 @@ async def run(sock: socket.socket) -> int:
     orders: Message = await anext(said, Broken("the supervisor is gone"))
     if not isinstance(orders, Orders):
         orphaned()
-    logs.configure(orders.log_format, stdlib="playbooks_worker", worker=orders.worker, pid=os.getpid())
+    logs.configure(
+        orders.log_format, stdlib=["playbooks_worker", "opentelemetry"], worker=orders.worker, pid=os.getpid()
+    )
     try:
         programs = load_all(orders.programs)
     except ProgramError as broken:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import os
+import threading
 from typing import Any
 
 from playbooks_providers.errors import ConfigError
@@ -18,7 +20,8 @@ from playbooks_providers.model import Lock, Status
 from playbooks_worker.host.outcome import Ended, Outcome
 
 INSTALL = "pip install 'playbooks-enterprise[otel]'"
-FLUSH_WITHIN_MS = 2000
+FLUSH_WITHIN_S = 2.0
+"""Less than the supervisor waits for an executor that has drained."""
 
 
 def check_installed() -> None:
@@ -62,7 +65,9 @@ class OtelTracer:
         named = {} if "OTEL_SERVICE_NAME" in os.environ else {"service.name": "playbooks"}
         resource = Resource.create({**named, "playbooks.worker": worker})
         self.ids = Ids()
-        self._provider = TracerProvider(resource=resource, id_generator=self.ids)
+        # its retries without a collector are many, and none of ours: the last one is an error, and told
+        logging.getLogger("opentelemetry").setLevel(logging.ERROR)
+        self._provider = TracerProvider(resource=resource, id_generator=self.ids, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self.tracer = self._provider.get_tracer("playbooks_worker")
 
@@ -70,8 +75,10 @@ class OtelTracer:
         return _Life(self, lock)
 
     def close(self) -> None:
-        self._provider.force_flush(FLUSH_WITHIN_MS)
-        self._provider.shutdown()
+        # in a thread that the process does not wait for: without a collector it would try for a minute
+        sending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        sending.start()
+        sending.join(FLUSH_WITHIN_S)
 
 
 class _Life:
