@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from playbooks_providers.envelope import Sealer
+from playbooks_providers.envelope import Body, Sealer, seal_letter
 from playbooks_providers.ids import AgentId
 from playbooks_providers.memory import MemoryCheckpoints
 from playbooks_providers.model import Order, OrderKind, Status
 from playbooks_providers.testing import eventually
+from playbooks_worker.engine.talk import mailbox as mailbox_module
 from playbooks_worker.engine.talk.mailbox import Mailbox, Owed, Owes, Received
+from playbooks_worker.host.answers import answered
 from playbooks_worker.host.ending import begins_again, terminated
 from playbooks_worker.host.giving import give
 
@@ -202,3 +204,20 @@ def test_a_fork_owes_nobody_an_answer() -> None:
     box = asked("a")
     box.fork("first")
     assert owed(box) == []
+
+
+def test_a_child_whose_end_the_agent_has_forgotten_is_looked_up_in_its_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        world = World(None)
+        try:
+            await world.worker("w0")
+            await world.submit("forgets_its_children")
+            letter = seal_letter(Sealer("k" * 32), AgentId("boss"), "test", 1, 1, Body("message", "", "go on"))
+            home: Any = world.coordination
+            await answered(home, AgentId("boss"), letter)
+            assert await world.result() == [9, "failed", "ValueError", "no"]
+        finally:
+            await world.close()
+
+    monkeypatch.setattr(mailbox_module, "_MOST_ENDED", 0)
+    asyncio.run(main())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId, new_nonce
-from playbooks_providers.letters import Delivered, Letter, Ordered, Parked, Poke
+from playbooks_providers.letters import Delivered, Gap, Letter, Ordered, Parked, Poke
 from playbooks_providers.model import Created, Done, Lock, Order, OrderKind, SessionInfo, Status, Taken
 from playbooks_providers.redis import RedisHome, connect, due
 from playbooks_providers.testing import entry, eventually, start_record
@@ -256,5 +256,36 @@ def test_pokes_are_bounded_and_end_with_their_session_or_by_themselves(redis_url
         assert await home.server.command("EXISTS", key) == 0
         await home.coordination.poke(S, Poke(A))
         assert await home.server.command("PTTL", key) > 0
+
+    on(redis_url, story)
+
+
+# --- senders ---------------------------------------------------------------------------------------------------------
+
+
+def test_senders_that_have_been_silent_too_long_are_forgotten_when_there_are_many(redis_url: str) -> None:
+    async def story(home: RedisHome) -> None:
+        await running(home)
+        meta = home.keys.agent(A).meta
+
+        async def writes(sender: str, number: int) -> object:
+            return await home.coordination.deliver(A, Letter(sender, 1, number, b""), limit=100_000)
+
+        for number in range(600):
+            await writes(f"old-{number}", 1)
+        for number in range(600):  # as if they had last written long ago
+            await home.server.command("HSET", meta, f"s:old-{number}", "1-1-10000")
+        await writes("silent", 1)
+        await writes("silent", 2)
+        for number in range(500):
+            await writes(f"new-{number}", 1)
+        assert await home.server.command("HLEN", meta) < 700
+        for sender in ("silent", "new-499"):
+            again = await writes(sender, 1)
+            assert isinstance(again, Delivered) and not again.fresh
+        assert await writes("silent", 4) == Gap(A, 3)
+        forgotten = await writes("old-7", 2)  # it counts on, and nobody knows from where
+        assert isinstance(forgotten, Delivered) and forgotten.fresh
+        assert await writes("old-7", 4) == Gap(A, 3)
 
     on(redis_url, story)

@@ -100,8 +100,12 @@ class Inboxes(Protocol):
         By the first rule that holds: no such agent, or *birth* is given and is not its birth: `Gone`. The letter's birth
         is smaller than the one known of this sender: `Gone`; greater: another sender of that name, from number 1 on. A
         number that was accepted before: `Delivered(fresh=False)`, whatever has become of the receiver. The receiver has
-        ended: `Gone`. Any other number than the next: `Gap`. *limit* letters are there already and this one is not
+        ended: `Gone`. Any other number than the next: `Gap`. (Of a letter that is `once`, and of its sender, nothing was
+        known and nothing is remembered.) *limit* letters are there already and this one is not
         pressing: `Full`.
+
+        What is known of a sender may be forgotten when it has been silent for as long as finished agents are kept; any
+        number of it is the next one then.
 
         A waiting receiver becomes ready. Whoever delivers enqueues the ticket and pokes the session that it is told; one
         that died before is made up for by the same letter again: a duplicate answers the ticket while the receiver is

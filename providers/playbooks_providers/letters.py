@@ -18,7 +18,8 @@ class Letter:
 
     ``sender`` is an agent's id, ``person:<name>``, or any other name that needs an order of its own. ``birth`` tells two
     senders of one name apart: the greater is the later one. ``number`` counts this sender's letters to this receiver, from
-    1. ``pressing`` passes a full inbox: that a child has ended.
+    1. ``pressing`` passes a full inbox: that a child has ended. ``once``: the only letter of its sender, ever, which its
+    receiver's own state knows again: the inbox accepts it whenever it comes, and remembers nothing of its sender.
     """
 
     sender: str
@@ -26,6 +27,7 @@ class Letter:
     number: int
     body: bytes
     pressing: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

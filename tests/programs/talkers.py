@@ -480,3 +480,18 @@ async def gives_up():
         return await ask(other, "again?", timeout=3600)
     except NoAnswer as error:
         return [error.agent_id, error.how]
+
+
+@playbook
+async def forgets_its_children():
+    """Awaits children whose ends its own state does not hold (the test takes them out)."""
+    good, bad = await spawn(square, 3), await spawn(fails)
+    try:
+        await gather(good, bad)
+    except ChildFailed:
+        pass
+    await receive()
+    try:
+        await bad
+    except ChildFailed as error:
+        return [await good, error.status, error.kind, error.message]

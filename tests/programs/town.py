@@ -233,6 +233,10 @@ class _World:
         durable = self.town.durable
         return "completed" if agent in durable.ends else "running" if agent in durable.started else None
 
+    async def ended(self, child):
+        ends = self.town.durable.ends
+        return {"status": "completed", "value": ends[child]} if child in ends else None
+
     async def fetch(self):
         agent = self.town.agents[self.id]
         for place, letter in enumerate(self.town.durable.inboxes.get(self.id, []), 1):

@@ -35,12 +35,20 @@ class Body(NamedTuple):
 
 
 def seal_letter(
-    sealer: Sealer, receiver: AgentId, sender: str, birth: int, number: int, body: Body, *, pressing: bool = False
+    sealer: Sealer,
+    receiver: AgentId,
+    sender: str,
+    birth: int,
+    number: int,
+    body: Body,
+    *,
+    pressing: bool = False,
+    once: bool = False,
 ) -> Letter:
     """The letter, ready to be delivered. *birth* and *number* are the sender's (`model.Letter`)."""
     text = _compact({"v": FORMAT, "kind": body.kind, "id": body.id, "value": body.value}).encode()
     mac = sealer.mac(_place(receiver, sender, birth, number), text)
-    return Letter(sender, birth, number, mac + text, pressing)
+    return Letter(sender, birth, number, mac + text, pressing, once)
 
 
 def open_letter(sealer: Sealer, receiver: AgentId, letter: Mail) -> Body:

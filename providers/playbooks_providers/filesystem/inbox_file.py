@@ -2,9 +2,10 @@
 
 `<root>/<agent>/inbox.log`. Each line is a checksum (CRC-32, 8 hex digits), a space, and JSON. The first says what came
 before it: ``birth`` of the agent, ``accepted`` letters, and of each sender its birth and last number. Each line after it
-is one accepted letter (``place sender birth number body``, the body in base64) or, as a number, the place up to which
-letters are forgotten. A letter is accepted when its line is on the disk. What a kill or a power cut leaves behind the last
-whole line is no letter, and is cut off before the next one is written; damage in front of a whole line is not guessed over.
+is one accepted letter (``place sender birth number body``, the body in base64; a 1 behind it when it is `once`) or, as a
+number, the place up to which letters are forgotten. A letter is accepted when its line is on the disk. What a kill or a
+power cut leaves behind the last whole line is no letter, and is cut off before the next one is written; damage in front of
+a whole line is not guessed over.
 
 The file is written anew, whole under another name and then renamed, when most of it is forgotten. Whoever writes holds the
 lock on `inbox.lock`; readers need none. Used by inboxes.py and agents.py.
@@ -75,7 +76,8 @@ class InboxFile:
         """Write *letter* behind what *inbox* has read, durably, and answer its place. The lock is held."""
         place = inbox.accepted + 1
         body = base64.b64encode(letter.body).decode()
-        self._append(inbox, [place, letter.sender, letter.birth, letter.number, body])
+        line = [place, letter.sender, letter.birth, letter.number, body]
+        self._append(inbox, [*line, 1] if letter.once else line)
         return place
 
     def forget(self, inbox: Inbox, through: int) -> None:
@@ -139,10 +141,11 @@ def _add(inbox: Inbox, value: Any) -> None:
     elif isinstance(value, int):
         inbox.mail = [mail for mail in inbox.mail if mail.place > value]
     else:
-        place, sender, birth, number, body = value
+        place, sender, birth, number, body, *once = value
         inbox.mail.append(Mail(place, sender, birth, number, base64.b64decode(body)))
         inbox.accepted = max(inbox.accepted, place)
-        inbox.senders[sender] = max(inbox.known(sender), (birth, number))
+        if not once:
+            inbox.senders[sender] = max(inbox.known(sender), (birth, number))
 
 
 def _head(inbox: Inbox) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class FilesystemInboxes:
             if stands is None or own not in (None, stands.birth):
                 return Gone(receiver)
             inbox = file.read(stands.birth)
-            birth, last = inbox.known(letter.sender)
+            birth, last = (0, 0) if letter.once else inbox.known(letter.sender)
             if letter.birth < birth:
                 return Gone(receiver)
             if letter.birth > birth:

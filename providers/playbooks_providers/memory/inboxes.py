@@ -28,7 +28,7 @@ class MemoryInboxes:
         agent = self._store.agents.get(receiver)
         if agent is None or birth not in (None, agent.birth):
             return Gone(receiver)
-        known, last = agent.senders.get(letter.sender, (0, 0))
+        known, last = (0, 0) if letter.once else agent.senders.get(letter.sender, (0, 0))
         if letter.birth < known:
             return Gone(receiver)
         if letter.birth > known:
@@ -43,7 +43,8 @@ class MemoryInboxes:
             return Full(receiver)
         agent.accepted += 1
         agent.inbox.append(Mail(agent.accepted, letter.sender, letter.birth, letter.number, letter.body))
-        agent.senders[letter.sender] = (letter.birth, letter.number)
+        if not letter.once:
+            agent.senders[letter.sender] = (letter.birth, letter.number)
         if agent.status is Status.WAITING:
             self._store.mint(agent, Status.READY)
         return _delivered(agent, fresh=True, place=agent.accepted)

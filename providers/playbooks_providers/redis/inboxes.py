@@ -39,13 +39,14 @@ class Inboxes(Agents):
             script("deliver"),
             [keys.meta, keys.checkpoints, keys.state, keys.inbox],
             [
-                _field(letter.sender),
+                "" if letter.once else _field(letter.sender),
                 letter.birth,
                 letter.number,
                 "" if letter.pressing else limit,
                 "" if birth is None else birth,
                 letter.sender,
                 letter.body,
+                round(self._retention_s / 86_400),
             ],
         )
         kind = answer[0].decode()

@@ -61,6 +61,19 @@ class LettersKit:
         raise NotImplementedError("say how to open a home")
 
     @story
+    async def test_a_letter_of_a_sender_that_has_only_this_one_is_accepted_whenever_it_comes(
+        self, home: InboxHome
+    ) -> None:
+        await home.own(A)
+        only = Letter("child:end", 7, 1, b"it has ended", pressing=True, once=True)
+        for place in (1, 2):
+            answer = await home.inboxes.deliver(A, only, limit=0)
+            assert isinstance(answer, Delivered) and (answer.fresh, answer.place) == (True, place)
+        assert await home.inboxes.mail(A, 0, limit=9) == [accepted(1, only), accepted(2, only)]
+        await delivered(home, letter(1))
+        await known(home, letter(1))
+
+    @story
     async def test_letters_are_read_in_the_order_in_which_they_were_accepted(self, home: InboxHome) -> None:
         await home.own(A)
         assert list(await home.inboxes.mail(A, 0, limit=10)) == []

@@ -175,6 +175,9 @@ class LocalRun:
     ) -> Done | Unread | Gone:
         return await self.agents.finish(lock, status, final, read=read)
 
+    async def describe(self, agent: AgentId) -> AgentView | None:
+        return await self.agents.describe(agent)
+
     async def standing(self, agent: AgentId) -> Standing | None:
         return self.agents.standing(agent)
 

@@ -25,10 +25,10 @@ from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Poke
 from playbooks_providers.model import FINAL, Created, Exists, Gone, Lock, Order, OrderKind, StartRecord
 from playbooks_worker.engine import Agent, AgentStopped, Mailing, NoSuchAgent, Outgoing, Question, Received
 from playbooks_worker.host.events import Emitter
-from playbooks_worker.host.farewell import farewell, unanswered_letter
+from playbooks_worker.host.farewell import farewell, how_it_ended, unanswered_letter
 from playbooks_worker.host.giving import give
 from playbooks_worker.host.patience import patiently
-from playbooks_worker.host.post import Post, heard_of, why_not
+from playbooks_worker.host.post import Post, heard_of, sender_of, series_name, why_not
 
 _READ = 32  # letters at once
 _FORGET_AT, _FORGET_AFTER_S = 32, 0.2  # letters that were read, and for how long, before the inbox is trimmed
@@ -91,6 +91,10 @@ class Courier:
     async def status(self, agent: str) -> str | None:
         stands = await self._standing(agent)
         return None if stands is None else stands.status.value
+
+    async def ended(self, child: str) -> dict[str, Any] | None:
+        view = await patiently(lambda: self.home.describe(AgentId(child)), "look an agent up")
+        return None if view is None or view.status not in FINAL else how_it_ended(self._sealer, view)
 
     async def _standing(self, agent: str) -> Standing | None:
         return await patiently(lambda: self.home.standing(AgentId(agent)), "look an agent up")
@@ -171,7 +175,7 @@ class Courier:
         except BadLetter as bad:
             _log.error("letter refused", agent=self._lock.agent, sender=letter.sender, reason=str(bad))
             return Received(letter.sender, letter.birth, "refused", "", None)
-        sender = body.id if body.kind == "ended" else letter.sender
+        sender = body.id if body.kind == "ended" else sender_of(letter.sender)
         return Received(sender, letter.birth, body.kind, body.id, body.value)
 
     # --- going out -------------------------------------------------------------------------------------------------
@@ -236,10 +240,10 @@ class Courier:
                 for child in after:
                     await child.wait()
                 body = Body(letter.kind, letter.id, letter.value)
-                me = self._lock
-                passes = letter.kind == "withdrawn"
+                me, passes = self._lock, letter.kind == "withdrawn"
+                name = series_name(me.agent, letter.series)
                 sealed = seal_letter(
-                    self._sealer, AgentId(receiver), me.agent, me.birth, letter.number, body, pressing=passes
+                    self._sealer, AgentId(receiver), name, me.birth, letter.number, body, pressing=passes
                 )
                 answer = await self.deliver(AgentId(receiver), sealed, letter.birth)
                 fresh = isinstance(answer, Delivered) and answer.fresh

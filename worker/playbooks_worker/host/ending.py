@@ -26,7 +26,7 @@ from playbooks_worker.host.farewell import as_cancelled, tell_parent, unanswered
 from playbooks_worker.host.opening import newest_that_opens, open_checkpoint
 from playbooks_worker.host.outcome import Ended
 from playbooks_worker.host.patience import patiently
-from playbooks_worker.host.post import Finishing, Home
+from playbooks_worker.host.post import Finishing, Home, sender_of
 
 _READ = 100  # letters at once
 
@@ -96,7 +96,7 @@ async def _unread(home: Home, sealer: Sealer, agent: AgentId, after: int) -> tup
                 _log.error("letter refused", agent=agent, sender=one.sender, reason=str(bad))
                 continue
             if body.kind == "question":
-                found.append(Owed(body.id, one.sender, one.birth))
+                found.append(Owed(body.id, sender_of(one.sender), one.birth))
     return found, after
 
 

@@ -19,6 +19,7 @@ from playbooks_worker import engine
 from playbooks_worker.engine import Agent
 from playbooks_worker.host import changed
 from playbooks_worker.host.courier import Courier
+from playbooks_worker.host.farewell import value_of
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.obeying import Obeying
 from playbooks_worker.host.opening import newest_that_opens, open_checkpoint
@@ -151,10 +152,7 @@ class Life(Obeying):
 
     async def _farewell(self, ended: Ended, courier: Courier) -> Outcome:
         """Its parent knows before the agent is finished, or whoever finishes it tells it again."""
-        error = ended.header.error or {}
-        value = {"status": ended.status.value, "value": ended.header.result}
-        if ended.status is not Status.COMPLETED:
-            value = {"status": ended.status.value, "type": error.get("type", ""), "message": error.get("message", "")}
+        value = value_of(ended.header, ended.status)
         return await self._unless_over(ended, courier.begin(courier.farewell(value)))
 
     async def _unless_over(self, outcome: Outcome, telling: asyncio.Task[None]) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 from playbooks_providers.contracts import Events, Inboxes, Orders, Parking, People
 from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.letters import Delivered, Gap, Ordered, Poke, Standing, Unread
-from playbooks_providers.model import Created, Done, Entry, Exists, Gone, Lock, StartRecord, Status, Ticket
+from playbooks_providers.model import AgentView, Created, Done, Entry, Exists, Gone, Lock, StartRecord, Status, Ticket
 from playbooks_worker.engine import Outgoing, Question
 
 
@@ -20,6 +20,8 @@ class Home(Inboxes, Parking, Orders, People, Events, Protocol):
     async def create(self, start: StartRecord) -> Created | Exists: ...
 
     async def enqueue(self, ticket: Ticket) -> None: ...
+
+    async def describe(self, agent: AgentId) -> AgentView | None: ...
 
 
 class Finishing(Home, Protocol):
@@ -66,6 +68,16 @@ async def heard_of(home: Home, poke: Poke, said: Delivered | Ordered, local: Loc
         await home.enqueue(said.ticket)
     if said.session is not None and not local(said.session, poke):
         await home.poke(said.session, poke)
+
+
+def series_name(agent: str, series: int) -> str:
+    """The sender of an agent's letters of one series (engine/talk/mailbox.py), which no agent's id looks like."""
+    return f"{agent}#{series}" if series else agent
+
+
+def sender_of(name: str) -> str:
+    """The agent that a letter is from."""
+    return name.partition("#")[0]
 
 
 def why_not(answer: Gap | Gone) -> str:

@@ -125,6 +125,13 @@ def spawn(
     return answer
 
 
+_FORGOTTEN = {
+    "status": "unknown",
+    "type": "Forgotten",
+    "message": "it ended long ago, and more than 1,000 children have ended since: await a handle in time",
+}
+
+
 class _Join(Wait):
     __slots__ = ("child",)
 
@@ -137,9 +144,12 @@ class _Join(Wait):
 
     async def once(self, frame: Frame) -> None:
         agent = frame.agent
-        if self.child not in agent.letters.ended:
+        box = agent.letters
+        if self.child in box.children:
             await agent.world.fetch()
-        ended = agent.letters.ended.get(self.child)
+        ended = box.ended.get(self.child)
+        if ended is None and self.child not in box.children:
+            ended = await agent.world.ended(self.child) or _FORGOTTEN
         if ended is None:
             await self.waits(agent)
         elif ended["status"] == "completed":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.effects import key_of_operation
 from playbooks_worker.engine.errors import NoAnswer, NoSuchAgent
-from playbooks_worker.engine.talk.mailbox import ANSWERS, Question, Received
+from playbooks_worker.engine.talk.mailbox import ANSWERS, Owed, Question, Received
 from playbooks_worker.engine.talk.plain import plain
 from playbooks_worker.engine.talk.sleeping import clock
 from playbooks_worker.engine.talk.waiting import Talk, Wait, in_agent
@@ -258,7 +258,7 @@ class _Ask(Wait):
             agent.letters.questions[id] = Question(id, person, self.value, now, self.until_s)
         else:
             agent.letters.post(self.whom, birth, "question", id, self.value)
-            agent.letters.awaited.add(id)
+            agent.letters.awaited[id] = Owed(id, self.whom, birth)
         await agent.committed()
 
     async def _awaits(self, agent: Agent) -> None:
@@ -275,14 +275,14 @@ class _Ask(Wait):
 
     def _no_longer(self, agent: Agent) -> None:
         box = agent.letters
-        box.awaited.discard(self.id)
+        box.awaited.pop(self.id, None)
         box.questions.pop(self.id, None)
 
     def _gives_up(self, agent: Agent) -> None:
         """An answer that comes now is for nobody; who was asked need not remember that it owes one."""
         box = agent.letters
-        if self.id in box.awaited and self.whom in box.sent:
-            box.post(self.whom, box.sent[self.whom][0], "withdrawn", self.id, None)
+        if self.id in box.awaited:
+            box.post(self.whom, box.awaited[self.id].birth, "withdrawn", self.id, None)
         self._no_longer(agent)
 
     def named(self) -> str:

@@ -2,7 +2,8 @@
 
 Letters come in at a *place*, which the receiver's inbox counts; the *cursor* is the last place that this state knows.
 Letters go out through the outbox: they stay in it, in the state, until whoever delivers them says that they were accepted.
-Each letter to one receiver has a number, from 1 for each birth of that receiver.
+Each letter to one receiver has a number, from 1 for each birth of that receiver and each *series*. An agent that has written
+to very many begins a new series, as if it were another sender: so it need not know for ever how many letters each has got.
 """
 
 from __future__ import annotations
@@ -15,6 +16,13 @@ ANSWERS = ("reply", "unanswered")
 
 _MOST_ASKED = 1000
 """Questions that wait for an answer of one agent; of more, the oldest are told that there is none."""
+
+
+_MOST_ENDED = 1000
+"""Children of which is known how they ended; of those before them their home is asked, which keeps them for some days."""
+
+_MOST_RECEIVERS = 1000
+"""Receivers whose count of letters is known, before a new series begins."""
 
 
 class Received(NamedTuple):
@@ -38,11 +46,13 @@ class Outgoing(NamedTuple):
     kind: str
     id: str
     value: Any
+    series: int = 0
 
     @property
     def key(self) -> tuple[str, int, int, str]:
         """Which one it is, of its sender's."""
-        return self.receiver, self.birth, self.number, f"{self.kind} {self.id}" if self.number == 0 else ""
+        which = f"{self.kind} {self.id}" if self.number == 0 else str(self.series)
+        return self.receiver, self.birth, self.number, which
 
 
 class Question(NamedTuple):
@@ -87,8 +97,11 @@ class Mailbox:
         self.cursor = 0
         self.letters: list[Received] = []  # came in, and nobody has received them
         self.outbox: list[Outgoing] = []
-        self.sent: dict[str, tuple[int, int]] = {}  # by receiver: its birth, and the number of the last letter to it
-        self.awaited: set[str] = set()  # ids of questions to agents that somebody waits for
+        self.sent: dict[str, tuple[int, int, int]] = {}  # by receiver: its birth, number and series of the last letter
+        self.series = 0
+        self.awaited: dict[
+            str, Owed
+        ] = {}  # by id: questions to agents that somebody waits for; `asker` is who was asked
         self.asked: dict[
             str, Owed
         ] = {}  # by id: questions of agents that were not answered, whoever has read them here
@@ -106,7 +119,8 @@ class Mailbox:
             [tuple(letter) for letter in self.letters],
             [tuple(letter) for letter in self.outbox],
             self.sent,
-            sorted(self.awaited),
+            self.series,
+            [tuple(question) for question in self.awaited.values()],
             [tuple(owed) for owed in self.asked.values()],
             [tuple(question) for question in self.questions.values()],
             list(self.children),
@@ -119,12 +133,24 @@ class Mailbox:
     @classmethod
     def of(cls, plain: Iterable[Any]) -> Mailbox:
         made = cls()
-        made.cursor, letters, outbox, made.sent, awaited, asked, questions, children, made.ended, *cancelled = plain
+        (
+            made.cursor,
+            letters,
+            outbox,
+            made.sent,
+            made.series,
+            awaited,
+            asked,
+            questions,
+            children,
+            made.ended,
+            *cancelled,
+        ) = plain
         made.order, made.cancelled, made.raised = cancelled
         made.children = dict.fromkeys(children)
         made.letters = [Received(*letter) for letter in letters]
         made.outbox = [Outgoing(*letter) for letter in outbox]
-        made.awaited = set(awaited)
+        made.awaited = {question[0]: Owed(*question) for question in awaited}
         made.asked = {owed[0]: Owed(*owed) for owed in asked}
         made.questions = {question[0]: Question(*question) for question in questions}
         return made
@@ -143,7 +169,8 @@ class Mailbox:
         self.cursor = 0
         self.outbox.clear()
         self.sent.clear()
-        self.awaited &= {letter.id for letter in self.letters if letter.kind in ANSWERS}
+        answered = {letter.id for letter in self.letters if letter.kind in ANSWERS}
+        self.awaited = {id: question for id, question in self.awaited.items() if id in answered}
         self.asked.clear()
         why = f"it is a child of {of}, from which this agent was forked"
         for child in self.children:
@@ -160,8 +187,11 @@ class Mailbox:
             return
         self.cursor = place
         if letter.kind == "ended":
-            self.ended[letter.sender] = letter.value
-            self.children.pop(letter.sender, None)
+            if letter.sender in self.children:  # else it has told that before
+                del self.children[letter.sender]
+                self.ended[letter.sender] = letter.value
+                if len(self.ended) > _MOST_ENDED:
+                    del self.ended[next(iter(self.ended))]
         elif letter.kind == "withdrawn":
             self.asked.pop(letter.id, None)
         elif letter.kind not in ANSWERS or letter.id in self.awaited or letter.id in self.questions:
@@ -199,11 +229,20 @@ class Mailbox:
         """Put a letter into the outbox, numbered after the one before it to the same receiver."""
         if kind == "reply":
             self.asked.pop(id, None)
-        known, number = self.sent.get(receiver, (birth, 0))
+        known, number, series = self.sent.get(receiver, (birth, 0, self.series))
         if known != birth:
             number = 0  # another agent under the old id
-        self.sent[receiver] = birth, number + 1
-        self.outbox.append(Outgoing(receiver, birth, number + 1, kind, id, value))
+        self.sent[receiver] = birth, number + 1, series
+        self.outbox.append(Outgoing(receiver, birth, number + 1, kind, id, value, series))
+        if len(self.sent) > _MOST_RECEIVERS:
+            self._begin_series()
+
+    def _begin_series(self) -> None:
+        """Whoever has got everything that was sent is not known any more; letters to it count from 1 again, of a sender that
+        it has never heard of."""
+        waiting = {letter.receiver for letter in self.outbox}
+        self.sent = {receiver: known for receiver, known in self.sent.items() if receiver in waiting}
+        self.series += 1
 
     def spawn(self, child: str, value: Any) -> None:
         self.children[child] = None

@@ -23,6 +23,9 @@ class World(Protocol):
     async def status(self, agent: str) -> str | None:
         """Where another agent stands, in the words of ``playbooksctl list``; None: there is none of this id."""
 
+    async def ended(self, child: str) -> dict[str, Any] | None:
+        """How a child has ended, as it told: ``status``, then ``value``, or ``type`` and ``message``. None: nobody knows."""
+
     async def fetch(self) -> None:
         """Bring what has come, with `Agent.deliver`; and from now on what comes."""
 
@@ -46,6 +49,9 @@ class Alone:
         raise NoSuchAgent(f"agent {receiver} is not known here: this agent runs alone")
 
     async def status(self, agent: str) -> str | None:
+        return None
+
+    async def ended(self, child: str) -> dict[str, Any] | None:
         return None
 
     async def fetch(self) -> None:
