@@ -495,3 +495,21 @@ async def forgets_its_children():
         await bad
     except ChildFailed as error:
         return [await good, error.status, error.kind, error.message]
+
+
+@playbook
+async def awaits_a_handle():
+    child = await spawn(square, 3)
+    return [await child]
+
+
+@playbook
+async def awaits_its_result():
+    child = await spawn(square, 3)
+    return [await child.result()]
+
+
+@playbook
+async def gathers_a_handle():
+    child = await spawn(square, 3)
+    return await gather(child)

@@ -32,6 +32,7 @@ from playbooks_worker.host.post import Post, heard_of, sender_of, series_name, w
 
 _READ = 32  # letters at once
 _FORGET_AT, _FORGET_AFTER_S = 32, 0.2  # letters that were read, and for how long, before the inbox is trimmed
+_SOON_S = 0.05
 _FULL_FIRST_S, _FULL_MOST_S = 0.05, 2.0
 
 _log = structlog.get_logger()
@@ -93,8 +94,11 @@ class Courier:
         return None if stands is None else stands.status.value
 
     async def ended(self, child: str) -> dict[str, Any] | None:
-        view = await patiently(lambda: self.home.describe(AgentId(child)), "look an agent up")
-        return None if view is None or view.status not in FINAL else how_it_ended(self._sealer, view)
+        while True:
+            view = await patiently(lambda: self.home.describe(AgentId(child)), "look an agent up")
+            if view is None or view.status in FINAL:
+                return None if view is None else how_it_ended(self._sealer, view)
+            await asyncio.sleep(_SOON_S)  # it has told that it ends, and is about to
 
     async def _standing(self, agent: str) -> Standing | None:
         return await patiently(lambda: self.home.standing(AgentId(agent)), "look an agent up")

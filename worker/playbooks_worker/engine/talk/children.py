@@ -90,11 +90,7 @@ class _Spawn(Talk):
         self.result = (True, Handle(child))
 
     async def _is_taken(self, frame: Frame, child: str) -> bool:
-        try:
-            await frame.agent.look_up(child)
-        except NoSuchAgent:
-            return False
-        return True
+        return await frame.agent.world.status(child) is not None  # one that has ended is known, too, until it is forgotten
 
     def named(self) -> str:
         return "spawn"

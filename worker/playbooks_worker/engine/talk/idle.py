@@ -44,10 +44,18 @@ def is_idle(agent: Agent) -> bool:
         return False
     if agent.mailbox is not None and (agent.mailbox.outbox or not agent.mailbox.raised):
         return False
+    if any(_is_woken(task) for task in agent.tasks() if not task.done()):
+        return False
     waiting = {frame.task for call in agent.running.values() if (frame := call.frame) is not None}
     if not all(task in waiting and _runs_a_call(agent, task) for task in agent.tasks() if not task.done()):
         return False
     return all(_waits(agent, call.frame) for call in agent.running.values() if call.frame is not None)
+
+
+def _is_woken(task: asyncio.Task[Any]) -> bool:
+    """Whether what it waits for has come, and it has not heard of that yet. (asyncio says so nowhere else.)"""
+    awaited = getattr(task, "_fut_waiter", None)
+    return awaited is None or awaited.done()
 
 
 def _runs_a_call(agent: Agent, task: asyncio.Task[Any]) -> bool:
@@ -71,10 +79,27 @@ def _waits(agent: Agent, frame: Frame) -> bool:
     if isinstance(value, Call):
         return value.frame is not None
     if isinstance(value, Handle):
-        return True  # by a call of its own, which is looked at like all others
+        return any(_is_below(call, frame) for call in agent.running.values())  # which is looked at like all others
     if isinstance(value, CoroutineType):
         return value.cr_code in _FOR_OTHERS
-    return for_tasks(agent, value)
+    return for_tasks(agent, value) and _goes_on(value)
+
+
+def _goes_on(value: Any) -> bool:
+    """Whether a task, or something that a gather gathers, has not ended: of one that has, somebody is about to hear."""
+    if isinstance(value, FinishedTask) or value.done():
+        return False
+    return isinstance(value, asyncio.Task) or any(_goes_on(child) for child in value._children)
+
+
+def _is_below(call: Call, frame: Frame) -> bool:
+    """Whether *call* runs, and *frame* awaits it itself: one that has just ended is awaited for a moment more."""
+    return (
+        call.frame is not None
+        and call.frame.task is frame.task
+        and call.owner is not None
+        and call.owner.frame is frame
+    )
 
 
 def for_tasks_in(frame: Frame) -> bool:
