@@ -108,6 +108,7 @@ class Agents(Room):
         self, lock: Lock, status: Status, final: Entry, *, read: int | None = None
     ) -> Done | Unread | Gone:
         keys = self._keys.agent(lock.agent)
+        await self._asks_nobody(lock.agent)
         answer = await self._server.run(
             script("finish"),
             [keys.meta, keys.checkpoints, keys.state, keys.inbox, keys.events],
@@ -124,7 +125,6 @@ class Agents(Room):
         if answer == b"unread":
             return Unread(lock.agent)
         self._writer.disown(lock.agent, lock.fence)
-        await self._asks_nobody(lock.agent)
         return Done() if answer == b"done" else Gone(lock.agent)
 
     async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
@@ -197,7 +197,8 @@ class Agents(Room):
         return there
 
     async def _asks_nobody(self, agent: AgentId) -> None:
-        """It has ended: the index of those that ask people need not name it."""
+        """It is about to end, before which nobody dies without its being tried again: the index of those that ask people
+        need not name it."""
         await self._server.command("HDEL", self._keys.asking, agent)
 
     # --- shared with the queue and the timers -----------------------------------------------------------------------

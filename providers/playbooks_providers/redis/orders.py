@@ -55,13 +55,13 @@ class Orders(Agents):
     async def _end(self, name: str, agent: AgentId, args: list[str | bytes | int]) -> Done | Unread | Gone:
         keys = self._keys.agent(agent)
         all_keys = [keys.meta, keys.checkpoints, keys.state, keys.inbox, keys.events]
+        await self._asks_nobody(agent)
         answer = await self._server.run(script(name), all_keys, args)
         if answer[0] == b"gone":
             return Gone(agent)
         if answer[0] == b"unread":
             return Unread(agent)
         await self._disarm(agent, answer[1])
-        await self._asks_nobody(agent)
         return Done()
 
 

@@ -90,7 +90,9 @@ class _Spawn(Talk):
         self.result = (True, Handle(child))
 
     async def _is_taken(self, frame: Frame, child: str) -> bool:
-        return await frame.agent.world.status(child) is not None  # one that has ended is known, too, until it is forgotten
+        return (
+            await frame.agent.world.status(child) is not None
+        )  # one that has ended is known, too, until it is forgotten
 
     def named(self) -> str:
         return "spawn"
