@@ -286,7 +286,7 @@ def test_list_shows_the_newest_and_those_of_a_status_and_counts_the_rest(redis_u
     assert {each["agent_id"] for each in told("list", "--status", "running", "--status", "failed")[0]} == {"a0"}
     assert len(told("list", "--limit", "0")[0]) == 5
     result = playbooksctl("list", "--status", "ready", "--limit", "3")
-    assert "1 older ones are not shown" in result.stderr
+    assert "older ones, not shown: 1" in result.stderr
     assert "no agents that are failed" in playbooksctl("list", "--status", "failed").stderr
     result = playbooksctl("list", "--status", "asleep")
     assert result.exit_code == 2 and "one of: ready, running" in result.stderr

@@ -40,7 +40,7 @@ def list_agents(
             kind = f" that are {' or '.join(sorted(wanted))}" if wanted else ""
             out.note(f"no agents{kind}" + (f" in {storage_path}" if storage_path else ""))
         if further:
-            out.note(f"{further:,} older ones are not shown: --limit 0 shows all, --status STATUS some")
+            out.note(f"older ones, not shown: {further:,} (--limit 0 shows all, --status STATUS some)")
 
 
 def _statuses(given: list[str]) -> set[Status]:
