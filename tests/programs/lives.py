@@ -98,6 +98,7 @@ def serve(folder: Path) -> None:
         name = line.strip()
         child = os.fork()
         if child == 0:
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the log of a slow machine is no answer of ours
             try:
                 code = asyncio.run(one_life(folder, name))
             except BaseException:

@@ -142,9 +142,20 @@ class Trial:
             except (Exception, BaseExceptionGroup, asyncio.CancelledError) as error:
                 result = "failed", repr(fuzzing.chain(error))
             found.append((result, self.observed.seen()))
+            self._swept()
         if any(other != found[0] for other in found):
             raise Undecided("its branches decide")
         self.expected, self.observed.whole = found[0]
+
+    def _swept(self) -> None:
+        """What the program has left running, as `asyncio.run` would end it: it must not go on beside the next one."""
+        counted = WITNESS.plain.copy()
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self.loop.run_until_complete(asyncio.wait(left, timeout=1))
+        WITNESS.plain = counted
 
     def start(self, store: Store) -> tuple[str, str]:
         self.observed.reset()
