@@ -204,7 +204,8 @@ def test_the_settings_are_ours_and_a_drain_ends_before_its_pod_is_killed(manifes
     ]
     settings = Settings.model_validate(tomllib.loads(config["data"]["playbooks.toml"]))
     worker = named(manifests, "Deployment", "playbooks-worker")["spec"]["template"]["spec"]
-    assert worker["terminationGracePeriodSeconds"] >= settings.worker.drain_timeout_s + 10
+    assert worker["terminationGracePeriodSeconds"] == settings.worker.grace_s  # which a drain must fit into, or it says so
+    assert settings.worker.grace_s >= settings.worker.drain_timeout_s + 10
     (mount,) = [
         mount for mount in worker["containers"][0]["volumeMounts"] if mount["mountPath"] == "/run/secrets/playbooks"
     ]
