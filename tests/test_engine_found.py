@@ -245,3 +245,38 @@ async def gathers_nested_coroutines():
 def test_a_comprehension_that_is_evaluated_again_binds_its_own_variables():
     """On Python 3.12, which keeps them among those of the playbook, the first resume raised UnboundLocalError."""
     assert same_everywhere(gathers_nested_coroutines) == Completed([0, 1, 2])
+
+
+# --- an iterator among the arguments of an effect that is in flight ---
+
+
+async def takes_its_time(*values):
+    for _ in range(6):
+        await asyncio.sleep(0)
+    return values
+
+
+@playbook
+async def spreads():
+    numbers = iter([1, 2])
+    held = {"letters": iter("ab")}
+    one = await takes_its_time(*numbers)
+    two = await takes_its_time(0, *held["letters"], last := 5)
+    return one, two, await takes_its_time(*map(str, [3, 4])), last
+
+
+@playbook
+async def checkpoints():
+    for n in range(15):
+        await effect(n)
+
+
+@playbook
+async def spreads_beside_checkpoints():
+    return (await asyncio.gather(spreads(), checkpoints()))[0]
+
+
+def test_an_effect_that_is_issued_again_gets_what_an_iterator_gave_the_first_time():
+    """It was issued again without these arguments."""
+    expected = (1, 2), (0, "a", "b", 5), ("3", "4"), 5
+    assert same_everywhere(spreads_beside_checkpoints) == Completed(expected)

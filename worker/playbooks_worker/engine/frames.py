@@ -289,6 +289,7 @@ HELPERS: dict[str, CellType] = {
     ".made": CellType(remaking.made),
     ".whole": CellType(remaking.whole),
     ".remade": CellType(remaking.remade),
+    ".spread": CellType(remaking.spread),
     ".BaseException": CellType(BaseException),
     ".AssertionError": CellType(AssertionError),
     SEEN: CellType(seen.as_seen),

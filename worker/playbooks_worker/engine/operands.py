@@ -175,6 +175,9 @@ class Operands(Builder):
             value = node.value
             if isinstance(value, ast.GeneratorExp):  # spread at once, as a list
                 value = s.at(ast.ListComp(value.elt, value.generators), value)
+            if isinstance(value, (*_LOADS, ast.Call)):
+                value = s.at(s.call(".spread", self.hold(value)), node)
+                return ast.Starred(self.keep(value, load=False), ast.Load())
             return ast.Starred(self.hold(value), ast.Load())
         if isinstance(node, Mapping):
             return Mapping(self.hold(node.value))

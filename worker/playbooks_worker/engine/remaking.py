@@ -18,6 +18,11 @@ def made(rows: list[Row], function: Callable[..., Any], /, *args: Any, **words: 
     return function(*args, **words)
 
 
+def spread(value: Any) -> Any:
+    """*value*, of which `*` makes arguments: of an iterator its items, as it gives them but once."""
+    return list(value) if hasattr(type(value), "__next__") else value
+
+
 def whole(rows: Any) -> bool:
     """Whether the notes came through the checkpoint; a note of an awaitable among the arguments does not."""
     return isinstance(rows, list) and all(row is not None for row in rows)
