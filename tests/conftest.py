@@ -14,6 +14,26 @@ pytest.register_assert_rewrite("playbooks_providers.testing")
 
 from playbooks_providers.testing import RedisServer, redis_server  # noqa: E402 - after the rewrite is asked for
 
+# Stores, daemons, commands and manifests: what they say does not hang on the Python that says it.
+ONCE = (
+    *("test_cli_", "test_conformance_", "test_coordinator_", "test_daemon_", "test_demo", "test_deploy_", "test_dev"),
+    *(
+        "test_filesystem_",
+        "test_logs",
+        "test_metrics",
+        "test_priorities",
+        "test_redis_",
+        "test_systemd",
+        "test_tracing",
+    ),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name.startswith(ONCE):
+            item.add_marker(pytest.mark.once)
+
 
 @pytest.fixture(autouse=True)
 def fresh_logging() -> Iterator[None]:

@@ -17,7 +17,7 @@ from playbooks_providers.testing import eventually_blocking, redis_server
 sys.path.insert(0, str(Path(__file__).parent / "deploying"))
 from containerfile import copy_from_source, stages  # noqa: E402
 from images import Builder, builder, why_not  # noqa: E402
-from rendering import ROOT, made_by_make, once  # noqa: E402
+from rendering import ROOT, made_by_make  # noqa: E402
 
 FILE = ROOT / "deploy" / "Containerfile"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -60,7 +60,6 @@ def test_the_pinned_packages_are_what_we_ask_for_each_with_a_hash():
     assert all("--hash=sha256:" in block for block in blocks)
 
 
-@once
 @pytest.mark.slow
 @pytest.mark.skipif(why_not() is None, reason="a builder is here, and builds the image itself")
 def test_each_step_of_the_build_does_what_it_is_for(tmp_path: Path):
@@ -84,7 +83,6 @@ def copy_from_source_into(root: Path) -> None:
     copy_from_source(stages(FILE)["build"], ROOT, root)
 
 
-@once
 @pytest.mark.slow
 @pytest.mark.redis
 @pytest.mark.skipif(why_not() is not None, reason=f"{why_not()}; each step is tested by itself")

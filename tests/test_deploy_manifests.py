@@ -18,7 +18,7 @@ from playbooks_providers.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent / "deploying"))
 from custom_resources import KINDS  # noqa: E402
-from rendering import KUBERNETES, ROOT, Manifest, made_by_make, named, of_kind, once, overlay, render  # noqa: E402
+from rendering import KUBERNETES, ROOT, Manifest, made_by_make, named, of_kind, overlay, render  # noqa: E402
 
 VERSIONS = ("1.31", "1.34", "1.37")
 OVERLAYS = {
@@ -49,7 +49,6 @@ def pods(manifests: tuple[Manifest, ...]) -> Iterator[tuple[str, Manifest]]:
 # --- against the schemas -----------------------------------------------------------------------------------------------
 
 
-@once
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_overlay_is_strictly_valid_for_the_kubernetes_of(version: str, tmp_path: Path):
     everything = tmp_path / "everything.yaml"
@@ -170,7 +169,6 @@ def test_nothing_is_let_in_or_out_but_by_name(manifests: tuple[Manifest, ...]):
             assert rule.get("from") or rule.get("to"), policy["metadata"]["name"]
 
 
-@once
 def test_checkov_finds_nothing_but_what_is_so_on_purpose(tmp_path: Path):
     on_purpose = {
         "CKV_K8S_15": "images have fixed tags, so what a node has need not be fetched again",
@@ -204,7 +202,9 @@ def test_the_settings_are_ours_and_a_drain_ends_before_its_pod_is_killed(manifes
     ]
     settings = Settings.model_validate(tomllib.loads(config["data"]["playbooks.toml"]))
     worker = named(manifests, "Deployment", "playbooks-worker")["spec"]["template"]["spec"]
-    assert worker["terminationGracePeriodSeconds"] == settings.worker.grace_s  # which a drain must fit into, or it says so
+    assert (
+        worker["terminationGracePeriodSeconds"] == settings.worker.grace_s
+    )  # which a drain must fit into, or it says so
     assert settings.worker.grace_s >= settings.worker.drain_timeout_s + 10
     (mount,) = [
         mount for mount in worker["containers"][0]["volumeMounts"] if mount["mountPath"] == "/run/secrets/playbooks"

@@ -23,7 +23,7 @@ import monitoring  # noqa: E402
 from kubelet import Kubelet, running  # noqa: E402
 from load import PROGRAM, Load  # noqa: E402
 from pod import Pace  # noqa: E402
-from rendering import KUBERNETES, ROOT, Manifest, of_kind, once, overlay, render  # noqa: E402
+from rendering import KUBERNETES, ROOT, Manifest, of_kind, overlay, render  # noqa: E402
 
 pytestmark = [
     pytest.mark.redis,
@@ -79,7 +79,6 @@ def test_a_rolling_update_of_all_workers_and_coordinators_under_load_repeats_no_
     under_load(tmp_path, update)
 
 
-@once
 def test_an_update_to_a_program_that_does_not_load_stands_still_and_the_old_workers_go_on(tmp_path: Path):
     async def update(kubelet: Kubelet, load: Load) -> None:
         workers = kubelet.deployments["playbooks-worker"]
@@ -92,7 +91,6 @@ def test_an_update_to_a_program_that_does_not_load_stands_still_and_the_old_work
     under_load(tmp_path, update, agents=5)
 
 
-@once
 def test_pods_that_hang_or_lose_their_node_and_a_redis_that_moves_cost_at_most_what_was_in_flight(tmp_path: Path):
     async def harm(kubelet: Kubelet, load: Load) -> None:
         workers, coordinators = kubelet.deployments["playbooks-worker"], kubelet.deployments["playbooks-coordinator"]
@@ -137,7 +135,6 @@ def test_the_example_of_the_readme_runs_and_nothing_is_written_where_the_root_fi
     asyncio.run(main())
 
 
-@once
 def test_prometheus_sees_the_load_that_autoscalers_read_and_nobody_to_wake(tmp_path: Path):
     async def look(kubelet: Kubelet, load: Load) -> None:
         ours = [pod for deployment in kubelet.deployments.values() for pod in deployment.pods]
@@ -172,7 +169,6 @@ def commands_of_readme() -> list[str]:
     return readme.split("## From an empty cluster")[1].split("```")[1].strip().splitlines()
 
 
-@once
 def test_production_runs_on_a_redis_of_somebody_elses_by_tls(tmp_path: Path):
     authority, options = certificates(tmp_path)
     tls_port = free_port()

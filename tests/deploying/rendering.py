@@ -17,10 +17,6 @@ ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 Manifest = dict[str, Any]
 
-once = pytest.mark.skipif(
-    sys.version_info[:2] != (3, 12), reason="whatever Python runs it says the same: done by the tests on 3.12 alone"
-)
-
 
 def tool(name: str, how: str) -> str:
     """Its path. Where it is missing a laptop skips, with a line that says *how* to get it; CI fails."""
