@@ -118,8 +118,9 @@ def announce_end(out: Output, told: Record) -> NoReturn:
             out.say(shown(told.get("result")))
         out.finish(code)
     error = told["error"]
-    if "Traceback (most recent call last)" in told.get("traceback", ""):
-        out.note(told["traceback"].rstrip("\n"))
+    traceback = told.get("traceback", "")
+    if traceback and traceback.partition(": ")[0].rpartition(".")[2] != error["type"]:  # one without frames says no more
+        out.note(traceback.rstrip("\n"))
     out.note(*told.get("changes", []))
     if code is Exit.FAILED:
         message = f"agent {agent} failed: {error['type']}: {error['message']}".rstrip(": ")

@@ -19,6 +19,7 @@ from playbooks_worker.host.patience import patiently
 from playbooks_worker.host.persisting import Persisting
 
 _log = structlog.get_logger()
+_REFUSED_S = 0.02  # what came is let in first: each try costs a checkpoint, and keeps the agent from going on
 
 
 class Parking(Persisting):
@@ -30,11 +31,11 @@ class Parking(Persisting):
     _held = False  # while the home decides whether it is parked
     _frozen = False  # by the owner
 
-    def begun_to_wait(self) -> None:
+    def begun_to_wait(self, at_least_s: float = 0.0) -> None:
         """Something in the agent waits: look, in a while, whether all of it still does."""
         after_s = self._around.park_after_s
         if after_s is not None and self._looks is None and self._parking is None and self._over is None:
-            self._looks = asyncio.get_running_loop().call_later(after_s, self._look)
+            self._looks = asyncio.get_running_loop().call_later(max(after_s, at_least_s), self._look)
 
     def no_more_parking(self) -> None:
         if self._looks is not None:
@@ -60,7 +61,7 @@ class Parking(Persisting):
         try:
             if not await self._parked(agent):
                 self._parking = None
-                self.begun_to_wait()
+                self.begun_to_wait(at_least_s=_REFUSED_S)
         except AgentStopped:
             return
 
