@@ -25,6 +25,12 @@ EXPRESSIONS = {
         a = note(1).m(note(2), *await effect(3), note(4), *[await effect(5), note(6)])
         return tag(a)
     """,
+    "a star alone is gone through behind the keywords (seeds 32000578, 32000780)": """
+        a = note(1).m(*note(2), k=await effect(3), **{'j': note(4)})
+        xs = ["n"]
+        b = await leaf(*xs, other=xs.append(note(5)))
+        return tag([a, b])
+    """,
     "double star arguments": """
         a = note(1).m(**await effect(2, {'x': 1}), y=note(3), **{'z': await effect(4)}, w=await effect(5))
         return tag(a)

@@ -119,7 +119,9 @@ def announce_end(out: Output, told: Record) -> NoReturn:
         out.finish(code)
     error = told["error"]
     traceback = told.get("traceback", "")
-    if traceback and traceback.partition(": ")[0].rpartition(".")[2] != error["type"]:  # one without frames says no more
+    if (
+        traceback and traceback.partition(": ")[0].rpartition(".")[2] != error["type"]
+    ):  # one without frames says no more
         out.note(traceback.rstrip("\n"))
     out.note(*told.get("changes", []))
     if code is Exit.FAILED:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from playbooks_worker.engine import syntax as s
 from playbooks_worker.engine.awaits import Awaits
-from playbooks_worker.engine.operands import Mapping, spread
+from playbooks_worker.engine.operands import Mapping, spread, spread_last
 from playbooks_worker.engine.renaming import closed
 
 
@@ -37,8 +37,11 @@ def _await(b: Expressions, node: ast.Await) -> ast.expr:
 
 def _call(b: Expressions, node: ast.Call) -> ast.expr:
     words = [word.value if word.arg else Mapping(word.value) for word in node.keywords]
-    func, *rest = b.sequence([node.func, *node.args, *words])
+    alone = spread_last(node)
+    func, *rest = b.sequence([node.func, *([alone] if alone is not None else node.args), *words])
     args, values = rest[: len(node.args)], [spread(value) for value in rest[len(node.args) :]]
+    if alone is not None:
+        args = [ast.Starred(args[0], ast.Load())]
     keywords = [ast.keyword(word.arg, value) for word, value in zip(node.keywords, values, strict=True)]
     return s.at(ast.Call(func, args, keywords), node)
 

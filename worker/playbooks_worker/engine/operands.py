@@ -101,7 +101,12 @@ class Operands(Builder):
         if self._is_global(node.func) and all(self._is_quiet(part) for part in parts):
             return node  # evaluated at once, and the same again
         function = node.func if self.is_super(node.func) or _is_opening(node.func) else self.hold(node.func)
-        held = self._arguments(parts)
+        alone = spread_last(node)
+        if alone is None:
+            held = self._arguments(parts)
+        else:
+            value, *held = self._arguments([alone, *words])
+            held = [self._argument(ast.Starred(value, ast.Load())), *held]
         args, values = held[: len(node.args)], held[len(node.args) :]
         keywords = [ast.keyword(word.arg, spread(value)) for word, value in zip(node.keywords, values, strict=True)]
         return s.at(ast.Call(function, args, keywords), node)
@@ -244,6 +249,14 @@ class Operands(Builder):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             return False
         return node.func.id == s.SEEN or (node.func.id == "super" and self._is_global(node.func))
+
+
+def spread_last(node: ast.Call) -> ast.expr | None:
+    """What is spread as the one positional argument of a call with keywords: Python goes through it behind these."""
+    if len(node.args) != 1 or not node.keywords or not isinstance(node.args[0], ast.Starred):
+        return None
+    value = node.args[0].value
+    return None if isinstance(value, ast.GeneratorExp) else value
 
 
 def spread(node: ast.expr) -> ast.expr:
