@@ -209,7 +209,8 @@ class Worker:
         world, coordination = self.world, self.home.coordination
         if not calm and world.random.random() < 0.5:
             kind = world.random.choice(list(OrderKind))
-            world.errands[world.random.choice(AGENTS)] = Order(f"o{next(world.names)}", kind)
+            # one after the other: what a command that died has left half done, only its repetition mends so soon
+            world.errands.setdefault(world.random.choice(AGENTS), Order(f"o{next(world.names)}", kind))
         for agent, order in list(world.errands.items()):
             answer = await coordination.order(agent, order)
             if isinstance(answer, Ordered):
