@@ -74,13 +74,13 @@ class Scene:
         return view is not None and view.status in FINAL
 
     async def executors(self, number: int) -> list[SessionInfo]:
-        """Once exactly so many serve, each waiting at the queue for its next ticket."""
+        """Once exactly so many serve, each waiting at the queue for its next ticket, and for pokes."""
 
         async def waiting() -> bool:
             sessions = await self.home.coordination.sessions()
             told = await self.home.server.command("INFO", "clients")
             blocked = told["blocked_clients"] if isinstance(told, dict) else _field(told, b"blocked_clients")
-            return len(sessions) == number and blocked == number
+            return len(sessions) == number and blocked == 2 * number
 
         await eventually(waiting, _PATIENCE_S, f"{number} executors to serve")
         found = [await self.home.coordination.session(one) for one in await self.home.coordination.sessions()]
