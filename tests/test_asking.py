@@ -7,15 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from playbooks_providers.envelope import Sealer, read_header
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import Status
 from playbooks_worker.host.answers import answer_letter, answered
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
-from perishing import Fuse, World  # noqa: E402
+from perishing import WHEN, Fuse, World, at_every_call  # noqa: E402
 
 BOSS = AgentId("boss")
 
@@ -35,26 +33,18 @@ async def until_parked(world: World, fuse: Fuse) -> None:
     burning.cancel()
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@WHEN
 def test_who_asks_a_person_is_in_the_index_when_it_is_parked_and_out_of_it_when_it_was_answered(after: bool) -> None:
-    async def once(left: int) -> bool:
-        world, fuse = World(0.0), Fuse(left, after=after)
-        try:
-            await world.submit("approval")
-            await until_parked(world, fuse)
-            assert list(await world.coordination.asking()) == [BOSS]
-            view = await world.view()
-            assert view is not None
-            (asked,) = read_header(view.header).asks
-            home: Any = world.coordination
-            await answered(home, BOSS, answer_letter(Sealer("k" * 32), BOSS, asked.id, "yes"))
-            await world.ended()
-            assert list(await world.coordination.asking()) == []
-        finally:
-            await world.close()
-        return fuse.burnt.is_set()
+    async def scenario(world: World, fuse: Fuse) -> None:
+        await world.submit("approval")
+        await until_parked(world, fuse)
+        assert list(await world.coordination.asking()) == [BOSS]
+        view = await world.view()
+        assert view is not None
+        (asked,) = read_header(view.header).asks
+        home: Any = world.coordination
+        await answered(home, BOSS, answer_letter(Sealer("k" * 32), BOSS, asked.id, "yes"))
+        await world.ended()
+        assert list(await world.coordination.asking()) == []
 
-    died = 0
-    while asyncio.run(once(died + 1)):
-        died += 1
-    assert died > 5
+    assert at_every_call(scenario, 0.0, after=after) > 5

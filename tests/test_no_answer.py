@@ -22,44 +22,11 @@ from playbooks_worker.host.giving import give
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 sys.path.insert(0, str(Path(__file__).parent))
-from perishing import Fuse, World  # noqa: E402
+from perishing import PARKING, WHEN, Fuse, World, at_every_call, killed  # noqa: E402
 
-PARKING = pytest.mark.parametrize("park_after_s", [0.0, None], ids=["parked", "in memory"])
-WHEN = pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 TERMINATE = Order("t1", OrderKind.TERMINATE, "enough")
 OTHER = AgentId("other")
 IN_ALL = 200
-
-
-async def killed(world: World, fuse: Fuse, until: Any) -> Any:
-    """What *until* answers, of a world whose first worker dies when its fuse has burnt."""
-    await world.worker("w0", fuse)
-    ending, burning = asyncio.ensure_future(until), asyncio.ensure_future(fuse.burnt.wait())
-    try:
-        await asyncio.wait([ending, burning], return_when=asyncio.FIRST_COMPLETED)
-        if fuse.burnt.is_set():
-            await world.bury("w0")
-            await world.worker("w1")
-        return await ending
-    finally:
-        burning.cancel()
-        ending.cancel()
-
-
-def at_every_call(scenario: Any, park_after_s: float | None, *, after: bool) -> int:
-    async def once(left: int) -> bool:
-        world, fuse = World(park_after_s), Fuse(left, after=after)
-        try:
-            await scenario(world, fuse)
-        finally:
-            await world.close()
-        return fuse.burnt.is_set()
-
-    died = 0
-    while asyncio.run(once(died + 1)):
-        died += 1
-        assert died < IN_ALL
-    return died
 
 
 @PARKING
@@ -75,7 +42,7 @@ def test_an_agent_that_ends_answers_or_says_that_it_does_not_whoever_dies_when(
         assert first in known.get(how, ["NoAnswer"])
         assert second in ["NoAnswer", "NoSuchAgent"]
 
-    assert at_every_call(scenario, park_after_s, after=after) > 10
+    assert at_every_call(scenario, park_after_s, after=after, in_all=IN_ALL) > 10
 
 
 @PARKING
@@ -91,7 +58,7 @@ def test_an_agent_that_is_terminated_tells_who_asked_it_whoever_dies_when(
         assert await world.view("other") is not None
         assert (await world.becomes(Status.CANCELLED, name="other")).why == "enough"
 
-    assert at_every_call(scenario, park_after_s, after=after) > 10
+    assert at_every_call(scenario, park_after_s, after=after, in_all=IN_ALL) > 10
 
 
 async def terminates(world: World, also_here: bool) -> Any:

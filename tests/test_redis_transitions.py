@@ -255,13 +255,20 @@ def test_values_of_the_hash_are_short_whatever_the_agent_was_given(redis_url: st
 # --- reading the queue -----------------------------------------------------------------------------------------------
 
 
+@asynccontextmanager
+async def where_a_ticket_was_lost(server: RedisServer) -> AsyncIterator[RedisHome]:
+    """A home whose queue has one ticket, which was read, and nobody knows by whom."""
+    async with proxy(server.port) as middle, opened(middle.url) as home:
+        await ready(home)
+        middle.lose_reply_to(b"XREADGROUP")
+        with pytest.raises(ProviderError):
+            await home.coordination.read(HEIR, ["q"], limit=1, wait_s=SOON_S)
+        yield home
+
+
 def test_a_ticket_whose_reply_was_lost_comes_with_the_next_read(redis_url: str, shared_redis: RedisServer) -> None:
     async def main() -> None:
-        async with proxy(shared_redis.port) as middle, opened(middle.url) as home:
-            await ready(home)
-            middle.lose_reply_to(b"XREADGROUP")
-            with pytest.raises(ProviderError):
-                await home.coordination.read(HEIR, ["q"], limit=1, wait_s=SOON_S)
+        async with where_a_ticket_was_lost(shared_redis) as home:
             (missed,) = await home.coordination.read(HEIR, ["q"], limit=1, wait_s=SOON_S)
             assert missed.agent == A
             assert list(await home.coordination.read(HEIR, ["q"], limit=1, wait_s=0)) == []
@@ -274,11 +281,7 @@ def test_a_ticket_whose_reply_was_lost_comes_with_the_next_read_of_whatever_queu
     redis_url: str, shared_redis: RedisServer
 ) -> None:
     async def main() -> None:
-        async with proxy(shared_redis.port) as middle, opened(middle.url) as home:
-            await ready(home)
-            middle.lose_reply_to(b"XREADGROUP")
-            with pytest.raises(ProviderError):
-                await home.coordination.read(HEIR, ["q"], limit=1, wait_s=SOON_S)
+        async with where_a_ticket_was_lost(shared_redis) as home:
             (missed,) = await home.coordination.read(HEIR, ["another"], limit=1, wait_s=SOON_S)
             assert missed.agent == A
 

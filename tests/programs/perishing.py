@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from playbooks_providers.clock import ManualClock
 from playbooks_providers.envelope import Sealer, read_header
 from playbooks_providers.ids import AgentId, SessionId
@@ -182,3 +184,46 @@ def done() -> list[str]:
     """What the program has noted in this process."""
     noted: list[str] = sys.modules["talkers"].DONE
     return noted
+
+
+# --- killed at every call ----------------------------------------------------------------------------------------------
+PARKING = pytest.mark.parametrize("park_after_s", [0.0, None], ids=["parked", "in memory"])
+WHEN = pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+IN_ALL = 400  # calls, and more than any of the conversations makes
+
+
+async def killed(world: World, fuse: Fuse, until: Any) -> Any:
+    """What *until* answers, of a world whose first worker dies when its fuse has burnt."""
+    await world.worker("w0", fuse)
+    ending = asyncio.create_task(until)
+    burning = asyncio.create_task(fuse.burnt.wait())
+    try:
+        await asyncio.wait([ending, burning], return_when=asyncio.FIRST_COMPLETED)
+        if fuse.burnt.is_set():
+            await world.bury("w0")
+            await world.worker("w1")
+        return await ending
+    finally:
+        burning.cancel()
+        ending.cancel()
+
+
+def at_every_call(scenario: Any, park_after_s: float | None, *, after: bool, in_all: int = IN_ALL) -> int:
+    """Runs *scenario* again and again, until a run has ended before its worker would have died. How many died, which are
+    less than *in_all*."""
+
+    async def once(left: int) -> bool:
+        done().clear()
+        world, fuse = World(park_after_s), Fuse(left, after=after)
+        try:
+            await scenario(world, fuse)
+        finally:
+            await world.close()
+        return fuse.burnt.is_set()
+
+    World(None)  # loads the program
+    died = 0
+    while asyncio.run(once(died + 1)):
+        died += 1
+        assert died < in_all
+    return died

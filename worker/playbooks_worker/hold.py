@@ -77,6 +77,7 @@ class Hold:
         self._neighbours = neighbours
         self._lost = ""
         self._told_lost = False
+        self._queue = queue_of(ticket.queue)
         self._log = _log.bind(agent=ticket.agent, session=session, fence=ticket.fence)
 
     # --- from outside ---------------------------------------------------------------------------------------------
@@ -117,7 +118,7 @@ class Hold:
 
     async def _live(self, lock: Lock) -> Outcome | None:
         """None: it was not run, and what follows from that is done."""
-        metrics.AGENTS_TAKEN.add(queue_of(self.ticket.queue))
+        metrics.AGENTS_TAKEN.add(self._queue)
         self._log.info("agent taken", attempts=lock.attempts, resumes_from=str(lock.resume_from or "the start"))
         if lock.order is not None and lock.order.kind is OrderKind.TERMINATE:
             return Terminated(lock.order.why)
@@ -172,7 +173,7 @@ class Hold:
                 answer = await finished(coordination, self._bench.around.sealer, lock, outcome)
                 if isinstance(answer, Gone):
                     return self._gone()
-                metrics.AGENTS_ENDED.add(queue_of(self.ticket.queue), status.value)
+                metrics.AGENTS_ENDED.add(self._queue, status.value)
                 error = (header.error or {}).get("type")
                 self._log.info(f"agent {status}", **({"error": error} if error else {}))
             case Paused(why):
@@ -182,7 +183,7 @@ class Hold:
                 await terminated(coordination, around.checkpoints, around.sealer, lock.start, lock.birth, why)
                 self._log.warning("agent cancelled", reason=why)
             case Parked():
-                metrics.AGENTS_PARKED.add(queue_of(self.ticket.queue))
+                metrics.AGENTS_PARKED.add(self._queue)
                 self._log.info("agent parked")
             case HandedOver(why, unasked=True):  # counts as a death: it may end every process that it comes to
                 await self._give_back(lock, why, delay_s=HAND_BACK_S, abandoned=True, blameless=False)
@@ -208,7 +209,7 @@ class Hold:
             return self._gone()
         if answer.due_ms is None:
             await patiently(lambda: coordination.enqueue(answer.ticket), "enqueue a ticket")
-        metrics.AGENTS_HANDED_OVER.add(queue_of(self.ticket.queue))
+        metrics.AGENTS_HANDED_OVER.add(self._queue)
         reason = why.partition("\n")[0]
         self._log.info("agent handed over", reason=reason, delay_s=delay_s, abandoned=abandoned)
 
@@ -217,7 +218,7 @@ class Hold:
         answer = await patiently(lambda: coordination.stop(lock, status, why), f"set an agent aside as {status}")
         if isinstance(answer, Gone):
             return self._gone()
-        metrics.AGENTS_SET_ASIDE.add(queue_of(self.ticket.queue), status.value)
+        metrics.AGENTS_SET_ASIDE.add(self._queue, status.value)
         told = self._log.info if status is Status.PAUSED else self._log.error
         told(f"agent {status}", reason=why.partition("\n")[0])
 
@@ -225,7 +226,7 @@ class Hold:
         if self._told_lost:
             return
         self._told_lost = True
-        metrics.LOCKS_LOST.add(queue_of(self.ticket.queue))
+        metrics.LOCKS_LOST.add(self._queue)
         self._log.warning("agent lost", reason=why)
 
     async def _other_builds(self, lock: Lock) -> bool:

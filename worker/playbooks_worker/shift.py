@@ -21,6 +21,7 @@ from playbooks_providers.letters import Poke, Standing
 from playbooks_providers.model import Status, Ticket
 from playbooks_worker.hold import Bench, Hold
 from playbooks_worker.host.gate import Gate
+from playbooks_worker.host.life import Life
 
 READ_WAIT_S = 2.0
 AWAY_S = 0.2
@@ -180,20 +181,22 @@ class Shift:
         return self._draining or (_ON_TRIAL if self._alone not in (None, hold) else "")
 
     def stands(self, agent: AgentId) -> Standing | None:
-        if self.gate.is_open:
-            for hold in self._holds:
-                if hold.ticket.agent == agent and hold.life is not None and hold.life.lives:
-                    return Standing(Status.RUNNING, hold.life.lock.birth)
+        for life in self._lives_of(agent) if self.gate.is_open else ():
+            if life.lives:
+                return Standing(Status.RUNNING, life.lock.birth)
         return None
 
     def mail_for(self, poke: Poke) -> bool:
         return self._poke(poke, mail_alone=True)
 
     def _poke(self, poke: Poke, *, mail_alone: bool = False) -> bool:
-        lives = [hold.life for hold in self._holds if hold.ticket.agent == poke.agent and hold.life is not None]
+        lives = self._lives_of(poke.agent)
         for life in lives:
             life.poked(poke, mail_alone=mail_alone)
         return bool(lives)
+
+    def _lives_of(self, agent: AgentId) -> list[Life]:
+        return [hold.life for hold in self._holds if hold.ticket.agent == agent and hold.life is not None]
 
     def no_longer_alone(self, hold: Hold) -> None:
         if self._alone is hold:

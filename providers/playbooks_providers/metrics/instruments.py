@@ -6,6 +6,7 @@ another (the HTTP surface has its own): a reader copies in one step. Nothing her
 
 from __future__ import annotations
 
+import abc
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ BOTH: tuple[Daemon, ...] = ("worker", "coordinator")
 
 
 @dataclass(eq=False)
-class Instrument:
+class Instrument(abc.ABC):
     """``labels`` are the labels' names; ``known``: label values that are shown before anything has happened, so that the
     first time is seen as a change; ``on``: whose `/metrics` shows it. Names end in their unit, counters in `_total`."""
 
@@ -33,9 +34,9 @@ class Instrument:
     def __post_init__(self) -> None:
         self.reset()
 
+    @abc.abstractmethod
     def reset(self) -> None:
         """As if nothing had happened."""
-        raise NotImplementedError
 
     def _begin(self) -> Iterable[Labels]:
         return self.known if self.labels else [()]
@@ -75,7 +76,7 @@ class Gauge(Instrument):
 
     def forget(self, source: str = "") -> None:
         """What *source* has said is not so any more."""
-        self.parts = {part: value for part, value in self.parts.items() if part[0] != source}
+        self.replace((), source)
 
     def replace(self, values: Iterable[tuple[Labels, float]], source: str = "") -> None:
         """*values* are all that *source* has to say."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from playbooks_providers.ids import AgentId, CheckpointId, new_nonce, new_session_id
@@ -22,7 +21,7 @@ from playbooks_providers.model import (
     Taken,
     Ticket,
 )
-from playbooks_providers.testing.homes import CoordinatedHome, entry, start_record, story
+from playbooks_providers.testing.homes import CoordinatedHome, Kit, entry, start_record, story
 from playbooks_providers.testing.waiting import eventually
 
 A = AgentId("a1")
@@ -51,11 +50,8 @@ async def save(home: CoordinatedHome, lock: Lock, seq: int) -> Saved | Lost:
     return await home.checkpoints.save(lock, entry(lock, seq), oldest=NOTHING)
 
 
-class AgentsKit:
+class AgentsKit(Kit[CoordinatedHome]):
     """Transitions, called as an owner would."""
-
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
 
     # --- create ---------------------------------------------------------------------------------------------------
     @story

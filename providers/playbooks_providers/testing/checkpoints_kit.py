@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 
 from playbooks_providers.envelope import Chain, oldest_needed
 from playbooks_providers.ids import AgentId, CheckpointId
 from playbooks_providers.model import Entry, Lost, Saved
-from playbooks_providers.testing.homes import Home, entry, story
+from playbooks_providers.testing.homes import Home, Kit, entry, story
 
 A = AgentId("a1")
 B = AgentId("b.2_x-Y")
@@ -26,11 +25,8 @@ def ids(entries: Sequence[Entry]) -> list[CheckpointId]:
     return [kept.id for kept in entries]
 
 
-class CheckpointsKit:
+class CheckpointsKit(Kit[Home]):
     """Subclass it and give it a `home`."""
-
-    def home(self) -> AbstractAsyncContextManager[Home]:
-        raise NotImplementedError("say how to open a home")
 
     # --- saving and reading ---------------------------------------------------------------------------------------
     @story

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-
 from playbooks_providers.ids import AgentId
 from playbooks_providers.letters import Ordered, Unread
 from playbooks_providers.model import FINAL, Done, Gone, Lost, Order, OrderKind, Status
 from playbooks_providers.testing.agents_kit import NOTHING, A, save, status
-from playbooks_providers.testing.homes import CoordinatedHome, entry, story
+from playbooks_providers.testing.homes import CoordinatedHome, Kit, entry, story
 from playbooks_providers.testing.letters_kit import delivered, letter
 from playbooks_providers.testing.orders_kit import CANCEL, PAUSE, in_every_status
 
 TERMINATE = Order("t1", OrderKind.TERMINATE, "enough")
 
 
-class EndingKit:
+class EndingKit(Kit[CoordinatedHome]):
     """`Coordination.finish` and `terminate` with ``read``; `order` of *terminate*."""
-
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
 
     @story
     async def test_an_agent_does_not_end_before_its_mail_was_looked_through(self, home: CoordinatedHome) -> None:

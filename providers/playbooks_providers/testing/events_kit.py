@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from playbooks_providers.contracts import Events
@@ -15,7 +14,7 @@ from playbooks_providers.events import BEGINNING, Event, EventPlace
 from playbooks_providers.ids import AgentId, CheckpointId
 from playbooks_providers.model import Choice, Done, Gone, Lock, Status
 from playbooks_providers.testing.agents_kit import A, minted, save
-from playbooks_providers.testing.homes import CoordinatedHome, entry, story
+from playbooks_providers.testing.homes import CoordinatedHome, Kit, entry, story
 
 KEEP = 1000
 ALL = 100_000
@@ -36,11 +35,8 @@ async def read(home: HomeOfEvents, after: EventPlace = BEGINNING) -> Sequence[Ev
     return await home.events.emitted(A, after, limit=ALL)
 
 
-class EventsKit:
+class EventsKit(Kit[HomeOfEvents]):
     """Subclass it in a test module and say how to open a home."""
-
-    def home(self) -> AbstractAsyncContextManager[HomeOfEvents]:
-        raise NotImplementedError("say how to open a home")
 
     @story
     async def test_events_are_read_from_the_start_or_behind_a_place(self, home: HomeOfEvents) -> None:
@@ -117,11 +113,8 @@ class EventsKit:
         assert list(await read(home)) == told
 
 
-class EventLivesKit:
+class EventLivesKit(Kit[CoordinatedHome]):
     """What becomes of the events of an agent that ends, is deleted, or goes on."""
-
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
 
     @story
     async def test_an_ended_agent_tells_nothing_more_but_what_it_told_is_there(self, home: CoordinatedHome) -> None:

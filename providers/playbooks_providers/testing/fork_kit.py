@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from playbooks_providers.envelope import Header, Sealer
 from playbooks_providers.ids import AgentId, CheckpointId, new_nonce
 from playbooks_providers.model import Created, Entry, Exists, Saved, StartRecord, Status
 from playbooks_providers.testing.agents_kit import A, created, save
-from playbooks_providers.testing.homes import KEY, CoordinatedHome, start_record, story
+from playbooks_providers.testing.homes import KEY, CoordinatedHome, Kit, start_record, story
 
 B = AgentId("b2")
 
@@ -20,10 +19,7 @@ def forked(agent: AgentId = B, of: str = '["a1",1,"1-7"]') -> tuple[StartRecord,
     return start, Entry(CheckpointId(1, 7), *Sealer(KEY).seal(header, b"state"))
 
 
-class ForkKit:
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
-
+class ForkKit(Kit[CoordinatedHome]):
     @story
     async def test_a_forked_agent_is_ready_to_go_on_from_its_checkpoint(self, home: CoordinatedHome) -> None:
         start, entry = forked()

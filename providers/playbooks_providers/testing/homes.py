@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from playbooks_providers.contracts import Checkpoints, Coordination
 from playbooks_providers.envelope import Header, Kind, Sealer
@@ -24,6 +25,17 @@ class Home(Protocol):
 
     async def own(self, agent: AgentId) -> Lock:
         """Become the newest owner of *agent* (created when there is none): from here on every earlier owner is out."""
+
+
+OneHome = TypeVar("OneHome")
+
+
+class Kit(Generic[OneHome]):
+    """Stories about a home. Subclass a kit in a test module, and say there how to open one."""
+
+    def home(self) -> AbstractAsyncContextManager[OneHome]:
+        """An empty one, closed behind each story."""
+        raise NotImplementedError("say how to open a home")
 
 
 def _no_clock_of_its_own(seconds: float) -> None:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
 
 from playbooks_providers.ids import AgentId, new_session_id
 from playbooks_providers.letters import Delivered, Mail, Poke, Standing
 from playbooks_providers.model import FINAL, Choice, Done, Gone, SessionInfo, Status
 from playbooks_providers.testing.agents_kit import NOTHING, WAIT_S, A, created, minted, save, status
-from playbooks_providers.testing.homes import CoordinatedHome, entry, story
+from playbooks_providers.testing.homes import CoordinatedHome, Kit, entry, story
 from playbooks_providers.testing.letters_kit import ROOMY, delivered, letter
 
 B = AgentId("b2")
 
 
-class InboxKit:
+class InboxKit(Kit[CoordinatedHome]):
     """What `Coordination.deliver` makes of agents in every status; `poke` and `pokes`."""
-
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
 
     @story
     async def test_what_is_in_the_inbox_is_counted(self, home: CoordinatedHome) -> None:

@@ -11,7 +11,6 @@ A part of the coordination kit, and all that a home without coordination keeps.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from playbooks_providers.contracts import Inboxes
@@ -19,7 +18,7 @@ from playbooks_providers.ids import AgentId
 from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail
 from playbooks_providers.model import Gone
 from playbooks_providers.testing.agents_kit import A
-from playbooks_providers.testing.homes import Home, story
+from playbooks_providers.testing.homes import Home, Kit, story
 
 
 class InboxHome(Home, Protocol):
@@ -54,11 +53,8 @@ async def known(home: InboxHome, letter: Letter) -> None:
     assert isinstance(answer, Delivered) and not answer.fresh, answer
 
 
-class LettersKit:
+class LettersKit(Kit[InboxHome]):
     """`Inboxes.deliver`, `mail` and `forget_mail`."""
-
-    def home(self) -> AbstractAsyncContextManager[InboxHome]:
-        raise NotImplementedError("say how to open a home")
 
     @story
     async def test_a_letter_of_a_sender_that_has_only_this_one_is_accepted_whenever_it_comes(

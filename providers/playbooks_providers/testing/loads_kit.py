@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from playbooks_providers.ids import Nonce, SessionId
 from playbooks_providers.lanes import Priority, lane, lanes_of
 from playbooks_providers.loads import QueueLoad
 from playbooks_providers.model import Created, Status, Taken
-from playbooks_providers.testing.homes import CoordinatedHome, start_record, story
+from playbooks_providers.testing.homes import CoordinatedHome, Kit, start_record, story
 from playbooks_providers.testing.sessions_kit import ONE, TWO, info
 
 
@@ -29,11 +28,8 @@ async def _take(home: CoordinatedHome, session: SessionId, queue: str, count: in
         assert isinstance(await home.coordination.take(ticket, session, Nonce("n")), Taken)
 
 
-class LoadsKit:
+class LoadsKit(Kit[CoordinatedHome]):
     """Ready, running, orphaned; capacity; draining; the census."""
-
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
 
     @story
     async def test_a_home_without_work_and_workers_has_no_load(self, home: CoordinatedHome) -> None:

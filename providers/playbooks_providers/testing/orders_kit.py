@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 
 from playbooks_providers.ids import AgentId, CheckpointId, new_nonce, new_session_id
 from playbooks_providers.letters import Delivered, Ordered, Parked, Unread
@@ -23,7 +22,7 @@ from playbooks_providers.model import (
     Ticket,
 )
 from playbooks_providers.testing.agents_kit import NOTHING, A, created, minted, save, status
-from playbooks_providers.testing.homes import CoordinatedHome, entry, start_record, story
+from playbooks_providers.testing.homes import CoordinatedHome, Kit, entry, start_record, story
 from playbooks_providers.testing.letters_kit import ROOMY, delivered, letter
 from playbooks_providers.testing.parking_kit import parked
 
@@ -82,11 +81,8 @@ async def in_every_status(home: CoordinatedHome) -> dict[Status, AgentId]:
     return agents
 
 
-class OrdersKit:
+class OrdersKit(Kit[CoordinatedHome]):
     """`Coordination.order`, `wanted`, `obeyed`, `terminate` and `delete`."""
-
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
 
     # --- cancel ---------------------------------------------------------------------------------------------------
     @story

@@ -11,7 +11,7 @@ from playbooks_providers.contracts import Coordination
 from playbooks_providers.errors import Unreachable
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId
 from playbooks_providers.model import Saved
-from playbooks_providers.testing.homes import Home, entry, start_record, story
+from playbooks_providers.testing.homes import Home, Kit, entry, start_record, story
 
 A = AgentId("a1")
 S = SessionId("s1")
@@ -35,11 +35,8 @@ async def unreachable(request: Awaitable[object]) -> bool:
     return False
 
 
-class OutageKit:
+class OutageKit(Kit[Breakable]):
     """Subclass it and give it a `home`."""
-
-    def home(self) -> AbstractAsyncContextManager[Breakable]:
-        raise NotImplementedError("say how to open a home")
 
     @story
     async def test_reads_and_transitions_raise_unreachable(self, home: Breakable) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
 
 import pytest
 
@@ -12,7 +11,7 @@ from playbooks_providers.ids import AgentId, CheckpointId
 from playbooks_providers.letters import Delivered, Parked, Unread
 from playbooks_providers.model import Choice, Done, Entry, Gone, Lock, Lost, Saved, Stale, Status, Ticket
 from playbooks_providers.testing.agents_kit import NOTHING, WAIT_S, A, created, minted, save, status
-from playbooks_providers.testing.homes import KEY, CoordinatedHome, entry, story
+from playbooks_providers.testing.homes import KEY, CoordinatedHome, Kit, entry, story
 from playbooks_providers.testing.letters_kit import ROOMY, accepted, delivered, letter
 from playbooks_providers.testing.waiting import eventually
 
@@ -41,11 +40,8 @@ def built_on(lock: Lock, seq: int, bases: list[Entry]) -> Entry:
     return Entry(CheckpointId(lock.fence, seq), h, d)
 
 
-class ParkingKit:
+class ParkingKit(Kit[CoordinatedHome]):
     """`Coordination.park`, and what wakes a parked agent."""
-
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
 
     @story
     async def test_a_parked_agent_waits_and_its_owner_is_out(self, home: CoordinatedHome) -> None:

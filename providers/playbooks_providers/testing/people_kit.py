@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-
 from playbooks_providers.ids import AgentId
 from playbooks_providers.letters import Standing
 from playbooks_providers.model import Status
 from playbooks_providers.testing.agents_kit import A, created
-from playbooks_providers.testing.homes import CoordinatedHome, story
+from playbooks_providers.testing.homes import CoordinatedHome, Kit, story
 from playbooks_providers.testing.orders_kit import in_every_status
 
 B = AgentId("b2")
 
 
-class PeopleKit:
+class PeopleKit(Kit[CoordinatedHome]):
     """`Coordination.asks`, `asking` and `standings`."""
-
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
 
     @story
     async def test_who_asks_is_known_until_its_owner_says_otherwise(self, home: CoordinatedHome) -> None:

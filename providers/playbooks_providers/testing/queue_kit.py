@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
 
 from playbooks_providers.ids import AgentId, SessionId, new_nonce, new_session_id
 from playbooks_providers.model import Created, Stale, Taken, Ticket
 from playbooks_providers.testing.agents_kit import WAIT_S, created
-from playbooks_providers.testing.homes import CoordinatedHome, start_record, story
+from playbooks_providers.testing.homes import CoordinatedHome, Kit, start_record, story
 
 A = AgentId("a1")
 
 
-class QueueKit:
+class QueueKit(Kit[CoordinatedHome]):
     """Tickets on their way from a mint to a reader."""
-
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
 
     @story
     async def test_an_enqueued_ticket_is_read_once_and_pending_until_acknowledged(self, home: CoordinatedHome) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import AbstractAsyncContextManager
 
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId, new_nonce, new_session_id
 from playbooks_providers.model import Gone, Lost, Minted, SessionInfo, Stale, Status, Taken, Ticket
 from playbooks_providers.testing.agents_kit import WAIT_S, created, minted, save, status
-from playbooks_providers.testing.homes import CoordinatedHome, entry, story
+from playbooks_providers.testing.homes import CoordinatedHome, Kit, entry, story
 
 A = AgentId("a1")
 DEAD = SessionId("dead")
@@ -24,11 +23,8 @@ async def read_all(home: CoordinatedHome, session: SessionId, count: int) -> lis
     return tickets
 
 
-class RecoveryKit:
+class RecoveryKit(Kit[CoordinatedHome]):
     """Death, and what the living do about it."""
-
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
 
     # --- wake -----------------------------------------------------------------------------------------------------
     @story

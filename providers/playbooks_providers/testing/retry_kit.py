@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
 
 from playbooks_providers.ids import AgentId, CheckpointId
 from playbooks_providers.model import Choice, Gone, Lost, Saved, Status
 from playbooks_providers.testing.agents_kit import NOTHING, A, created, minted, save, status
-from playbooks_providers.testing.homes import CoordinatedHome, entry, start_record, story
+from playbooks_providers.testing.homes import CoordinatedHome, Kit, entry, start_record, story
 
 
-class RetryKit:
+class RetryKit(Kit[CoordinatedHome]):
     """`Coordination.retry`."""
-
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
 
     @story
     async def test_a_stopped_agent_goes_on_from_its_checkpoint_when_a_person_says_so(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
 
 from playbooks_providers.ids import Nonce, SessionId
 from playbooks_providers.model import ProgramInfo, SessionInfo
-from playbooks_providers.testing.homes import CoordinatedHome, story
+from playbooks_providers.testing.homes import CoordinatedHome, Kit, story
 from playbooks_providers.testing.waiting import eventually
 
 ONE, TWO = SessionId("s1"), SessionId("s2")
@@ -19,11 +18,8 @@ def info(session: SessionId) -> SessionInfo:
     return SessionInfo(session, worker="w1", host="höst", pid=4242, build="abc", started_ms=1_700_000_000_000)
 
 
-class SessionsKit:
+class SessionsKit(Kit[CoordinatedHome]):
     """Who is alive, who leads, and what is offered."""
-
-    def home(self) -> AbstractAsyncContextManager[CoordinatedHome]:
-        raise NotImplementedError("say how to open a home")
 
     # --- sessions -------------------------------------------------------------------------------------------------
     @story

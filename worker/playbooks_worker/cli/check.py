@@ -14,7 +14,7 @@ import typer
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import Exit, Output
 from playbooks_worker.cli.target import target
-from playbooks_worker.cli.views import Record, styled_diff, styled_status
+from playbooks_worker.cli.views import Record, styled_diff, styled_status, table_of
 
 if TYPE_CHECKING:
     from playbooks_providers.model import AgentView
@@ -134,15 +134,12 @@ async def _against(home: Agents, program: Program, view: AgentView) -> tuple[str
 
 
 def _print(out: Output, program: str, told: list[Record], blocks: int) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     if not told:
         out.say(f"no unfinished agents of {program} here")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("AGENT", "STATUS", "VERDICT"):
-        table.add_column(heading, overflow="fold")
+    table = table_of(("AGENT", "STATUS", "VERDICT"))
     for each in told:
         verdict = Text(each["verdict"], style="red" if each["verdict"] == BLOCKS else "green")
         if "why" in each:

@@ -11,6 +11,7 @@ import typer
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Output
 from playbooks_worker.cli.target import target
+from playbooks_worker.cli.views import table_of
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.explain import Explained
@@ -54,7 +55,6 @@ def _found(module: str, program: str, name: str | None) -> Playbook:
 
 
 def _print(out: Output, told: Explained) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     out.say(f"{told.playbook}  {told.filename}:{told.line}  fingerprint {told.fingerprint}")
@@ -66,9 +66,7 @@ def _print(out: Output, told: Explained) -> None:
     if not told.sites:
         out.say("no sites: it awaits nothing, and is resumed as a whole")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("SITE", "LINE", "STATEMENT", "INSIDE", "ALSO SAVED"):
-        table.add_column(heading, overflow="fold", justify="right" if heading in ("SITE", "LINE") else "left")
+    table = table_of(("SITE", "LINE", "STATEMENT", "INSIDE", "ALSO SAVED"), right=("SITE", "LINE"))
     for site in told.sites:
         doing = "" if site.kind == "await" else f"{site.kind}: "
         statement = Text.assemble((doing, "dim"), site.statement)

@@ -9,7 +9,7 @@ import typer
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Output
-from playbooks_worker.cli.views import Record, ago, record
+from playbooks_worker.cli.views import Record, ago, record, table_of
 
 if TYPE_CHECKING:
     from playbooks_providers.envelope import Sealer
@@ -89,15 +89,14 @@ def _told(view: AgentView, sealer: Sealer | None) -> Record:
 
 
 def _print(out: Output, agents: list[Record]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     from playbooks_worker.cli.views import styled_status, waits_for
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     anybody_waits = any(told["status"] == "waiting" for told in agents)
-    for heading in ("AGENT", "STATUS", "PROGRAM", "STEP", "AGE", *(("WAITS FOR",) if anybody_waits else ())):
-        table.add_column(heading, overflow="fold", justify="right" if heading in ("STEP", "AGE") else "left")
+    table = table_of(
+        ("AGENT", "STATUS", "PROGRAM", "STEP", "AGE", *(("WAITS FOR",) if anybody_waits else ())), right=("STEP", "AGE")
+    )
     for told in agents:
         program = told["program"] if told["entry"] == "main" else f"{told['program']}:{told['entry']}"
         table.add_row(

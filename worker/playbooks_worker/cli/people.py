@@ -16,7 +16,7 @@ import typer
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Output, exit_of
-from playbooks_worker.cli.views import Record, ago, as_text
+from playbooks_worker.cli.views import Record, ago, as_text, table_of
 
 if TYPE_CHECKING:
     from playbooks_providers.envelope import Asked
@@ -84,12 +84,9 @@ def _told(agent: str, asked: Asked) -> Record:
 
 
 def _print(out: Output, found: list[Record]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("AGENT", "PERSON", "QUESTION", "AGE"):
-        table.add_column(heading, overflow="fold", justify="right" if heading == "AGE" else "left")
+    table = table_of(("AGENT", "PERSON", "QUESTION", "AGE"), right=("AGE",))
     for told in found:
         text = as_text(told["question"])
         table.add_row(Text(told["agent_id"]), Text(told["person"]), Text(text), ago(told["asked_ms"]))

@@ -7,7 +7,7 @@ from typing import Any
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import Output
-from playbooks_worker.cli.views import Record, ago, styled_status
+from playbooks_worker.cli.views import Record, ago, styled_status, table_of
 
 
 def runs(
@@ -54,13 +54,9 @@ def gathered(agents: list[Record]) -> list[Record]:
 
 
 def _print(out: Output, found: list[Record]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("RUN", "STATUS", "PROGRAM", "AGENTS", "UNFINISHED", "AGE"):
-        right = heading in ("AGENTS", "UNFINISHED", "AGE")
-        table.add_column(heading, overflow="fold", justify="right" if right else "left")
+    table = table_of(("RUN", "STATUS", "PROGRAM", "AGENTS", "UNFINISHED", "AGE"), right=("AGENTS", "UNFINISHED", "AGE"))
     for told in found:
         table.add_row(
             Text(told["run"]),

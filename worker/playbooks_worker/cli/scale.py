@@ -11,6 +11,7 @@ import typer
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Exit, Output
+from playbooks_worker.cli.views import table_of
 
 if TYPE_CHECKING:
     from playbooks_providers.ids import SessionId
@@ -126,12 +127,9 @@ async def _loads(queue: str | None, redis_url: str | None) -> list[dict[str, Any
 
 
 def _print(out: Output, told: list[dict[str, Any]]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("QUEUE", "READY", "RUNNING", "CAPACITY", "HINT"):
-        table.add_column(heading, overflow="fold", justify="left" if heading == "QUEUE" else "right")
+    table = table_of(("QUEUE", "READY", "RUNNING", "CAPACITY", "HINT"), right=("READY", "RUNNING", "CAPACITY", "HINT"))
     for each in told:
         hint = "no workers" if each["hint"] is None else f"{each['hint']:.2f}"
         table.add_row(Text(each["queue"]), str(each["ready"]), str(each["running"]), str(each["capacity"]), hint)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from playbooks_worker.cli.output import CommandError, Exit, Output, exit_of
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from rich.text import Text
 
     from playbooks_providers.envelope import Sealer
@@ -165,6 +167,16 @@ def waits_for(told: Record) -> str:
     awaited = [frame["statement"] for frame, depth in zip(stack, below, strict=True) if depth <= frame["depth"]]
     text = ", ".join(dict.fromkeys(awaited))
     return f"{text} until {wakes}" if wakes and "until" not in text else text
+
+
+def table_of(headings: Sequence[str], *, right: Sequence[str] = ()) -> Table:
+    """An empty table as all commands print theirs. *right*: the columns of numbers and times."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
+    return table
 
 
 def as_text(value: Any) -> str:

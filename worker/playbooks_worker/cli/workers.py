@@ -7,7 +7,7 @@ from typing import Any
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import Output
-from playbooks_worker.cli.views import ago
+from playbooks_worker.cli.views import ago, table_of
 
 
 def workers(redis_url: options.RedisUrl = None, json: options.Json = False) -> None:
@@ -55,12 +55,9 @@ async def _workers(redis_url: str | None) -> tuple[list[dict[str, Any]], set[str
 
 
 def _print(out: Output, told: list[dict[str, Any]]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("WORKER", "HOST", "PID", "SESSION", "AGENTS", "UP"):
-        table.add_column(heading, overflow="fold", justify="right" if heading in ("PID", "AGENTS", "UP") else "left")
+    table = table_of(("WORKER", "HOST", "PID", "SESSION", "AGENTS", "UP"), right=("PID", "AGENTS", "UP"))
     for each in told:
         table.add_row(
             Text(each["worker"]),

@@ -237,8 +237,8 @@ class _Attempt:
         for name in rewritten.saved:
             if name in local:
                 kept[name] = local[name]
-        for number, (_, value) in frame.yielded.items():
-            kept[yielded.saved_as(number)] = value
+        if frame.yielded:
+            kept |= yielded.saved(frame)
         if completed and frame.thrown == frame.turn:
             kept[raising.THROWN] = True
         if again:

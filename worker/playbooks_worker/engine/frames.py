@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from playbooks_worker.engine import iterators, observing, remaking, seen
 from playbooks_worker.engine.driving import drive, steps_of
 from playbooks_worker.engine.errors import AgentStopped, AwaitedTwice
-from playbooks_worker.engine.place import OWN, Below, Outcome, Region, here
+from playbooks_worker.engine.place import NOTHING, OWN, Below, Outcome, Region, here
 from playbooks_worker.engine.raising import came_to, raise_as_it_was
 from playbooks_worker.engine.reentry import NOT_BOUND, PutBack, Reentry
 from playbooks_worker.engine.syntax import SEEN, UNBOUND
@@ -65,7 +65,7 @@ class Frame(Reentry):
         self.still: Still | None = None  # what the last checkpoint said of it, while it waits at its site
         self.cells: dict[str, CellType] = {}
         self.headers: list[tuple[int, tuple[Any, ...], Any]] = []  # open: number, targets, manager
-        self.yielded = _NOTHING
+        self.yielded = NOTHING
         self.coroutine: Any = None
         self.task: asyncio.Task[Any] | None = None  # that runs it
         self.below: Below = Below(agent, self)
@@ -187,9 +187,6 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         made = drive(self)
         self.awaiting = (task, made)
         return made
-
-
-_NOTHING: Any = types.MappingProxyType({})  # what most frames hold: nothing is ever put into it
 
 
 def _ask(future: asyncio.Future[Any]) -> None:

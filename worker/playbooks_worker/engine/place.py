@@ -26,7 +26,7 @@ Outcome: TypeAlias = "tuple[bool | None, Any]"
 Made: TypeAlias = tuple[Path, str, int]
 
 # What most places hold: nothing is ever put into these.
-_NOTHING: Any = MappingProxyType({})
+NOTHING: Any = MappingProxyType({})
 _NONE: Any = ()
 
 
@@ -75,13 +75,13 @@ class Below:
         self.branch = branch
         self.atomic = atomic  # while it is open, nothing of this is in any checkpoint
         # made for each await, and what follows stays empty below most: kept by the methods that say so, read by anybody
-        self.counts: dict[tuple[Path, str], int] = _NOTHING
-        self.tasks: dict[Path, int] = _NOTHING
-        self.made: dict[Made, Call] = _NOTHING
-        self.expected: dict[Made, Call] = _NOTHING
+        self.counts: dict[tuple[Path, str], int] = NOTHING
+        self.tasks: dict[Path, int] = NOTHING
+        self.made: dict[Made, Call] = NOTHING
+        self.expected: dict[Made, Call] = NOTHING
         # branches that the frame's own statements have made; those that an expression will make again, by number
         self.branches: list[Branch] = _NONE
-        self.claims: dict[int, Branch] = _NOTHING
+        self.claims: dict[int, Branch] = NOTHING
         self.numbers: tuple[int, ...] = ()  # the numbers that come again first, where they are not 0, 1, 2, …
 
     @property
@@ -108,18 +108,18 @@ class Below:
         return 0 if self.frame is None else self.frame.depth + 1
 
     def keep(self, made: Made, call: Call) -> None:
-        if self.made is _NOTHING:
+        if self.made is NOTHING:
             self.made = {}
         self.made[made] = call
         self.count(made[:2], made[2] + 1)
 
     def count(self, key: tuple[Path, str], number: int) -> None:
-        if self.counts is _NOTHING:
+        if self.counts is NOTHING:
             self.counts = {}
         self.counts[key] = number
 
     def expect(self, made: Made, call: Call) -> None:
-        if self.expected is _NOTHING:
+        if self.expected is NOTHING:
             self.expected = {}
         self.expected[made] = call
 
@@ -129,13 +129,13 @@ class Below:
         self.branches.append(branch)
 
     def claim(self, branch: Branch) -> None:
-        if self.claims is _NOTHING:
+        if self.claims is NOTHING:
             self.claims = {}
         self.claims[branch.number] = branch
 
     def next_path(self, parent: Path) -> Path:
         number = self.tasks.get(parent, 0)
-        if self.tasks is _NOTHING:
+        if self.tasks is NOTHING:
             self.tasks = {}
         self.tasks[parent] = number + 1
         return (*parent, str(number))

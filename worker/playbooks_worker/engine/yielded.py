@@ -45,6 +45,11 @@ def _its_own(manager: Any, value: Any) -> bool:
     return own and not any(one is value for one in running.f_globals.values())
 
 
+def saved(frame: Reentry) -> dict[str, Any]:
+    """What a checkpoint says of it: the program's own."""
+    return {saved_as(number): programs for number, (_, programs) in frame.yielded.items()}
+
+
 def restored(frame: Reentry, saved: dict[str, Any]) -> None:
     """The program has its variables back."""
     for number, (generators, _) in frame.yielded.items():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 
 import structlog
 
@@ -50,13 +49,12 @@ async def terminated(
     agent = start.agent
     if start.parent:
         await tell_parent(home, sealer, start, birth, as_cancelled(why))
-    owes = await _owed(checkpoints, sealer, agent)
+    questions, cursor = await _owed(checkpoints, sealer, agent)
 
     async def terminate(read: int) -> Done | Unread | Gone:
         return await home.terminate(agent, why, read=read)
 
-    questions = [Owed(*one) for one in owes.questions]
-    return await _last(home, sealer, agent, birth, questions, owes.cursor, Status.CANCELLED.value, terminate)
+    return await _last(home, sealer, agent, birth, questions, cursor, Status.CANCELLED.value, terminate)
 
 
 async def _last(
@@ -100,23 +98,27 @@ async def _unread(home: Home, sealer: Sealer, agent: AgentId, after: int) -> tup
     return found, after
 
 
-async def _owed(checkpoints: Checkpoints, sealer: Sealer, agent: AgentId) -> Any:
-    """What its newest checkpoint owes; of one that cannot be opened, what the newest before it does."""
+async def _owed(checkpoints: Checkpoints, sealer: Sealer, agent: AgentId) -> tuple[Iterable[Owed], int]:
+    """Who its newest checkpoint owes an answer, and up to where that has read its mail; of one that cannot be opened, what
+    the newest before it says."""
     newest = await patiently(lambda: checkpoints.load(agent), "load a checkpoint")
     at = None if newest is None else newest.id
     while at is not None:
         try:
             opened = await open_checkpoint(checkpoints, sealer, agent, at)
-            return opened.header if opened.header.kind != "step" else engine.owed(opened.payload)
+            if opened.header.kind != "step":
+                return opened.header.owes, opened.header.cursor
+            owes = engine.owed(opened.payload)
+            return [Owed(*one) for one in owes.questions], owes.cursor
         except (BadCheckpoint, engine.ResumeMismatch) as bad:
             _log.error("checkpoint not readable: who asked may not be told", agent=agent, reason=str(bad))
             at = await newest_that_opens(checkpoints, sealer, agent, at)
-    return engine.Owes(0, ())
+    return (), 0
 
 
 async def begins_again(home: Home, checkpoints: Checkpoints, sealer: Sealer, agent: AgentId, birth: int) -> None:
     """Tell who asked an agent that is about to be begun again: the next one of its id knows nothing of them."""
-    owes = await _owed(checkpoints, sealer, agent)
-    unread, _ = await _unread(home, sealer, agent, owes.cursor)
-    for question in (*(Owed(*one) for one in owes.questions), *unread):
+    questions, cursor = await _owed(checkpoints, sealer, agent)
+    unread, _ = await _unread(home, sealer, agent, cursor)
+    for question in (*questions, *unread):
         await _tell(home, sealer, question, birth, "begun again")

@@ -32,6 +32,11 @@ local function store(found, rest)
   local text = fold('start', found.start or false, 'why', found.why or false, 'order', found.order or false)
   redis.call('SET', KEYS[3], text .. fold('choice', found.choice or false) .. (rest or ''))
 end
+local function stand()
+  local found = small(redis.call('GET', KEYS[3]) or '')
+  store({start = found.start, order = ARGV[3]})
+  redis.call('HSET', KEYS[1], 'order', ARGV[2])
+end
 if known[7] == ARGV[2] then
   return answer()
 end
@@ -44,9 +49,7 @@ if ARGV[1] == 'terminate' then
   fence = mint(KEYS[1], KEYS[2], 'terminate', nil, choice)
   becomes('ready')
   redis.call('HDEL', KEYS[1], 'session', 'nonce')
-  local found = small(redis.call('GET', KEYS[3]) or '')
-  store({start = found.start, order = ARGV[3]})
-  redis.call('HSET', KEYS[1], 'order', ARGV[2])
+  stand()
   return answer()
 end
 if stands == 'terminate' then
@@ -58,18 +61,14 @@ if ARGV[1] == 'cancel' then
     fence = mint(KEYS[1], KEYS[2], 'cancel', nil, choice)
     becomes('ready')
   end
-  local found = small(redis.call('GET', KEYS[3]) or '')
-  store({start = found.start, order = ARGV[3]})
-  redis.call('HSET', KEYS[1], 'order', ARGV[2])
+  stand()
   return answer()
 end
 if stands == 'cancel' then
   return {'gone'}
 end
 if status == 'running' then
-  local found = small(redis.call('GET', KEYS[3]) or '')
-  store({start = found.start, order = ARGV[3]})
-  redis.call('HSET', KEYS[1], 'order', ARGV[2])
+  stand()
 elseif status == 'ready' or status == 'waiting' then
   if redis.call('EXISTS', KEYS[2]) == 1 then
     fence = mint(KEYS[1], KEYS[2], 'pause')
