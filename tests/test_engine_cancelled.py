@@ -152,3 +152,32 @@ async def beside_groups_that_are_cancelled():
 def test_the_tasks_of_a_group_that_was_cancelled_and_not_told_yet_stand_at_their_awaits_before_it_is():
     group = (sorted(["group", *(str((what, name)) for what in ("told", "finally") for name in "ab")]), True, 1)
     assert same_everywhere(beside_groups_that_are_cancelled) == Completed([12, 8, group, group, group])
+
+
+# --- seed 41000097: a group cancels its own task ---
+
+
+@playbook
+async def fails(turns):
+    await effect("work", turns=turns)
+    raise LookupError(turns)
+
+
+@playbook
+async def a_group_that_fails(turns):
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails(turns))
+    except* LookupError:
+        pass
+    return await effect("after")
+
+
+@playbook
+async def beside_groups_that_fail():
+    return await asyncio.gather(working(set(), 1, 12), *[a_group_that_fails(turns) for turns in (1, 2, 3, 4)])
+
+
+def test_a_group_whose_last_task_has_failed_is_told_of_no_cancellation_when_it_is_left_again():
+    """It had cancelled itself, and waits for nobody any more: its next await was told instead."""
+    assert same_everywhere(beside_groups_that_fail) == Completed([12, *["after"] * 4])

@@ -162,3 +162,39 @@ async def conditions_behind_plain_code():
 def test_frames_that_plain_code_comes_to_late_wait_for_one_another():
     """One went on and notified before the other waited again, which then waited for ever."""
     assert same_everywhere(conditions_behind_plain_code) == Completed(["told"])
+
+
+# --- seed 41000299: one of them waits to enter ---
+
+
+@playbook
+async def tells(condition, box):
+    for n in range(2):
+        await effect("comes")
+        async with condition:
+            box.append(n)
+            condition.notify_all()
+
+
+@playbook
+async def waits_for_both(condition, box):
+    async with condition:
+        while len(box) < 2:
+            await condition.wait()
+        return list(box)
+
+
+@playbook
+async def one_waits_to_enter():
+    condition, box = asyncio.Condition(), []
+    return (await asyncio.gather(tells(condition, box), *[waits_for_both(condition, box) for _ in range(2)]))[1:]
+
+
+@playbook
+async def headers_behind_plain_code():
+    return await in_its_own_time(one_waits_to_enter)
+
+
+def test_who_comes_late_to_a_header_it_waited_to_enter_enters_behind_who_held_it():
+    """It entered first and notified before one that comes with it waited again."""
+    assert same_everywhere(headers_behind_plain_code) == Completed([[0, 1], [0, 1]])

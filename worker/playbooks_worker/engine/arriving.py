@@ -116,7 +116,10 @@ class Arriving(Committing):
         return self._loader
 
     def barrier(self) -> Generator[Any, Any, None]:
-        """Wait until every saved frame that can reach its site without waiting for an effect has reached it."""
+        """Wait until every saved frame that can reach its site without waiting for an effect has reached it; who comes later
+        waits for those that come with it."""
+        if not self.restoring and self.unreached:
+            yield from self._late_ones()
         while self.restoring and not self.dead:
             yield from self._not_told(self._barrier_waiters)
         if self.dead:
@@ -154,10 +157,8 @@ class Arriving(Committing):
     def goes_on(self) -> Generator[Any, Any, None]:
         """The running task goes on with a saved outcome, behind the barrier. If it is to be told of a cancellation, its next
         await tells it, as before."""
-        if self.restoring:
+        if self.restoring or self.unreached:
             yield from self.barrier()
-        elif self.unreached:
-            yield from self._late_ones()
         task = asyncio.current_task()
         if self._loader is None:
             return
@@ -182,7 +183,7 @@ class Arriving(Committing):
             idle = idle + 1 if progress == self._progress else 0
 
     async def passed_barrier(self) -> None:
-        if self.restoring:
+        if self.restoring or self.unreached:
             await Awaitable(self.barrier())
 
     def others_first(self, call: Call) -> Generator[Any, Any, None]:

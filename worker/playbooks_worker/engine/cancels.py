@@ -106,11 +106,15 @@ def leaving_told(agent: Agent, frame: Frame, number: int) -> Said | None:
     """What *frame*, whose exit of header *number* is in flight, was told there if it has been cancelled."""
     task = frame.task
     cancel = agent.cancels.get(task) if task is not None else None
-    if cancel is None or cancel[:2] != (frame, frame.turn) or _decided_again(cancel) or not frame.in_flight:
+    if cancel is None or cancel[:2] != (frame, frame.turn) or _decided_again(cancel) or not leaving(frame, number):
         return None
-    if _not_told_yet(agent, task):
-        return None
-    return cancel.said if leaving(frame, number) else None
+    return cancel.said if _aborts(frame) or not _not_told_yet(agent, task) else None
+
+
+def _aborts(frame: Frame) -> bool:
+    """Whether the innermost header of *frame* is a group that aborts: its exit waits for its tasks whatever it is told, by
+    itself (a task that failed last is nothing to wait for any more) or by others."""
+    return bool(getattr(frame.headers[-1][2], "_aborting", False))
 
 
 def leaving(frame: Frame, number: int) -> bool:
@@ -143,17 +147,18 @@ def on_the_way(agent: Agent, task: Any) -> bool:
     frame = cancel.frame
     if getattr(getattr(frame, "value", None), "_cancel_requested", False):
         return False  # a gather: its branches are told, and it knows (branch_table.py)
+    if (
+        frame is not None
+        and frame.headers
+        and type(frame.headers[-1][2]) is asyncio.TaskGroup
+        and leaving_told(agent, frame, frame.headers[-1][0]) is not None
+    ):
+        return False  # the group is told when it is left again (groups.py)
     if _not_told_yet(agent, task):
         return True
     if frame is None:  # plain code: told, whatever it made of that, once its outcome is known
         branch = getattr(task, "branch", None)
         return branch is None or branch.outcome is None
-    if (
-        frame.headers
-        and type(frame.headers[-1][2]) is asyncio.TaskGroup
-        and leaving_told(agent, frame, frame.headers[-1][0]) is not None
-    ):
-        return False  # the group is told when it is left again (groups.py)
     if _in_flight(cancel):
         return True
     del agent.cancels[task]
