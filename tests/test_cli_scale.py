@@ -28,8 +28,8 @@ def test_a_drained_worker_hands_over_ends_with_0_and_is_no_capacity(tmp_path: Pa
         code, out, _ = await cluster.ctl("scale-hint")
         assert code == 0
         assert [line.split() for line in out.splitlines()] == [
-            ["QUEUE", "READY", "RUNNING", "CAPACITY", "HINT"],
-            ["count", "0", "1", "12", "0.08"],
+            ["QUEUE", "READY", "RUNNING", "MAX", "CAPACITY", "HINT"],
+            ["count", "0", "1", "-", "12", "0.08"],
         ]
 
         code, out, err = await cluster.ctl("drain", "one", "--wait", "--timeout", "20")
@@ -39,7 +39,15 @@ def test_a_drained_worker_hands_over_ends_with_0_and_is_no_capacity(tmp_path: Pa
         await eventually(lambda: cluster.effects("a")[-1][1] in two.executors(), SOON_S, "it to go on in the other")
         code, out, _ = await cluster.ctl("scale-hint", "--queue", "count", "--json")
         assert json.loads(out) == [
-            {"queue": "count", "ready": 0, "running": 1, "runnable": 1, "capacity": 5, "hint": 0.2}
+            {
+                "queue": "count",
+                "ready": 0,
+                "running": 1,
+                "max_agents": None,
+                "runnable": 1,
+                "capacity": 5,
+                "hint": 0.2,
+            }
         ]
 
     on_redis(test, tmp_path, redis_url)
@@ -54,7 +62,7 @@ def test_who_asks_for_an_unknown_worker_or_queue_is_told_what_there_is(tmp_path:
         )
         await cluster.submit("a", 1)
         code, out, _ = await cluster.ctl("scale-hint")
-        assert code == 0 and out.splitlines()[1].split() == ["count", "1", "0", "0", "no", "workers"]
+        assert code == 0 and out.splitlines()[1].split() == ["count", "1", "0", "-", "0", "no", "workers"]
         code, out, _ = await cluster.ctl("scale-hint", "--json")
         assert json.loads(out)[0]["hint"] is None
         code, _, err = await cluster.ctl("scale-hint", "--queue", "tea")

@@ -8,6 +8,7 @@ from importlib import resources
 import pytest
 
 from playbooks_providers.ids import AgentId, SessionId
+from playbooks_providers.lanes import lanes_of
 from playbooks_providers.redis import state
 from playbooks_providers.redis.client import trouble
 from playbooks_providers.redis.keys import KINDS, Keys
@@ -56,12 +57,20 @@ def test_the_keys_that_scripts_and_people_rely_on() -> None:
     keys = Keys("playbooks")
     assert keys.agent(AgentId("a1")).checkpoints == "playbooks:{a1}:checkpoints"
     assert keys.queue("q") == "playbooks:queue:{q}"
+    assert keys.queue("q!high") == "playbooks:queue:{q}!high"
     assert keys.agent_of(b"playbooks:{a.1}:meta") == "a.1"
 
 
 def test_all_keys_of_an_agent_are_in_one_slot_of_a_cluster() -> None:
     keys = Keys("playbooks").agent(AgentId("a1"))
     assert {re.findall(r"\{(.*?)\}", key)[0] for key in (keys.meta, keys.checkpoints, keys.state, keys.inbox)} == {"a1"}
+
+
+def test_all_keys_of_a_queue_are_in_one_slot_of_a_cluster() -> None:
+    keys = Keys("playbooks")
+    every = [*map(keys.queue, lanes_of(["q"])), keys.cap("q"), keys.bell("q")]
+    assert {re.findall(r"\{(.*?)\}", key)[0] for key in every} == {"q"} and len(set(every)) == 5
+    assert all(keys.describe(key) is not None for key in every)
 
 
 def test_every_key_that_is_built_is_described_by_one_line_of_the_table_and_no_other_is() -> None:
@@ -75,6 +84,8 @@ def test_every_key_that_is_built_is_described_by_one_line_of_the_table_and_no_ot
         "events": agent.events,
         "sources": keys.sources,
         "queue": keys.queue("q"),
+        "cap": keys.cap("q"),
+        "bell": keys.bell("q"),
         "queues": keys.queues,
         "programs": keys.programs,
         "sessions": keys.sessions,

@@ -35,6 +35,7 @@ class Census:
         metrics.LIVE_SESSIONS.set(sessions)
         metrics.RUNNABLE_AGENTS.replace(((load.queue,), load.runnable) for load in loads)
         metrics.CAPACITY.replace(((load.queue,), load.capacity) for load in loads)
+        metrics.MAX_AGENTS.replace(((load.queue,), load.cap) for load in loads if load.cap is not None)
         metrics.ORPHANS.replace(((load.queue,), load.orphans) for load in loads)
         agents: dict[tuple[str, ...], float] = {}
         if self._last is not None:
@@ -50,6 +51,6 @@ class Census:
         """Another coordinator speaks now."""
         self._round.clear()
         self._last = None
-        told = (metrics.LIVE_SESSIONS, metrics.RUNNABLE_AGENTS, metrics.CAPACITY, metrics.ORPHANS, metrics.AGENTS)
-        for gauge in (*told, metrics.CENSUS_TIMESTAMP):
+        load = (metrics.RUNNABLE_AGENTS, metrics.CAPACITY, metrics.MAX_AGENTS, metrics.ORPHANS)
+        for gauge in (*load, metrics.LIVE_SESSIONS, metrics.AGENTS, metrics.CENSUS_TIMESTAMP):
             gauge.forget()

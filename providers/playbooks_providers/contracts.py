@@ -263,7 +263,8 @@ class Coordination(Inboxes, Parking, Orders, People, Events, Loads, Protocol):
     async def read(self, session: SessionId, queues: Sequence[str], *, limit: int, wait_s: float) -> Sequence[Ticket]:
         """Up to *limit* tickets, now pending at *session*; waits up to *wait_s* for the first.
 
-        What waits in lanes is taken by priority (`lanes`); among equals each of several queues has its turn."""
+        What waits in lanes is taken by priority (`lanes`); among equals each of several queues has its turn. A queue that
+        has a cap (`Loads.set_cap`) gives no ticket while so many of it are pending, in all its lanes, at anybody."""
 
     async def pending(self, session: SessionId, queues: Sequence[str]) -> Sequence[Ticket]:
         """The tickets that *session* has read and not acknowledged: exactly the agents that it holds."""

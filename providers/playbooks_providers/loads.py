@@ -19,18 +19,21 @@ from playbooks_providers.model import Status, Ticket
 @dataclass(frozen=True, slots=True)
 class QueueLoad:
     """One queue now, all its lanes together: ``ready`` agents that wait for an executor, ``running`` ones that a session
-    holds (``orphans`` of them a session that is over), and ``capacity``: how many the sessions that take from it could
-    hold at once."""
+    holds (``orphans`` of them a session that is over), ``capacity``: how many the sessions that take from it could hold at
+    once if there was no ``cap``, and that: how many may be held at once by all together (None: as many as can)."""
 
     queue: str
     ready: int
     running: int
     orphans: int
     capacity: int
+    cap: int | None = None
 
     @property
     def runnable(self) -> int:
-        return self.ready + self.running
+        """Ready and running ones, without those that wait for the cap: no worker more would let them run."""
+        together = self.ready + self.running
+        return together if self.cap is None else min(together, max(self.cap, self.running))
 
     @property
     def hint(self) -> float | None:
@@ -62,6 +65,7 @@ def in_queues(lanes: Iterable[QueueLoad]) -> list[QueueLoad]:
             so_far.running + one.running,
             so_far.orphans + one.orphans,
             so_far.capacity + one.capacity,
+            one.cap if so_far.cap is None else so_far.cap,
         )
     return sorted(found.values(), key=lambda load: load.queue)
 
@@ -71,6 +75,14 @@ class Loads(Protocol):
 
     async def offer(self, session: SessionId, slots: Mapping[str, int]) -> None:
         """Say how many agents of each queue *session* takes at once, at most. Forgotten with the session."""
+
+    async def set_cap(self, queue: str, most: int | None) -> None:
+        """Let no more than *most* agents of *queue* be held at once by all sessions together (None: as many as can).
+
+        Who reads without waiting obeys within seconds. Agents that are held already stay where they are."""
+
+    async def caps(self) -> Mapping[str, int]:
+        """The queues that have a cap."""
 
     async def ask_to_drain(self, sessions: Sequence[SessionId]) -> None:
         """Want the workers of *sessions* to drain; from now on these are no capacity. Asked again: nothing changes."""

@@ -31,16 +31,17 @@ class MemoryCoordination(MemoryAgents, MemoryInboxes, MemoryOrders, MemoryEvents
     async def read(self, session: SessionId, queues: Sequence[str], *, limit: int, wait_s: float) -> Sequence[Ticket]:
         self._store.require()
         waiting = self._store.queues
-        await self._store.wait_until(lambda: any(waiting.get(queue) for queue in queues), wait_s)
+        await self._store.wait_until(
+            lambda: any(waiting.get(lane) and self._room(lane, limit) for lane in queues), wait_s
+        )
         self._store.require()
         tickets: list[Ticket] = []
-        for queue in in_turn(queues, 0):
-            there = waiting.get(queue, [])
-            count = limit - len(tickets)
-            tickets += there[:count]
-            del there[:count]
-        for ticket in tickets:
-            self._store.pending[ticket.entry] = (session, ticket)
+        for lane in in_turn(queues, 0):
+            there = waiting.get(lane, [])
+            given = there[: self._room(lane, limit - len(tickets))]
+            del there[: len(given)]
+            self._store.pending |= {ticket.entry: (session, ticket) for ticket in given}
+            tickets += given
         return tickets
 
     async def pending(self, session: SessionId, queues: Sequence[str]) -> Sequence[Ticket]:
@@ -50,6 +51,7 @@ class MemoryCoordination(MemoryAgents, MemoryInboxes, MemoryOrders, MemoryEvents
     async def acknowledge(self, session: SessionId, ticket: Ticket) -> None:
         self._store.require()
         self._store.pending.pop(ticket.entry, None)
+        self._store.changed()
 
     async def recover(self, session: SessionId) -> Sequence[Ticket]:
         self._store.require()
@@ -61,6 +63,7 @@ class MemoryCoordination(MemoryAgents, MemoryInboxes, MemoryOrders, MemoryEvents
             if isinstance(woken, Minted) and woken.due_ms is None:
                 again.append(self._enqueue(woken.ticket))
             self._store.pending.pop(ticket.entry, None)
+        self._store.changed()
         return again
 
     async def ownerless(self) -> Sequence[SessionId]:
@@ -164,6 +167,14 @@ class MemoryCoordination(MemoryAgents, MemoryInboxes, MemoryOrders, MemoryEvents
         """Nothing is held."""
 
     # --- steps --------------------------------------------------------------------------------------------------
+    def _room(self, lane: str, most: int) -> int:
+        """How many tickets of *lane* may be given, at most *most*."""
+        queue = queue_of(lane)
+        if queue not in self._store.caps:
+            return most
+        held = sum(queue_of(ticket.queue) == queue for _, ticket in self._store.pending.values())
+        return max(0, min(most, self._store.caps[queue] - held))
+
     def _enqueue(self, ticket: Ticket) -> Ticket:
         self._store.entry_count += 1
         queued = replace(ticket, entry=str(self._store.entry_count))

@@ -21,6 +21,17 @@ class MemoryLoads:
         if session in self._store.sessions:
             self._store.sessions[session].offer = dict(slots)
 
+    async def set_cap(self, queue: str, most: int | None) -> None:
+        self._store.require()
+        self._store.caps.pop(queue, None)
+        if most is not None:
+            self._store.caps[queue] = most
+        self._store.changed()
+
+    async def caps(self) -> Mapping[str, int]:
+        self._store.require()
+        return dict(self._store.caps)
+
     async def ask_to_drain(self, sessions: Sequence[SessionId]) -> None:
         self._store.require()
         for session in sessions:
@@ -41,5 +52,8 @@ class MemoryLoads:
         held = Counter(ticket.queue for _, ticket in self._store.pending.values())
         alive = self._store.sessions
         lost = Counter(ticket.queue for at, ticket in self._store.pending.values() if at not in alive)
-        names = sorted({*capacity, *ready, *held})
-        return in_queues(QueueLoad(name, ready[name], held[name], lost[name], capacity[name]) for name in names)
+        caps = self._store.caps
+        names = sorted({*capacity, *ready, *held, *caps})
+        return in_queues(
+            QueueLoad(name, ready[name], held[name], lost[name], capacity[name], caps.get(name)) for name in names
+        )

@@ -84,6 +84,7 @@ class MemoryStore:
         self.sources: dict[str, str] = {}
         self.queues: dict[str, list[Ticket]] = {}
         self.pending: dict[str, tuple[SessionId, Ticket]] = {}  # by the ticket's entry
+        self.caps: dict[str, int] = {}
         self.deleted: dict[AgentId, int] = {}  # the fence that it had
         self.asking: dict[AgentId, int] = {}  # and the fence of who said so
         self.pokes: dict[SessionId, list[Poke]] = {}

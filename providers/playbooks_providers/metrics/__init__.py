@@ -133,10 +133,19 @@ CENSUS_TIMESTAMP = Gauge(
     on=("coordinator",),
 )
 RUNNABLE_AGENTS = Gauge(
-    "playbooks_runnable_agents", "Ready and running agents, by the leader.", _QUEUE, on=("coordinator",)
+    "playbooks_runnable_agents",
+    "Ready and running agents, but for those that wait for max_agents, by the leader.",
+    _QUEUE,
+    on=("coordinator",),
 )
 CAPACITY = Gauge(
-    "playbooks_capacity", "Agents that live workers can hold at once, by the leader.", _QUEUE, on=("coordinator",)
+    "playbooks_capacity", "Slots that live workers have for the queue, by the leader.", _QUEUE, on=("coordinator",)
+)
+MAX_AGENTS = Gauge(
+    "playbooks_max_agents",
+    "How many agents may run at once, of queues for which somebody has said it, by the leader.",
+    _QUEUE,
+    on=("coordinator",),
 )
 ORPHANS = Gauge(
     "playbooks_orphans", "Agents held by sessions that are over, by the leader.", _QUEUE, on=("coordinator",)

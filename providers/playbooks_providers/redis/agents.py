@@ -45,6 +45,7 @@ class Room:
         self._retention_s = retention_s
         self._pokes_seen: dict[SessionId, str] = {}  # the last one that each session of this process was told of
         self._pokes_read: dict[SessionId, int] = {}  # since they were trimmed
+        self._caps_known: dict[str, tuple[float, bool]] = {}  # by queue: when it was looked for, whether there is one
 
 
 class Agents(Room):

@@ -3,8 +3,9 @@
 Called by the rooms of this package, and by tests that check for leaks (`Keys.describe`). It must not know what is stored
 under a key, only where, and until when.
 
-All keys of one agent share the hash tag ``{agent}``, so that a script may touch them together in a Cluster; queues and
-sessions have a tag of their own. The rest (``sessions``, ``due``, ...) are single keys, and no script mixes two of them.
+All keys of one agent share the hash tag ``{agent}``, so that a script may touch them together in a Cluster; those of a queue
+(its lanes, its cap) share its name, and sessions have a tag of their own. The rest (``sessions``, ``due``, ...) are single
+keys, and no script mixes two of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from playbooks_providers.errors import ConfigError
 from playbooks_providers.ids import AgentId, SessionId
+from playbooks_providers.lanes import SIGN
 
 GROUP = "workers"  # the one consumer group of each queue; a consumer's name is a session's id
 
@@ -44,7 +46,17 @@ KINDS = (
     KeyKind(
         "sources", r"sources", "hash", "keep_sources; one field per version of a playbook", "stays (few, 1 KB each)"
     ),
-    KeyKind("queue", r"queue:\{[^{}]+\}", "stream", "enqueue; acknowledge removes", "stays (few: one per queue name)"),
+    KeyKind(
+        "queue",
+        r"queue:\{[^{}!]+\}(!\w+)?",
+        "stream",
+        "enqueue; acknowledge removes",
+        "stays (few: one per lane of each queue name)",
+    ),
+    KeyKind("cap", r"cap:\{[^{}!]+\}", "string", "set_cap, for a person", "set_cap without a number"),
+    KeyKind(
+        "bell", r"bell:\{[^{}!]+\}", "list", "enqueue, acknowledge, read_capped, of a capped queue", "heard; with cap"
+    ),
     KeyKind("queues", r"queues", "set", "enqueue, readers", "stays (few)"),
     KeyKind("programs", r"programs", "hash", "publish; one field per session", "its field with the session"),
     KeyKind("sessions", r"sessions", "zset", "register, beat; bury removes", "stays (empty: gone)"),
@@ -97,8 +109,15 @@ class Keys:
             events=f"{self.prefix}:{{{agent}}}:events",
         )
 
-    def queue(self, queue: str) -> str:
-        return f"{self.prefix}:queue:{{{queue}}}"
+    def queue(self, lane: str) -> str:
+        queue, sign, priority = lane.partition(SIGN)
+        return f"{self.prefix}:queue:{{{queue}}}{sign}{priority}"
+
+    def cap(self, queue: str) -> str:
+        return f"{self.prefix}:cap:{{{queue}}}"
+
+    def bell(self, queue: str) -> str:
+        return f"{self.prefix}:bell:{{{queue}}}"
 
     def session(self, session: SessionId) -> str:
         return f"{self.prefix}:session:{{{session}}}"

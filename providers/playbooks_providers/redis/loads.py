@@ -34,6 +34,7 @@ class Loads(Queue):
         lengths = await self._server.commands([("XLEN", self._keys.queue(queue)) for queue in queues])
         holders = {queue: await self._consumers(queue) for queue in queues}
         offered = await self._server.command("HGETALL", self._keys.offers)
+        caps = await self.caps()
         leaving = await self.draining()
         alive = await self._alive()  # last: one that registers in between is not taken for dead
         capacity: Counter[str] = Counter()
@@ -49,6 +50,7 @@ class Loads(Queue):
             if length or running or SIGN not in queue:  # a lane that nobody waits in says nothing of its queue
                 loads.append(QueueLoad(queue, max(0, length - running), running, orphans, 0))
         loads += [QueueLoad(queue, 0, 0, 0, slots) for queue, slots in capacity.items()]
+        loads += [QueueLoad(queue, 0, 0, 0, 0, cap) for queue, cap in caps.items()]
         return in_queues(loads)
 
     async def _forget(self, offered: set[SessionId], leaving: frozenset[SessionId]) -> None:

@@ -6,21 +6,24 @@ last of all; so the pending list of a session is the list of the agents that it 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
 from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import AgentId, SessionId
-from playbooks_providers.lanes import in_turn
+from playbooks_providers.lanes import in_turn, queue_of
 from playbooks_providers.model import Ticket
 from playbooks_providers.redis.agents import Agents
+from playbooks_providers.redis.caps import Caps
 from playbooks_providers.redis.client import BLOCK_S
 from playbooks_providers.redis.keys import GROUP
 from playbooks_providers.redis.scripts import script
 
 _PAGE = 500  # tickets in one script call
+_TURN_S = (
+    0.2  # how long who waits for several queues waits for those without a cap, before it looks at the others again
+)
 
 
 class _Reader:
@@ -34,9 +37,7 @@ class _Reader:
         self.turn = 0  # which of several queues comes first
 
 
-class Queue(Agents):
-    _monotonic: Callable[[], float] = staticmethod(time.monotonic)
-
+class Queue(Agents, Caps):
     async def enqueue(self, ticket: Ticket) -> None:
         await self._enqueue_many([ticket])
 
@@ -55,10 +56,12 @@ class Queue(Agents):
         reader.turn += 1
         order = in_turn(queues, reader.turn)
         while True:
-            found = await self._read_at_once(reader, session, order, limit) if len(order) > 1 else []
+            capped = await self._capped(order)
+            at_once = len(order) > 1 or bool(capped)
+            found = await self._read_at_once(reader, session, order, limit, capped) if at_once else []
             left_s = min(deadline - self._monotonic(), BLOCK_S)
-            if not found and (left_s > 0 or len(order) == 1):
-                found = await self._xreadgroup(reader, session, order, limit, block_ms=round(left_s * 1000))
+            if not found and (left_s > 0 or not at_once):
+                found = await self._wait_for_one(reader, session, order, limit, capped, left_s)
             if found or self._monotonic() >= deadline:
                 return self._hand(reader, await self._return_surplus(session, found, limit))
 
@@ -113,7 +116,8 @@ class Queue(Agents):
             # the name first: a queue that is not known is not recovered
             await self._server.run(script("note_queues"), [self._keys.queues], [queue])
             for first in range(0, len(args), 2 * _PAGE):
-                await self._server.run(script("enqueue"), [self._keys.queue(queue)], args[first : first + 2 * _PAGE])
+                keys = [self._keys.queue(queue), *self._cap_and_bell(queue)]
+                await self._server.run(script("enqueue"), keys, args[first : first + 2 * _PAGE])
 
     async def _queues(self) -> list[str]:
         names = await self._server.command("SMEMBERS", self._keys.queues)
@@ -140,14 +144,29 @@ class Queue(Agents):
             reader.opened.add(queue)
 
     async def _read_at_once(
-        self, reader: _Reader, session: SessionId, order: Sequence[str], limit: int
+        self, reader: _Reader, session: SessionId, order: Sequence[str], limit: int, capped: set[str]
     ) -> list[Ticket]:
         """One queue after the other: COUNT is per stream, and together they would give more than *limit*."""
         found: list[Ticket] = []
         for queue in order:
-            if len(found) < limit:
-                found += await self._xreadgroup(reader, session, [queue], limit - len(found), block_ms=0)
+            left = limit - len(found)
+            if left > 0 and queue_of(queue) in capped:
+                rows = await self._answer(reader, [queue], self._read_capped(session, queue, left))
+                found += [_ticket(queue, entry, fields[1], fields[3]) for entry, fields in rows or []]
+            elif left > 0:
+                found += await self._xreadgroup(reader, session, [queue], left, block_ms=0)
         return found
+
+    async def _wait_for_one(
+        self, reader: _Reader, session: SessionId, order: Sequence[str], limit: int, capped: set[str], wait_s: float
+    ) -> list[Ticket]:
+        """What comes first, of queues without a cap. One with a cap rings: it is looked at again."""
+        free = [queue for queue in order if queue_of(queue) not in capped]
+        if not free:
+            await self._hear_bell(capped, wait_s)
+            return []
+        block_s = min(wait_s, _TURN_S) if capped else wait_s
+        return await self._xreadgroup(reader, session, free, limit, block_ms=round(block_s * 1000))
 
     async def _xreadgroup(
         self, reader: _Reader, session: SessionId, queues: Sequence[str], limit: int, *, block_ms: int
@@ -155,27 +174,32 @@ class Queue(Agents):
         keys = [self._keys.queue(queue) for queue in queues]
         wait: list[str | int] = ["BLOCK", block_ms] if block_ms > 0 else []  # BLOCK 0 means forever
         each = limit if len(queues) == 1 else 1
-        reader.in_doubt = True
-        try:
-            answer = await self._server.command(
-                "XREADGROUP", "GROUP", GROUP, session, "COUNT", each, *wait, "STREAMS", *keys, *[">"] * len(keys),
-                pool="blocking",
-            )  # fmt: skip
-        except ProviderError as error:
-            if "NOGROUP" not in str(error):
-                raise
-            reader.opened.clear()  # the server has forgotten its data, or somebody removed the queue
-            reader.in_doubt = False
-            for queue in queues:
-                await self._open(reader, queue)
-            return []
-        reader.in_doubt = False
+        asked = self._server.command(
+            "XREADGROUP", "GROUP", GROUP, session, "COUNT", each, *wait, "STREAMS", *keys, *[">"] * len(keys),
+            pool="blocking",
+        )  # fmt: skip
+        answer = await self._answer(reader, queues, asked)
         names = dict(zip(keys, queues, strict=True))
         return [
             _ticket(names[key.decode()], row[0], row[1][b"agent"], row[1][b"fence"])
             for key, rows in answer or []
             for row in rows
         ]
+
+    async def _answer(self, reader: _Reader, queues: Sequence[str], asked: Awaitable[Any]) -> Any:
+        """To something that reads from *queues*; None when they had to be opened anew."""
+        reader.in_doubt = True
+        try:
+            answer = await asked
+        except ProviderError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            reader.opened.clear()  # the server has forgotten its data, or somebody removed the queue
+            answer = None
+            for queue in queues:
+                await self._open(reader, queue)
+        reader.in_doubt = False
+        return answer
 
     async def _return_surplus(self, session: SessionId, found: list[Ticket], limit: int) -> list[Ticket]:
         """A blocking read of several queues may give one ticket of each: those above *limit* go back to their queue."""
@@ -209,7 +233,8 @@ class Queue(Agents):
         return [row[0].decode() for row in rows], tickets
 
     async def _acknowledge_many(self, queue: str, entries: Sequence[str]) -> None:
-        await self._server.run(script("acknowledge"), [self._keys.queue(queue)], [GROUP, *entries])
+        keys = [self._keys.queue(queue), *self._cap_and_bell(queue)]
+        await self._server.run(script("acknowledge"), keys, [GROUP, *entries])
 
     async def _consumers(self, queue: str) -> list[tuple[SessionId, int]]:
         try:

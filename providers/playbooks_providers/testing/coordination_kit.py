@@ -6,13 +6,14 @@
             yield CoordinatedHome(checkpoints, coordination)
 
 The parts are `agents_kit` (transitions), `fork_kit`, `retry_kit`, `letters_kit`, `inbox_kit` (what follows a letter),
-`parking_kit`, `orders_kit`, `ending_kit`, `people_kit`, `events_kit`, `queue_kit`, `recovery_kit` (death), `loads_kit` and
-`sessions_kit` (with leader and programs).
+`parking_kit`, `orders_kit`, `ending_kit`, `people_kit`, `events_kit`, `queue_kit`, `recovery_kit` (death), `caps_kit`,
+`loads_kit` and `sessions_kit` (with leader and programs).
 """
 
 from __future__ import annotations
 
 from playbooks_providers.testing.agents_kit import AgentsKit
+from playbooks_providers.testing.caps_kit import CapsKit
 from playbooks_providers.testing.ending_kit import EndingKit
 from playbooks_providers.testing.events_kit import EventLivesKit, EventsKit
 from playbooks_providers.testing.fork_kit import ForkKit
@@ -42,6 +43,7 @@ class CoordinationKit(
     EventLivesKit,
     QueueKit,
     RecoveryKit,
+    CapsKit,
     LoadsKit,
     SessionsKit,
 ):

@@ -15,6 +15,7 @@ from playbooks_worker.cli.fork import fork
 from playbooks_worker.cli.list import list_agents
 from playbooks_worker.cli.output import NOTHING_KNOWN
 from playbooks_worker.cli.people import answer, inbox
+from playbooks_worker.cli.queue import queue
 from playbooks_worker.cli.retry import retry
 from playbooks_worker.cli.run import run
 from playbooks_worker.cli.runs import runs
@@ -54,6 +55,7 @@ app.command("unpause", short_help="Let a paused agent go on.")(unpause)
 app.command("fork", short_help="Make a new agent from a checkpoint.")(fork)
 app.command("delete", short_help="Forget everything about an agent.")(delete)
 app.command("workers", short_help="List the live workers and their programs.")(workers)
+app.command("queue", short_help="Show a queue, limit how many run at once.")(queue)
 app.command("drain", short_help="Have a worker hand over and end.")(drain)
 app.command("scale-hint", short_help="Say how much is to do, by queue.")(scale_hint)
 app.command("dev", short_help="Run everything on this machine.")(dev)

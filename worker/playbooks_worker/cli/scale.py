@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,10 @@ from playbooks_worker.cli.output import CommandError, Exit, Output
 from playbooks_worker.cli.views import table_of
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from playbooks_providers.ids import SessionId
+    from playbooks_providers.loads import QueueLoad
     from playbooks_worker.cli.connect import Home
 
 _POLL_S = 0.1
@@ -93,8 +97,9 @@ def scale_hint(
 ) -> None:
     """Say for each queue how many agents can run, and how many could at once.
 
-    HINT is RUNNABLE / CAPACITY: above 1 agents wait for workers, far below 1 workers wait for agents. With --json `hint` is
-    null where agents wait and there is no worker at all."""
+    HINT is runnable / CAPACITY: above 1 agents wait for workers, far below 1 workers wait for agents. Runnable are those
+    READY and RUNNING, up to MAX (`playbooksctl queue`): for who waits for that, workers need not be more. With --json `hint`
+    is null where agents wait and there is no worker at all."""
     with Output(json) as out:
         told = asyncio.run(_loads(queue, redis_url))
         if out.as_json:
@@ -103,37 +108,47 @@ def scale_hint(
         if not told:
             out.note("no queues: nothing was submitted, and no worker is there; start one: playbooks-worker PROGRAM.py")
             return
-        _print(out, told)
+        out.show(table(told))
 
 
 async def _loads(queue: str | None, redis_url: str | None) -> list[dict[str, Any]]:
     from playbooks_worker.cli.connect import redis_home
 
     async with redis_home(redis_url) as home:
-        loads = [load for load in await home.coordination.loads() if queue in (None, load.queue)]
-    if queue is not None and not loads:
-        raise CommandError(f"there is no queue {queue}", kind="UnknownQueue", hint="playbooksctl scale-hint lists all")
-    return [
-        {
-            "queue": load.queue,
-            "ready": load.ready,
-            "running": load.running,
-            "runnable": load.runnable,
-            "capacity": load.capacity,
-            "hint": load.hint,
-        }
-        for load in loads
-    ]
+        loads = await home.coordination.loads() if queue is None else [await of_queue(home, queue)]
+    return [facts_of(load) for load in loads]
 
 
-def _print(out: Output, told: list[dict[str, Any]]) -> None:
+async def of_queue(home: Home, queue: str) -> QueueLoad:
+    """The load of one queue. Raises `CommandError`."""
+    for load in await home.coordination.loads():
+        if load.queue == queue:
+            return load
+    raise CommandError(f"there is no queue {queue}", kind="UnknownQueue", hint="playbooksctl scale-hint lists all")
+
+
+def facts_of(load: QueueLoad) -> dict[str, Any]:
+    return {
+        "queue": load.queue,
+        "ready": load.ready,
+        "running": load.running,
+        "max_agents": load.cap,
+        "runnable": load.runnable,
+        "capacity": load.capacity,
+        "hint": load.hint,
+    }
+
+
+def table(told: Sequence[dict[str, Any]]) -> Table:
     from rich.text import Text
 
-    table = table_of(("QUEUE", "READY", "RUNNING", "CAPACITY", "HINT"), right=("READY", "RUNNING", "CAPACITY", "HINT"))
+    numbers = ("READY", "RUNNING", "MAX", "CAPACITY", "HINT")
+    shown = table_of(("QUEUE", *numbers), right=numbers)
     for each in told:
+        most = "-" if each["max_agents"] is None else str(each["max_agents"])
         hint = "no workers" if each["hint"] is None else f"{each['hint']:.2f}"
-        table.add_row(Text(each["queue"]), str(each["ready"]), str(each["running"]), str(each["capacity"]), hint)
-    out.show(table)
+        shown.add_row(Text(each["queue"]), str(each["ready"]), str(each["running"]), most, str(each["capacity"]), hint)
+    return shown
 
 
 def _count(number: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from playbooks_worker.cli import options
@@ -13,7 +14,7 @@ from playbooks_worker.cli.views import ago, table_of
 def workers(redis_url: options.RedisUrl = None, json: options.Json = False) -> None:
     """List the live workers, and the programs they run."""
     with Output(json) as out:
-        told, programs = asyncio.run(_workers(redis_url))
+        told, programs, caps = asyncio.run(_workers(redis_url))
         if out.as_json:
             out.json(told)
             return
@@ -22,9 +23,13 @@ def workers(redis_url: options.RedisUrl = None, json: options.Json = False) -> N
             return
         _print(out, told)
         out.say("", "programs: " + (", ".join(sorted(programs)) or "none"))
+        if caps:
+            out.say(
+                "at most at once, of a queue: " + ", ".join(f"{queue} {cap}" for queue, cap in sorted(caps.items()))
+            )
 
 
-async def _workers(redis_url: str | None) -> tuple[list[dict[str, Any]], set[str]]:
+async def _workers(redis_url: str | None) -> tuple[list[dict[str, Any]], set[str], Mapping[str, int]]:
     from playbooks_providers.lanes import lanes_of
     from playbooks_worker.cli.connect import redis_home
 
@@ -50,8 +55,9 @@ async def _workers(redis_url: str | None) -> tuple[list[dict[str, Any]], set[str
                     "agents": sorted({ticket.agent for ticket in held}),
                 }
             )
+        caps = await coordination.caps()
     told.sort(key=lambda each: (each["worker"], each["started_ms"]))
-    return told, {info.program for info in programs}
+    return told, {info.program for info in programs}, caps
 
 
 def _print(out: Output, told: list[dict[str, Any]]) -> None:
