@@ -116,3 +116,65 @@ def test_a_task_over_a_plain_coroutine_starts_after_what_was_owed_is_durable():
     before, outcome = asyncio.run(while_the_first_is_written(starting_tasks))
     assert before == []
     assert outcome == Completed(["a task"])
+
+
+async def cancels_its_task():
+    await waits(0 if "resumed" in STARTED else 12)
+    asyncio.current_task().cancel()
+    await asyncio.sleep(0)
+
+
+@playbook
+async def cancels_itself():
+    try:
+        await cancels_its_task()
+    except asyncio.CancelledError:
+        asyncio.current_task().uncancel()
+        STARTED.append("handler")
+    return await effect("after")
+
+
+@playbook
+async def takes(turns):
+    await waits(turns)
+    return await waits(turns)
+
+
+async def waits(turns):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+async def soon(call):
+    await waits(5)
+    return await call
+
+
+@playbook
+async def cancelled_while_others_arrive(turns):
+    return (await asyncio.gather(cancels_itself(), takes(turns), soon(takes(1))))[0]
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_what_a_handler_saw_after_a_resume_is_durable_before_the_next_effect_starts(turns):
+    """Given a playbook that is cancelled in the effect that it was resumed in, while others are on their way back, When a
+    checkpoint is taken in the turn in which they stand, Then its handler is written before its next effect starts.
+    (Seed 32001199.)"""
+    kept: list[bytes] = []
+
+    def persist(moment, payload):
+        STARTED.append("durable")
+        if moment.kind == "step":
+            kept.append(payload)
+
+    assert isinstance(
+        asyncio.run(Agent("a", persist=persist).start(cancelled_while_others_arrive, (turns,))), Completed
+    )
+    told = 0
+    for payload in kept.copy():
+        STARTED[:] = ["resumed"]
+        assert asyncio.run(Agent("a", persist=persist).resume(payload)) == Completed("after")
+        if "handler" in STARTED:
+            told += 1
+            assert "durable" in STARTED[STARTED.index("handler") : STARTED.index("after")]
+    assert told

@@ -274,6 +274,20 @@ def test_a_task_knows_after_a_resume_how_often_it_was_cancelled():
 
 
 @playbook
+async def looks_at_an_ended_task():
+    ended = asyncio.create_task(leaf(1))
+    await effect("meanwhile", 9)
+    match ended:
+        case asyncio.Task():
+            return isinstance(ended, asyncio.Task), asyncio.isfuture(ended), ended.done(), await ended
+
+
+def test_a_task_that_has_ended_is_a_task_after_a_resume():
+    """Seed 32001199."""
+    assert same_everywhere(looks_at_an_ended_task) == Completed((True, True, True, 2))
+
+
+@playbook
 async def tidies_twice():
     try:
         await asyncio.get_running_loop().create_future()

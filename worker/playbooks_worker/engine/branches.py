@@ -101,6 +101,10 @@ class FinishedTask(asyncio.Future[Any]):
     branch: Branch
     _cancel_message = None  # as with a task whose code has been told; `result` raises what it was told
 
+    @property  # type: ignore[misc]  # a task that has ended cannot be made: `isinstance(it, asyncio.Task)` is answered as before
+    def __class__(self) -> type:
+        return asyncio.Task
+
     def result(self) -> Any:
         self._settle()
         return super().result()

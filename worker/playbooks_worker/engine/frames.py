@@ -260,9 +260,9 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
             agent.observer.effect_ended(frame.call_.id, error)
         if isinstance(error, asyncio.CancelledError):  # never the outcome of a site
             frame.turned()
-            agent.owed = agent.gated = True
             if agent.restoring:  # its handlers wait for the other frames
                 yield from agent.barrier()
+            agent.owed = agent.gated = True  # a checkpoint taken meanwhile has not seen its handlers
             if (seen := agent.as_raised(frame, error)) is not error:
                 raise seen from None
             raise
