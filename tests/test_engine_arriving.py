@@ -289,3 +289,49 @@ def test_no_checkpoint_is_taken_between_the_end_of_a_manager_on_the_way_back_and
         assert resume(payload, later) == Completed(None)
         found |= set(later.found)
     assert found == {(), (("ended", "manager"), ("ran", "what follows"))}
+
+
+# --- what is loaded late ---
+
+
+@playbook
+async def works(number):
+    for n in range(number):
+        await effect(n)
+    return number
+
+
+async def helps(number):
+    return await works(number)
+
+
+@playbook
+async def fails_after(number):
+    await works(number)
+    raise LookupError
+
+
+@playbook
+async def outlived_by_a_helper():
+    async with Header(0):  # so that it does not wait for the headers of others before it comes back
+        try:
+            return await asyncio.gather(helps(12), fails_after(6))
+        except LookupError:
+            return await works(9)
+
+
+@playbook
+async def works_behind_a_header():
+    async with Header(5):
+        return await works(12)
+
+
+@playbook
+async def beside_a_slow_header():
+    return await asyncio.gather(outlived_by_a_helper(), works_behind_a_header())
+
+
+def test_a_task_that_has_begun_again_before_it_is_loaded_can_still_be_saved():
+    """Given a helper's task, which its gather makes again while a header beside it is being entered again, When the rest of
+    the checkpoint is loaded behind that header, Then the next checkpoint knows how to make the task."""
+    assert same_everywhere(beside_a_slow_header) == Completed([9, 12])

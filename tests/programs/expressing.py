@@ -8,6 +8,9 @@ from typing import ClassVar
 
 from chance import Choosing
 
+# numbers come back as equal ones (docs/language.md): identity is asked of None alone
+_AFTER = (">", "!=", "is not None !=")
+
 
 class Expressing(Choosing):
     """``awaits`` is how often an expression awaits; ``method`` whether the program is one."""
@@ -94,7 +97,7 @@ class Expressing(Choosing):
             lambda: f"({self.expr(depth)} and {self.expr(depth)} or {self.expr(depth)})",
             lambda: f"({self.expr(depth)} if {self.expr(depth)} else {self.expr(depth)})",
             lambda: f"({self.expr(depth)} {self.pick('<', '>', '==', '!=', '<=')} {self.expr(depth)})",
-            lambda: f"({self.expr(depth)} < {self.expr(depth)} {self.pick('>', '!=', 'is not')} {self.expr(depth)})",
+            lambda: f"({self.expr(depth)} < {self.expr(depth)} {self.pick(*_AFTER)} {self.expr(depth)})",
             lambda: f"({self.expr(depth)} in O({self.k()}))",
             lambda: f"O({self.k()}).m({self.arguments(depth)})",
             lambda: f"note({self.k()}, {self.expr(depth)})",
