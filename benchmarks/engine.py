@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import histories, overhead, resuming, rewriting, snapshots, steps
+from benchmarks import histories, overhead, resuming, rewriting, snapshots, steps, tracing
 from benchmarks.figures import Figure
 from playbooks_worker.host.programs import Program
 
@@ -11,6 +11,7 @@ async def measure(program: Program, *, rounds: int) -> list[Figure]:
     return [
         *await overhead.measure(program, rounds=rounds),
         *await steps.measure(program, rounds=rounds),
+        *await tracing.measure(program, rounds=rounds),
         *await snapshots.measure(program, rounds=rounds),
         *await resuming.measure(program, rounds=rounds),
         *await histories.measure(program),

@@ -18,6 +18,7 @@ from playbooks_worker.host.life import Life
 from playbooks_worker.host.outcome import Ended, HandedOver
 from playbooks_worker.host.programs import Program
 from playbooks_worker.host.surroundings import Surroundings
+from playbooks_worker.host.tracing import Tracer
 
 KEY = "the signing key of a benchmark, of no secrecy"
 
@@ -45,12 +46,12 @@ def _size(entry: Entry) -> int:
 class InMemory:
     """Everything that a life needs: snapshot, envelope and signature are what they are anywhere, storing costs nothing."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, tracer: Tracer | None = None) -> None:
         self._program = program
         self._store = store = MemoryStore()
         self.checkpoints = Counted(store)
         self._coordination = MemoryCoordination(store)
-        self._around = Surroundings(self.checkpoints, Sealer(KEY), SystemClock().now_ms)
+        self._around = Surroundings(self.checkpoints, Sealer(KEY), SystemClock().now_ms, tracer=tracer)
 
     async def create(self, entry: str, *args: Any) -> Lock:
         """The lock of a new agent."""

@@ -20,6 +20,7 @@ ONCE = (
     *(
         "test_filesystem_",
         "test_logs",
+        "test_max_agents",
         "test_metrics",
         "test_priorities",
         "test_redis_",

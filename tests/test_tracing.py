@@ -215,6 +215,41 @@ def test_an_agent_that_moves_between_workers_has_one_trace_with_one_root(
     on_redis(test, tmp_path, redis_url)
 
 
+LIBRARY = """
+import asyncio
+from opentelemetry import trace
+from playbooks_worker import playbook
+
+tracer = trace.get_tracer("an instrumented library")
+
+async def fetch():
+    with tracer.start_as_current_span("GET"):
+        await asyncio.sleep(0)
+
+@playbook
+async def main(n, log, pause):
+    await fetch()
+"""
+
+
+@pytest.mark.redis
+def test_spans_of_libraries_go_where_ours_go_as_children_of_effects(
+    tmp_path: Path, redis_url: str, collector: Collector
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        (cluster.folder / "library.py").write_text(LIBRARY)
+        cluster.worker("w", "--otel", program="library.py", **collector.env)
+        await cluster.submit("a", 1, program="library")
+        view = await cluster.ended("a")
+        wanted = {"GET", "fetch", "agent library:main"}
+        await eventually(lambda: wanted <= {span.name for span in collector.spans}, SOON_S, "all spans")
+        named = {span.name: span for span in collector.spans}
+        assert named["GET"].parent_span_id == named["fetch"].span_id
+        assert int.from_bytes(named["GET"].trace_id, "big") == trace_of("a", view.birth)[0]
+
+    on_redis(test, tmp_path, redis_url)
+
+
 @pytest.mark.redis
 def test_without_a_collector_agents_run_workers_drain_and_logs_stay_whole(tmp_path: Path, redis_url: str) -> None:
     async def test(cluster: Cluster) -> None:

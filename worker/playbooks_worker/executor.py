@@ -31,7 +31,7 @@ from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.programs import Program, ProgramError, load_all
 from playbooks_worker.host.surroundings import Surroundings
 from playbooks_worker.serving import Serving
-from playbooks_worker.tracing import OtelTracer
+from playbooks_worker.tracing import over_otlp
 
 PR_SET_PDEATHSIG = 1
 EXIT_BROKEN = 2
@@ -128,7 +128,7 @@ async def host(channel: Channel, orders: Orders, programs: Mapping[str, Program]
         park_after_s=orders.park_after_s,
         keep_events=orders.keep_events,
         keep_when_parked=orders.keep_when_parked,
-        tracer=OtelTracer(orders.worker) if orders.otel else None,
+        tracer=over_otlp(orders.worker) if orders.otel else None,
     )
     bench = Bench(home.coordination, around, programs)
     try:

@@ -2,8 +2,9 @@
 
 Made by `executor` when `worker.otel` says so; told by the engine through `host.tracing`. The trace's id and the id of its
 root are derived from the agent's id and birth, so that every owner continues the same trace and none needs to ask another.
-Each owner has spans of its own for the calls it runs; the root is told by whoever ends the agent. Ids and names are
-attributes; no argument, result or text of an error is.
+Each owner has spans of its own for the calls it runs; the root is told by whoever ends the agent. What runs is *current*
+to OpenTelemetry, so that a span which a library begins in an effect is its child. Ids and names are attributes; no argument,
+result or text of an error is.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ import importlib.util
 import logging
 import os
 import threading
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from playbooks_providers.errors import ConfigError
 from playbooks_providers.model import Lock, Status
 from playbooks_worker.host.outcome import Ended, Outcome
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.trace import Span
 
 INSTALL = "pip install 'playbooks-enterprise[otel]'"
 FLUSH_WITHIN_S = 2.0
@@ -41,14 +48,27 @@ def trace_of(agent: str, birth: int) -> tuple[int, int]:
     return int.from_bytes(digest[:16]), int.from_bytes(digest[16:24])
 
 
-class OtelTracer:
-    """`host.tracing.Tracer` over OpenTelemetry's SDK. Where spans go is said by its own variables (OTEL_EXPORTER_OTLP_…)."""
+def over_otlp(worker: str) -> OtelTracer:
+    """Sends where OpenTelemetry's own variables say (OTEL_EXPORTER_OTLP_…); libraries' spans too, unless the program has
+    made other arrangements for those."""
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    def __init__(self, worker: str) -> None:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    # its retries without a collector are many, and none of ours: the last one is an error, and told
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)
+    tracer = OtelTracer(worker, BatchSpanProcessor(OTLPSpanExporter()))
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        trace.set_tracer_provider(tracer.provider)
+    return tracer
+
+
+class OtelTracer:
+    """`host.tracing.Tracer` over OpenTelemetry's SDK. *processor*: what is done with a span that has ended."""
+
+    def __init__(self, worker: str, processor: SpanProcessor) -> None:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
         class Ids(RandomIdGenerator):
@@ -65,70 +85,84 @@ class OtelTracer:
         named = {} if "OTEL_SERVICE_NAME" in os.environ else {"service.name": "playbooks"}
         resource = Resource.create({**named, "playbooks.worker": worker})
         self.ids = Ids()
-        # its retries without a collector are many, and none of ours: the last one is an error, and told
-        logging.getLogger("opentelemetry").setLevel(logging.ERROR)
-        self._provider = TracerProvider(resource=resource, id_generator=self.ids, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        self.tracer = self._provider.get_tracer("playbooks_worker")
+        self.provider = TracerProvider(resource=resource, id_generator=self.ids, shutdown_on_exit=False)
+        self.provider.add_span_processor(processor)
+        self.tracer = self.provider.get_tracer("playbooks_worker")
 
     def life(self, lock: Lock) -> _Life:
         return _Life(self, lock)
 
     def close(self) -> None:
         # in a thread that the process does not wait for: without a collector it would try for a minute
-        sending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        sending = threading.Thread(target=self.provider.shutdown, daemon=True)
         sending.start()
         sending.join(FLUSH_WITHIN_S)
 
 
+@dataclass(eq=False, slots=True)
+class _Open:
+    """A call or an effect that has begun. *owner*: the call whose statements await it, or that it is. *before*: what is
+    current where it began, *inside* what is current in it."""
+
+    span: Span
+    owner: int
+    before: Context
+    inside: Context
+
+
 class _Life:
-    """One owner's spans, by call. ``self._effects`` are those in flight."""
+    """One owner's spans, by the numbers of calls and effects. What is begun is *current* until it has ended, there where it
+    runs: a library's span becomes its child."""
 
     def __init__(self, home: OtelTracer, lock: Lock) -> None:
-        from opentelemetry import trace
+        from opentelemetry import context, trace
+        from opentelemetry.sdk.trace.sampling import Decision
 
         self._trace = trace
+        self._context = context
         self._home = home
         self._lock = lock
-        self._calls: dict[int, Any] = {}
-        self._effects: dict[int, Any] = {}
-        ids = trace_of(lock.agent, lock.birth)
-        above = trace.SpanContext(*ids, is_remote=True, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
-        self._root = ids
-        self._above = trace.set_span_in_context(trace.NonRecordingSpan(above))
+        self._calls: dict[int, _Open] = {}
+        self._effects: dict[int, _Open] = {}
+        self._open: dict[int, _Open] = {}  # all of them, by their spans' ids
+        self._resumed = {again: self._facts() | {"playbooks.resumed": again} for again in (False, True)}
+        self._root = ids = trace_of(lock.agent, lock.birth)
+        decided = home.provider.sampler.should_sample(context.Context(), ids[0], self._name_of_root()).decision
+        sampled = decided is Decision.RECORD_AND_SAMPLE  # as every other owner decides it
+        flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if sampled else trace.TraceFlags.DEFAULT)
+        self._above = trace.NonRecordingSpan(trace.SpanContext(*ids, is_remote=True, trace_flags=flags))
 
     # --- told by the engine -----------------------------------------------------------------------------------------
     def call_began(self, number: int, parent: int, name: str, *, again: bool) -> None:
-        self._calls[number] = self._start(name, parent, "call", again)
+        self._calls[number] = self._begin(name, parent, number, "call", again)
 
     def call_ended(self, number: int, error: BaseException | None) -> None:
         self._end(self._calls.pop(number, None), error)
 
-    def effect_began(self, frame: int, parent: int, name: str, *, again: bool) -> None:
-        self._effects[frame] = self._start(name, parent, "effect", again)
+    def effect_began(self, number: int, parent: int, name: str, *, again: bool) -> None:
+        self._effects[number] = self._begin(name, parent, parent, "effect", again)
 
-    def effect_ended(self, frame: int, error: BaseException | None) -> None:
-        self._end(self._effects.pop(frame, None), error)
+    def effect_ended(self, number: int, error: BaseException | None) -> None:
+        self._end(self._effects.pop(number, None), error)
 
     # --- told by the host -------------------------------------------------------------------------------------------
     def over(self, outcome: Outcome | None) -> None:
         left = type(outcome).__name__
-        for span in [*self._effects.values(), *reversed(self._calls.values())]:
-            span.set_attribute("playbooks.left", left)
-            span.end()
+        for one in [*self._effects.values(), *reversed(self._calls.values())]:
+            one.span.set_attribute("playbooks.left", left)
+            one.span.end()
         self._effects.clear()
         self._calls.clear()
+        self._open.clear()
         if isinstance(outcome, Ended):
             self._tell_root(outcome)
 
     def _tell_root(self, ended: Ended) -> None:
-        from opentelemetry.context import Context
-
         start, self._home.ids.root = self._lock.start, self._root
         try:
             span = self._home.tracer.start_span(
-                f"agent {start.program}:{start.entry}",
-                context=Context(),
+                self._name_of_root(),
+                context=self._context.Context(),
                 start_time=start.created_ms * 1_000_000 or None,
                 attributes={**self._facts(), "playbooks.status": ended.status.value, "playbooks.queue": start.queue},
             )
@@ -138,19 +172,43 @@ class _Life:
             span.set_status(self._trace.StatusCode.ERROR, str((ended.header.error or {}).get("type", "")))
         span.end()
 
-    # --- inside -----------------------------------------------------------------------------------------------------
-    def _start(self, name: str, parent: int, kind: str, again: bool) -> Any:
-        above = self._calls.get(parent)
-        context = self._above if above is None else self._trace.set_span_in_context(above)
-        facts = {**self._facts(), "playbooks.kind": kind, "playbooks.resumed": again}
-        return self._home.tracer.start_span(name, context=context, attributes=facts)
+    def _name_of_root(self) -> str:
+        return f"agent {self._lock.start.program}:{self._lock.start.entry}"
 
-    def _end(self, span: Any, error: BaseException | None) -> None:
-        if span is None:
+    # --- inside -----------------------------------------------------------------------------------------------------
+    def _begin(self, name: str, parent: int, owner: int, kind: str, again: bool) -> _Open:
+        before = self._before(parent)
+        facts = self._resumed[again] | {"playbooks.kind": kind}
+        span = self._home.tracer.start_span(name, before, attributes=facts)
+        inside = self._trace.set_span_in_context(span, before)
+        self._context.attach(inside)
+        opened = self._open[span.get_span_context().span_id] = _Open(span, owner, before, inside)
+        return opened
+
+    def _before(self, parent: int) -> Context:
+        """What is current for the statements of the call *parent*: it, or an effect of it whose plain code has called, or a
+        span of the program's own below these. Anything else (of what has ended, of another agent) does not count."""
+        current = self._context.get_current()
+        span = self._trace.get_current_span(current)
+        found = span.get_span_context()
+        if found.trace_id == self._root[0]:
+            ours = self._open.get(found.span_id)
+            if ours.owner == parent if ours is not None else span.is_recording():
+                return current
+        elif found.is_valid:
+            current = self._context.Context()
+        above = self._calls.get(parent)
+        return self._trace.set_span_in_context(self._above if above is None else above.span, current)
+
+    def _end(self, opened: _Open | None, error: BaseException | None) -> None:
+        if opened is None:
             return
+        del self._open[opened.span.get_span_context().span_id]
         if error is not None:
-            span.set_status(self._trace.StatusCode.ERROR, type(error).__name__)
-        span.end()
+            opened.span.set_status(self._trace.StatusCode.ERROR, type(error).__name__)
+        opened.span.end()
+        if self._context.get_current() is opened.inside:  # else the program has something of its own there by now
+            self._context.attach(opened.before)
 
     def _facts(self) -> dict[str, str | int]:
         lock = self._lock

@@ -14,6 +14,7 @@ import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from playbooks_worker.engine import observing
 from playbooks_worker.engine.callbacks import Callback
 from playbooks_worker.engine.coroutines import Making, give, made, making_of
 from playbooks_worker.engine.effects import branch_key
@@ -161,9 +162,8 @@ def begin(frame: Frame, coroutine: Any) -> tuple[Branch, Any]:
     """A statement of *frame* makes a task over *coroutine*: the branch, and what the task is to run."""
     below = frame.below
     number = below.next_number()
-    branch = None
-    if below.claims:
-        branch = below.claims.pop(number, None)
+    branch = below.claims.pop(number, None) if below.claims else None
+    again = branch is not None
     if branch is None:
         branch = Branch(frame.agent, frame, number, frame.agent.next_id())
     branch.key = branch_key(frame, number)
@@ -177,10 +177,10 @@ def begin(frame: Frame, coroutine: Any) -> tuple[Branch, Any]:
         branch.making = making_of(coroutine)
         if branch.making is not None:
             give(branch.making, branch)
-    return branch, _run(branch, coroutine)
+    return branch, _run(branch, coroutine, again=again)
 
 
-async def _run(branch: Branch, coroutine: Any) -> Any:
+async def _run(branch: Branch, coroutine: Any, *, again: bool) -> Any:
     """A plain coroutine as a branch: its outcome is part of the checkpoint before anybody learns of it."""
     agent = branch.agent
     if branch.ended:
@@ -191,8 +191,12 @@ async def _run(branch: Branch, coroutine: Any) -> Any:
             await agent.start_allowed()
         if branch.cancelled is not None and branch.task is not None:
             agent.tells_soon(branch.task)
+        if agent.observer is not None:
+            observing.branch_began(agent.observer, branch, coroutine, again=again)
         branch.outcome = (True, await coroutine)
     except asyncio.CancelledError as error:
+        if agent.observer is not None and not agent.dead:
+            agent.observer.effect_ended(branch.id, error)
         branch.ended_with = error.args
         agent.owed = agent.gated = True
         await agent.passed_barrier()  # who waits for it goes on
@@ -204,6 +208,8 @@ async def _run(branch: Branch, coroutine: Any) -> Any:
     finally:
         branch.making = None
         coroutine.close()  # it may not have started
+    if agent.observer is not None and not agent.dead:
+        agent.observer.effect_ended(branch.id, None if branch.outcome[0] else branch.outcome[1])
     agent.all_made(branch.below)
     agent.raise_if_dead()
     agent.left_region()
@@ -280,4 +286,4 @@ async def _again(branch: Branch) -> Any:
     await Awaitable(agent.maker_first(branch))
     assert branch.making is not None
     give(branch.making, branch)
-    return await _run(branch, made(branch.making))
+    return await _run(branch, made(branch.making), again=True)

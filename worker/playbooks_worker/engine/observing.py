@@ -1,7 +1,8 @@
 """Who watches what an agent begins and ends: its calls of playbooks, and its effects. For traces; given by the host.
 
-Told by `frames` at the places where it happens, in the agent's own turn: an observer must be quick, raise nothing, and keep
-nothing of what it is given but names and numbers. An agent without one pays for a look at an attribute.
+Told by `frames` and `branches` at the places where it happens, in the agent's own turn, and in the context in which the
+call or the effect runs: what an observer puts into a context variable there, libraries find there. It must be quick, raise
+nothing, and keep nothing of what it is given but names and numbers. An agent without one pays for a look at an attribute.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from playbooks_worker.engine.branches import Branch
     from playbooks_worker.engine.frames import Call, Frame
     from playbooks_worker.engine.place import Below, Outcome
 
@@ -18,16 +20,16 @@ NOBODY = -1
 
 class Observer(Protocol):
     """*number* is that of a call in its agent, *parent* that of the call it was made in (`NOBODY`: it is the entry).
-    *again*: it goes on from a checkpoint. A frame has at most one effect in flight; *frame* is its call's number,
-    *parent* that of the playbook's call."""
+    *again*: it goes on from a checkpoint. An effect's number is that of the call that awaits it, which awaits nothing
+    else meanwhile, or of the branch that it is; no effect has that of another one in flight."""
 
     def call_began(self, number: int, parent: int, name: str, *, again: bool) -> None: ...
 
     def call_ended(self, number: int, error: BaseException | None) -> None: ...
 
-    def effect_began(self, frame: int, parent: int, name: str, *, again: bool) -> None: ...
+    def effect_began(self, number: int, parent: int, name: str, *, again: bool) -> None: ...
 
-    def effect_ended(self, frame: int, error: BaseException | None) -> None: ...
+    def effect_ended(self, number: int, error: BaseException | None) -> None: ...
 
 
 def call_began(observer: Observer, call: Call, owner: Below | None, *, again: bool) -> None:
@@ -46,6 +48,11 @@ def effect_began(observer: Observer, frame: Frame, value: Any, *, again: bool) -
         observer.effect_began(call.id, _parent(call.owner), value.named(), again=again)
     else:
         observer.effect_began(call.id, call.id, _named(value), again=again)
+
+
+def branch_began(observer: Observer, branch: Branch, coroutine: Any, *, again: bool) -> None:
+    frame = branch.below.frame
+    observer.effect_began(branch.id, NOBODY if frame is None else frame.call_.id, _named(coroutine), again=again)
 
 
 def _parent(owner: Below | None) -> int:
