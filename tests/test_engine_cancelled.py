@@ -181,3 +181,44 @@ async def beside_groups_that_fail():
 def test_a_group_whose_last_task_has_failed_is_told_of_no_cancellation_when_it_is_left_again():
     """It had cancelled itself, and waits for nobody any more: its next await was told instead."""
     assert same_everywhere(beside_groups_that_fail) == Completed([12, *["after"] * 4])
+
+
+@playbook
+async def tidies_for_long():
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        await effect("tidies", turns=9)
+
+
+@playbook
+async def says_what_it_was_told(seen):
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(tidies_for_long())
+    except asyncio.CancelledError as error:
+        seen.append(error.args)
+        await effect("after")
+        raise
+
+
+@playbook
+async def cancelled_twice(turns):
+    seen = []
+    task = asyncio.create_task(says_what_it_was_told(seen))
+    await effect("work", turns=4)
+    task.cancel("one")
+    await effect("more", turns=turns)
+    task.cancel("two")
+    await asyncio.wait([task])
+    return seen, task.cancelled(), task.cancelling()
+
+
+@playbook
+async def beside_groups_that_are_cancelled_twice():
+    return await asyncio.gather(working(set(), 1, 20), *[cancelled_twice(turns) for turns in (1, 2, 3)])
+
+
+def test_a_group_that_is_cancelled_again_while_it_is_left_says_what_it_was_told_first():
+    told = ([("one",)], True, 2)
+    assert same_everywhere(beside_groups_that_are_cancelled_twice) == Completed([20, told, told, told])

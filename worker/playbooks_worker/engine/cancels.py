@@ -54,6 +54,9 @@ def note(agent: Agent, task: asyncio.Task[Any], place: Any, message: Any) -> boo
                 agent.tells = True
     deepest = max(frames, key=lambda frame: frame.depth, default=None)
     turn = 0 if deepest is None else deepest.turn + (not deepest.in_flight)
+    known = agent.cancels.get(task)
+    if known is not None and deepest is not None and known[:2] == (deepest, turn) and _leaves_aborting(deepest):
+        return knows  # its group heeds the first alone
     said = () if message is None else (message if type(message) in _PLAIN else str(message),)
     agent.cancels[task] = Cancel(deepest, _TOLD if knows else turn, by, said)
     return knows
@@ -108,13 +111,14 @@ def leaving_told(agent: Agent, frame: Frame, number: int) -> Said | None:
     cancel = agent.cancels.get(task) if task is not None else None
     if cancel is None or cancel[:2] != (frame, frame.turn) or _decided_again(cancel) or not leaving(frame, number):
         return None
-    return cancel.said if _aborts(frame) or not _not_told_yet(agent, task) else None
+    return cancel.said if _leaves_aborting(frame) or not _not_told_yet(agent, task) else None
 
 
-def _aborts(frame: Frame) -> bool:
-    """Whether the innermost header of *frame* is a group that aborts: its exit waits for its tasks whatever it is told, by
-    itself (a task that failed last is nothing to wait for any more) or by others."""
-    return bool(getattr(frame.headers[-1][2], "_aborting", False))
+def _leaves_aborting(frame: Frame) -> bool:
+    """Whether *frame* is in the exit of a group that aborts: that waits for its tasks whatever it is told, by itself (a task
+    that failed last is nothing to wait for any more) or by others."""
+    number, _, manager = frame.headers[-1] if frame.headers else (0, (), None)
+    return type(manager) is asyncio.TaskGroup and bool(vars(manager)["_aborting"]) and leaving(frame, number)
 
 
 def leaving(frame: Frame, number: int) -> bool:
