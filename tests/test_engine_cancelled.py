@@ -222,3 +222,43 @@ async def beside_groups_that_are_cancelled_twice():
 def test_a_group_that_is_cancelled_again_while_it_is_left_says_what_it_was_told_first():
     told = ([("one",)], True, 2)
     assert same_everywhere(beside_groups_that_are_cancelled_twice) == Completed([20, told, told, told])
+
+
+async def swallows():
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError as error:
+        return [*error.args, await effect(asyncio.current_task().cancelling(), turns=6)]
+
+
+@playbook
+async def goes_on_all_the_same():
+    told = await swallows()
+    return [*told, await effect("after", turns=3)]
+
+
+@playbook
+async def awaits_its_task(made):
+    task = asyncio.create_task(made())
+    return await task, task.cancelling(), asyncio.current_task().cancelling()
+
+
+@playbook
+async def cancels_who_awaits(made):
+    task = asyncio.create_task(awaits_its_task(made))
+    await effect("work", turns=4)
+    task.cancel("why")
+    return await task
+
+
+@playbook
+async def beside_tasks_that_swallow():
+    return await asyncio.gather(
+        working(set(), 1, 20), cancels_who_awaits(swallows), cancels_who_awaits(goes_on_all_the_same)
+    )
+
+
+def test_who_awaits_a_task_is_not_told_of_a_cancellation_that_the_task_has_swallowed():
+    told = ["why", 1]
+    expected = Completed([20, (told, 1, 1), ([*told, "after"], 1, 1)])
+    assert same_everywhere(beside_tasks_that_swallow) == expected

@@ -158,6 +158,8 @@ def on_the_way(agent: Agent, task: Any) -> bool:
         and leaving_told(agent, frame, frame.headers[-1][0]) is not None
     ):
         return False  # the group is told when it is left again (groups.py)
+    if _handed_on(agent, task, cancel):
+        return False
     if _not_told_yet(agent, task):
         return True
     if frame is None:  # plain code: told, whatever it made of that, once its outcome is known
@@ -167,6 +169,16 @@ def on_the_way(agent: Agent, task: Any) -> bool:
         return True
     del agent.cancels[task]
     return False
+
+
+def _handed_on(agent: Agent, task: Any, cancel: Cancel) -> bool:
+    """Whether the site that was to be told awaits a task of a playbook: that one is told instead, and the site hears what
+    the task makes of it."""
+    frame = cancel.frame
+    if frame is None or not frame.in_flight or frame.turn != cancel.turn:
+        return False
+    awaits_a_task = getattr(frame.value, "branch", None) is not None
+    return awaits_a_task and not (task in agent.held or task._must_cancel)
 
 
 def _not_told_yet(agent: Agent, task: Any) -> bool:
