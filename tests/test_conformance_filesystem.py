@@ -1,4 +1,4 @@
-"""The filesystem home keeps the contracts of checkpoints, of inboxes and of events."""
+"""The filesystem home keeps the contracts of checkpoints, inboxes, orders and events, and of agents as far as it goes."""
 
 from __future__ import annotations
 
@@ -7,35 +7,46 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playbooks_providers.filesystem import (
-    FilesystemAgents,
-    FilesystemCheckpoints,
-    FilesystemEvents,
-    FilesystemInboxes,
-    FilesystemStore,
+from playbooks_providers.filesystem import FilesystemCoordination
+from playbooks_providers.ids import AgentId, new_nonce, new_session_id
+from playbooks_providers.model import Created, Lock, Status, Taken, Ticket
+from playbooks_providers.testing import (
+    CheckpointsKit,
+    EndingKit,
+    EventsKit,
+    LettersKit,
+    OrdersKit,
+    RetryKit,
+    start_record,
 )
-from playbooks_providers.ids import AgentId
-from playbooks_providers.model import Lock
-from playbooks_providers.testing import CheckpointsKit, EventsKit, LettersKit, start_record
 
 
 class FilesystemHome:
     """One folder. A new owner takes over as if the process of the one before had died."""
 
+    statuses = tuple(set(Status) - {Status.WAITING, Status.QUARANTINED})
+
     def __init__(self, root: Path) -> None:
-        store = FilesystemStore(root)
-        self.checkpoints = FilesystemCheckpoints(store)
-        self.agents = FilesystemAgents(store, self.checkpoints)
-        self.inboxes = FilesystemInboxes(store, self.agents)
-        self.events = FilesystemEvents(store)
+        self.coordination, self.checkpoints = FilesystemCoordination.open(root)
+        self.inboxes = self.events = self.coordination
         self._owners: dict[AgentId, Lock] = {}
 
     async def own(self, agent: AgentId) -> Lock:
-        await self.agents.create(start_record(agent))
+        await self._died(agent)
+        created = await self.coordination.create(start_record(agent))
+        assert isinstance(created, Created) and created.ticket is not None
+        return await self.take(created.ticket)
+
+    async def take(self, ticket: Ticket) -> Lock:
+        await self._died(ticket.agent)
+        taken = await self.coordination.take(ticket, new_session_id(), new_nonce())
+        assert isinstance(taken, Taken), taken
+        self._owners[ticket.agent] = taken.lock
+        return taken.lock
+
+    async def _died(self, agent: AgentId) -> None:
         if agent in self._owners:
-            await self.agents.release(self._owners[agent], "its process died")
-        self._owners[agent] = await self.agents.lock(agent)
-        return self._owners[agent]
+            await self.coordination.release(self._owners.pop(agent), "its process died")
 
 
 @asynccontextmanager
@@ -53,4 +64,16 @@ class TestFilesystemInboxes(LettersKit):
 
 
 class TestFilesystemEvents(EventsKit):
+    home = staticmethod(opened)
+
+
+class TestFilesystemOrders(OrdersKit):
+    home = staticmethod(opened)
+
+
+class TestFilesystemEnds(EndingKit):
+    home = staticmethod(opened)
+
+
+class TestFilesystemRetries(RetryKit):
     home = staticmethod(opened)

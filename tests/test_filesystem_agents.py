@@ -18,7 +18,7 @@ from playbooks_providers.envelope import Sealer
 from playbooks_providers.errors import AgentLocked, InvalidAgentId, UnknownAgent, UnknownCheckpoint
 from playbooks_providers.filesystem import FilesystemAgents, FilesystemCheckpoints, FilesystemStore
 from playbooks_providers.ids import AgentId, CheckpointId
-from playbooks_providers.model import Created, Done, Exists, Gone, Lost, Saved, Status
+from playbooks_providers.model import Created, Done, Exists, Gone, Lost, Saved, Status, Ticket
 from playbooks_providers.testing import entry, eventually_blocking, start_record
 from playbooks_providers.testing.homes import KEY
 
@@ -78,9 +78,9 @@ def test_an_agent_is_started_once(tmp_path: Path) -> None:
     async def main() -> None:
         _, agents = opened(tmp_path / "deep" / "root")
         start = start_record(A, topic="ü")
-        assert await agents.create(start) == Created(None, fresh=True)
+        assert await agents.create(start) == Created(Ticket(A, 0, "q"), fresh=True)
         _, agents = opened(tmp_path / "deep" / "root")
-        assert await agents.create(replace(start, created_ms=5)) == Created(None, fresh=False)
+        assert await agents.create(replace(start, created_ms=5)) == Created(Ticket(A, 0, "q"), fresh=False)
         assert await agents.create(start_record(A)) == Exists(A, Status.READY, start)
         view = await agents.describe(A)
         assert view is not None

@@ -197,10 +197,9 @@ class Events(Protocol):
         the first."""
 
 
-class Coordination(Inboxes, Parking, Orders, People, Events, Loads, Protocol):
+class Agents(Protocol):
     """Who may run which agent. Transitions are DESIGN 4.6, one atomic step each; the shells obey `lifecycle`."""
 
-    # --- agents -------------------------------------------------------------------------------------------------
     async def create(self, start: StartRecord) -> Created | Exists:
         """Store the start record and mint the first fence. The same origin again: the ticket while it is ready."""
 
@@ -242,14 +241,6 @@ class Coordination(Inboxes, Parking, Orders, People, Events, Loads, Protocol):
         A restarted agent is another one under the same id: it gets a new birth, and the mail of the one before, and what
         was known of its senders, is forgotten."""
 
-    async def wake(self, agent: AgentId, fence: int, by: SessionId | None) -> Minted | Gone:
-        """Make an orphan (running under *fence* in session *by*) or a due agent (*by* None) ready under a new fence.
-
-        An agent that is ready already, under a newer fence, answers with its ticket: whoever woke it may have died before
-        the ticket was enqueued. Ready under *fence* itself, its ticket was read by *by* and not opened: it is minted anew,
-        or a session that was only frozen could open it after it was acknowledged in its name, and hold an agent that
-        nobody finds. Any other agent that moved on is `Gone`."""
-
     async def describe(self, agent: AgentId) -> AgentView | None:
         """What is known about *agent*, with the newest header (the final one when it has ended)."""
 
@@ -258,6 +249,28 @@ class Coordination(Inboxes, Parking, Orders, People, Events, Loads, Protocol):
 
     async def standings(self) -> Mapping[AgentId, Standing]:
         """The same with where each stands: a tenth of what it takes to describe them all."""
+
+    async def session(self, session: SessionId) -> SessionInfo | None:
+        """Who serves *session*; None where that is not known, or sessions are not registered."""
+
+
+class Home(Agents, Inboxes, Parking, Orders, People, Events, Protocol):
+    """All that agents and people need of a home of state, whoever sees to it that agents are run.
+
+    In a home without the rest of `Coordination` (a folder) a ticket's fence is not the next owner's: taking mints that.
+    Who is enqueued, or was created, is taken by whoever runs agents there, and an agent is never parked."""
+
+
+class Coordination(Home, Loads, Protocol):
+    """A home whose agents are run by many: sessions, queues, timers, and what its coordinator does."""
+
+    async def wake(self, agent: AgentId, fence: int, by: SessionId | None) -> Minted | Gone:
+        """Make an orphan (running under *fence* in session *by*) or a due agent (*by* None) ready under a new fence.
+
+        An agent that is ready already, under a newer fence, answers with its ticket: whoever woke it may have died before
+        the ticket was enqueued. Ready under *fence* itself, its ticket was read by *by* and not opened: it is minted anew,
+        or a session that was only frozen could open it after it was acknowledged in its name, and hold an agent that
+        nobody finds. Any other agent that moved on is `Gone`."""
 
     # --- the ready queue ----------------------------------------------------------------------------------------
     async def read(self, session: SessionId, queues: Sequence[str], *, limit: int, wait_s: float) -> Sequence[Ticket]:
@@ -289,8 +302,6 @@ class Coordination(Inboxes, Parking, Orders, People, Events, Loads, Protocol):
 
     async def sessions(self) -> dict[SessionId, int]:
         """Every session and its count of heartbeats."""
-
-    async def session(self, session: SessionId) -> SessionInfo | None: ...
 
     async def bury(self, session: SessionId, beats: int | None) -> bool:
         """Remove the session if its count is still *beats* (None: unconditionally, by its own supervisor).

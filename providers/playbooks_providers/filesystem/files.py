@@ -37,6 +37,16 @@ def write_durably(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """The same without waiting for the disk: a power cut may leave the old file, or an empty one."""
+    temp = _write_temp(path, data, durably=False)
+    try:
+        temp.rename(path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+
+
 def create_durably(path: Path, data: bytes) -> bool:
     """The same for a file that must not be there yet; False when it is."""
     temp = _write_temp(path, data)
@@ -70,7 +80,7 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _write_temp(path: Path, data: bytes) -> Path:
+def _write_temp(path: Path, data: bytes, *, durably: bool = True) -> Path:
     temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMP_SUFFIX}")
     fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -78,7 +88,8 @@ def _write_temp(path: Path, data: bytes) -> Path:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(fd, rest) :]
-            os.fsync(fd)
+            if durably:
+                os.fsync(fd)
         finally:
             os.close(fd)
     except BaseException:

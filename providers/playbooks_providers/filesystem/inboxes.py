@@ -1,7 +1,7 @@
 """The contract of inboxes, kept in files: one a agent, `inbox.log`, whose lines are durable before a letter is accepted.
 
-Of coordination there is nothing here: nobody is woken, and no session is named. Whoever runs the agents of a folder looks
-for their mail; a letter may come from another process, too (a person's answer).
+A letter may come from another process than the one that runs its receiver (a person's answer): who is to be told is
+answered, as everywhere.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from playbooks_providers.filesystem.agents import FilesystemAgents
 from playbooks_providers.filesystem.files import translated
 from playbooks_providers.filesystem.store import FilesystemStore
-from playbooks_providers.ids import AgentId
+from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Standing
-from playbooks_providers.model import FINAL, Gone, Lock
+from playbooks_providers.model import FINAL, Gone, Lock, Status, Ticket
 
 
 class FilesystemInboxes:
@@ -61,14 +61,21 @@ class FilesystemInboxes:
             if letter.birth > birth:
                 last = 0
             if letter.number <= last:
-                return Delivered(fresh=False)
+                return self._delivered(receiver, stands, fresh=False, place=0)
             if stands.status in FINAL:
                 return Gone(receiver)
             if letter.number != last + 1:
                 return Gap(receiver, last + 1)
             if len(inbox.mail) >= limit and not letter.pressing:
                 return Full(receiver)
-            return Delivered(fresh=True, place=file.accept(inbox, letter))
+            return self._delivered(receiver, stands, fresh=True, place=file.accept(inbox, letter))
+
+    def _delivered(self, receiver: AgentId, stands: Standing, *, fresh: bool, place: int) -> Delivered:
+        """And who is to be told of it."""
+        owner = self._store.owner(receiver)
+        ready, runs = stands.status is Status.READY, stands.status is Status.RUNNING
+        ticket = Ticket(receiver, owner.fence, self._agents.queue(receiver)) if ready else None
+        return Delivered(fresh, ticket, SessionId(owner.session) if runs else None, place)
 
     def _forget(self, lock: Lock, through: int) -> None:
         file = self._store.inbox(lock.agent)

@@ -7,12 +7,10 @@ is taken, the fence in `owner.json` grows, durably, before anything is written u
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import secrets
 import shutil
-import socket
 import threading
 import time
 import weakref
@@ -23,23 +21,12 @@ from playbooks_providers.errors import AgentLocked
 from playbooks_providers.filesystem.files import TEMP_SUFFIX, make_folder, sync_folder, write_durably
 from playbooks_providers.filesystem.format import PROLOGUE_BYTES, Prologue, read_prologue, unpack
 from playbooks_providers.filesystem.inbox_file import InboxFile
+from playbooks_providers.filesystem.records import Holder, Left, Owner, Wanted
 from playbooks_providers.ids import AgentId, CheckpointId, agent_id
 from playbooks_providers.model import Entry
 
 _REMOVED = ".removed-"  # no agent's id begins like this
 _PATIENCE_S = 0.25  # whoever looks whether an agent runs holds its lock for some microseconds
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The newest owner of an agent, as `owner.json` names it. ``attempts``: takes since an owner last wrote.
-
-    ``birth`` is when the agent was restarted or taken back to an earlier checkpoint, Unix time in milliseconds; 0: never,
-    and then it was born when it was started. (Fences begin at 1 here, whoever bore the id before.)"""
-
-    fence: int = 0
-    attempts: int = 0
-    birth: int = 0
 
 
 @dataclass(slots=True)
@@ -78,8 +65,11 @@ class FilesystemStore:
     def start_path(self, agent: AgentId) -> Path:
         return self.folder(agent) / "start.json"
 
-    def stopped_path(self, agent: AgentId) -> Path:
-        return self.folder(agent) / "stopped.json"
+    def left_path(self, agent: AgentId) -> Path:
+        return self.folder(agent) / "left.json"
+
+    def order_path(self, agent: AgentId) -> Path:
+        return self.folder(agent) / "order.json"
 
     def checkpoint_path(self, agent: AgentId, number: int) -> Path:
         return self.folder(agent) / f"{agent}_ckpt_{number}.pkl"
@@ -135,17 +125,17 @@ class FilesystemStore:
         return Entry(prologue.id, *unpack(data, prologue))
 
     def owner(self, agent: AgentId) -> Owner:
-        try:
-            data = json.loads((self.folder(agent) / "owner.json").read_bytes())
-            return Owner(int(data["fence"]), int(data["attempts"]), int(data["birth"]))
-        except FileNotFoundError:
-            return Owner()
-        except (ValueError, LookupError, TypeError):  # not ours; fences in the checkpoints are still there
-            return Owner()
+        return Owner.from_json(_bytes(self.folder(agent) / "owner.json"))
+
+    def left(self, agent: AgentId) -> Left | None:
+        return Left.from_json(_bytes(self.left_path(agent)))
+
+    def wanted(self, agent: AgentId) -> Wanted:
+        return Wanted.from_json(_bytes(self.order_path(agent)))
 
     # --- the lock -----------------------------------------------------------------------------------------------------
-    def holder(self, agent: AgentId) -> str | None:
-        """The process that runs *agent* now, or None."""
+    def holder(self, agent: AgentId) -> Holder | None:
+        """The process that holds *agent* now, or None."""
         try:
             fd = os.open(self.folder(agent) / "lock", os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
@@ -153,28 +143,33 @@ class FilesystemStore:
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return os.read(fd, 300).decode(errors="replace").strip() or "another process"
+            return Holder.from_text(os.read(fd, 300).decode(errors="replace"))
         else:
             return None
         finally:
             os.close(fd)
 
-    def take(self, agent: AgentId) -> tuple[Owner, list[Entry]]:
-        """Own *agent*: its OS lock, then the next fence. Also answers its checkpoints. Raises `AgentLocked`."""
+    def take(self, agent: AgentId, session: str, *, expected: int | None = None) -> tuple[Owner, list[Entry]] | None:
+        """Own *agent*: its OS lock, then the next fence. Also answers its checkpoints. Raises `AgentLocked`.
+
+        None: its fence is not *expected*, which is given by whoever has looked at the agent before."""
         folder = self.folder(agent)
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._lock_file(agent, fd)
             os.truncate(fd, 0)
-            os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
             for left in folder.glob(f".*{TEMP_SUFFIX}"):  # of an owner that was killed while it wrote
                 left.unlink(missing_ok=True)
             entries = self.entries(agent)
-            before = self.owner(agent)
             newest = entries[-1].id.fence if entries else 0
-            attempts = 1 if newest == before.fence else before.attempts + 1
-            owner = Owner(max(before.fence, newest) + 1, attempts, before.birth)
-            self.set_owner(agent, owner)
+            with self.inbox(agent).locked():  # who orders an owner away mints a fence, too
+                before = self.owner(agent)
+                if expected is not None and before.fence != expected:
+                    os.close(fd)
+                    return None
+                owner = before.next(newest, session)
+                self.set_owner(agent, owner)
+            os.pwrite(fd, Holder.text(os.getpid(), owner.fence).encode(), 0)
         except BaseException:
             os.close(fd)
             raise
@@ -182,8 +177,13 @@ class FilesystemStore:
         return owner, entries
 
     def set_owner(self, agent: AgentId, owner: Owner) -> None:
-        record = {"format": 1, "fence": owner.fence, "attempts": owner.attempts, "birth": owner.birth}
-        write_durably(self.folder(agent) / "owner.json", json.dumps(record).encode())
+        """The inbox is locked."""
+        write_durably(self.folder(agent) / "owner.json", owner.to_json())
+
+    def owns(self, agent: AgentId, fence: int) -> Held | None:
+        """The OS lock that this process has taken with *fence*, while no newer fence was minted."""
+        held = self.held.get(agent)
+        return held if held is not None and held.fence == fence == self.owner(agent).fence else None
 
     def let_go(self, agent: AgentId, fence: int) -> None:
         """Give up the OS lock that was taken with *fence*. Idempotent; waits for a write that is under way."""
@@ -197,7 +197,9 @@ class FilesystemStore:
 
     def remove(self, agent: AgentId) -> None:
         """The folder of *agent* is not there any more, whole or in part. Raises `AgentLocked`."""
-        owner, _ = self.take(agent)
+        taken = self.take(agent, "")
+        assert taken is not None
+        owner, _ = taken
         gone = self.root / f"{_REMOVED}{agent}-{secrets.token_hex(4)}"
         try:
             self.folder(agent).rename(gone)
@@ -224,7 +226,8 @@ class FilesystemStore:
                 return
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise AgentLocked(agent, self.holder(agent) or "another process") from None
+                    holder = self.holder(agent)
+                    raise AgentLocked(agent, holder.name if holder else "another process") from None
                 time.sleep(_PATIENCE_S / 10)
 
     # --- one file -----------------------------------------------------------------------------------------------------
@@ -244,3 +247,11 @@ class FilesystemStore:
     def _prologue(start: bytes, number: int) -> Prologue | None:
         prologue = read_prologue(start)
         return prologue if prologue is not None and prologue.id.seq == number else None
+
+
+def _bytes(path: Path) -> bytes:
+    """Of a small file of ours; nothing, when it is not there."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return b""

@@ -2,20 +2,23 @@
 
 Called by tests only (it may import pytest, lazily); nothing in the product imports it.
 
-* `CheckpointsKit`, `LettersKit`, `EventsKit`, `CoordinationKit`, `OutageKit`: subclass one in a test module
-  and say how to open a home.
+* `CheckpointsKit`, `LettersKit`, `EventsKit`, `OrdersKit`, `EndingKit`, `RetryKit`, `CoordinationKit` (all of these but
+  the first, and more), `OutageKit`: subclass one in a test module and say how to open a home.
 * `eventually`: wait for a named condition with a deadline, instead of sleeping.
 * `redis_server`: a real server on a free port with its own folder.
 """
 
 from playbooks_providers.testing.checkpoints_kit import CheckpointsKit
 from playbooks_providers.testing.coordination_kit import CoordinationKit
+from playbooks_providers.testing.ending_kit import EndingKit
 from playbooks_providers.testing.events_kit import EventsKit
 from playbooks_providers.testing.homes import CoordinatedHome, Home, entry, start_record, story
 from playbooks_providers.testing.letters_kit import LettersKit
+from playbooks_providers.testing.orders_kit import OrdersKit
 from playbooks_providers.testing.outage_kit import Breakable, OutageKit
 from playbooks_providers.testing.proxy import Proxy, proxy
 from playbooks_providers.testing.redis_server import RedisServer, free_port, redis_server
+from playbooks_providers.testing.retry_kit import RetryKit
 from playbooks_providers.testing.waiting import eventually, eventually_blocking
 
 __all__ = [
@@ -23,12 +26,15 @@ __all__ = [
     "CheckpointsKit",
     "CoordinatedHome",
     "CoordinationKit",
+    "EndingKit",
     "EventsKit",
     "Home",
     "LettersKit",
+    "OrdersKit",
     "OutageKit",
     "Proxy",
     "RedisServer",
+    "RetryKit",
     "entry",
     "eventually",
     "eventually_blocking",

@@ -21,7 +21,7 @@ from playbooks_providers.model import (
     Taken,
     Ticket,
 )
-from playbooks_providers.testing.homes import CoordinatedHome, Kit, entry, start_record, story
+from playbooks_providers.testing.homes import AgentsHome, CoordinatedHome, Kit, entry, start_record, story
 from playbooks_providers.testing.waiting import eventually
 
 A = AgentId("a1")
@@ -29,7 +29,7 @@ NOTHING = CheckpointId(0, 0)
 WAIT_S = 20.0
 
 
-async def created(home: CoordinatedHome, agent: AgentId = A) -> Ticket:
+async def created(home: AgentsHome, agent: AgentId = A) -> Ticket:
     answer = await home.coordination.create(start_record(agent))
     assert isinstance(answer, Created) and answer.ticket is not None, answer
     return answer.ticket
@@ -40,13 +40,13 @@ def minted(answer: Minted | Gone) -> Ticket:
     return answer.ticket
 
 
-async def status(home: CoordinatedHome, agent: AgentId = A) -> Status:
+async def status(home: AgentsHome, agent: AgentId = A) -> Status:
     view = await home.coordination.describe(agent)
     assert view is not None
     return view.status
 
 
-async def save(home: CoordinatedHome, lock: Lock, seq: int) -> Saved | Lost:
+async def save(home: AgentsHome, lock: Lock, seq: int) -> Saved | Lost:
     return await home.checkpoints.save(lock, entry(lock, seq), oldest=NOTHING)
 
 

@@ -25,6 +25,7 @@ from playbooks_providers.testing.parking_kit import ParkingKit
 from playbooks_providers.testing.people_kit import PeopleKit
 from playbooks_providers.testing.queue_kit import QueueKit
 from playbooks_providers.testing.recovery_kit import RecoveryKit
+from playbooks_providers.testing.removal_kit import RemovalKit
 from playbooks_providers.testing.retry_kit import RetryKit
 from playbooks_providers.testing.sessions_kit import SessionsKit
 
@@ -38,6 +39,7 @@ class CoordinationKit(
     ParkingKit,
     OrdersKit,
     EndingKit,
+    RemovalKit,
     PeopleKit,
     EventsKit,
     EventLivesKit,

@@ -1,4 +1,5 @@
-"""The part of the coordination kit about the end: mail that nobody has looked through, agents that are to be terminated."""
+"""A part of the coordination kit, which a folder keeps, too: mail that nobody has looked through, agents that are to be
+terminated."""
 
 from __future__ import annotations
 
@@ -6,18 +7,18 @@ from playbooks_providers.ids import AgentId
 from playbooks_providers.letters import Ordered, Unread
 from playbooks_providers.model import FINAL, Done, Gone, Lost, Order, OrderKind, Status
 from playbooks_providers.testing.agents_kit import NOTHING, A, save, status
-from playbooks_providers.testing.homes import CoordinatedHome, Kit, entry, story
+from playbooks_providers.testing.homes import AgentsHome, Kit, entry, story
 from playbooks_providers.testing.letters_kit import delivered, letter
 from playbooks_providers.testing.orders_kit import CANCEL, PAUSE, in_every_status
 
 TERMINATE = Order("t1", OrderKind.TERMINATE, "enough")
 
 
-class EndingKit(Kit[CoordinatedHome]):
+class EndingKit(Kit[AgentsHome]):
     """`Coordination.finish` and `terminate` with ``read``; `order` of *terminate*."""
 
     @story
-    async def test_an_agent_does_not_end_before_its_mail_was_looked_through(self, home: CoordinatedHome) -> None:
+    async def test_an_agent_does_not_end_before_its_mail_was_looked_through(self, home: AgentsHome) -> None:
         for number, end in enumerate(sorted(FINAL)):
             agent = AgentId(f"agent-{number}")
             lock = await home.own(agent)
@@ -33,7 +34,7 @@ class EndingKit(Kit[CoordinatedHome]):
             assert await home.coordination.finish(lock, end, final, read=0) == Done()
 
     @story
-    async def test_nor_is_it_terminated_before(self, home: CoordinatedHome) -> None:
+    async def test_nor_is_it_terminated_before(self, home: AgentsHome) -> None:
         lock = await home.own(A)
         await delivered(home, letter(1))
         assert await home.coordination.terminate(A, "enough", read=0) == Unread(A)
@@ -42,7 +43,7 @@ class EndingKit(Kit[CoordinatedHome]):
         assert await home.coordination.terminate(A, "enough", read=0) == Done()
 
     @story
-    async def test_one_that_is_to_be_terminated_is_ready_and_its_owner_is_out(self, home: CoordinatedHome) -> None:
+    async def test_one_that_is_to_be_terminated_is_ready_and_its_owner_is_out(self, home: AgentsHome) -> None:
         for before, agent in (await in_every_status(home)).items():
             was = await home.coordination.describe(agent)
             assert was is not None
@@ -55,15 +56,13 @@ class EndingKit(Kit[CoordinatedHome]):
             assert answer.ticket.fence > was.fence and await home.coordination.wanted(agent) == TERMINATE
             again = await home.coordination.order(agent, TERMINATE)
             assert isinstance(again, Ordered) and again.ticket == answer.ticket
-            if was.session is not None:
-                assert await home.coordination.wake(agent, was.fence, was.session) != Gone(agent)
             lock = await home.take(answer.ticket)
             assert lock.order == TERMINATE and lock.resume_from == was.last and lock.birth == was.birth
             assert await home.coordination.terminate(agent, "enough", read=0) == Done()
             assert await home.coordination.wanted(agent) is None
 
     @story
-    async def test_the_owner_of_one_that_is_to_be_terminated_writes_nothing_more(self, home: CoordinatedHome) -> None:
+    async def test_the_owner_of_one_that_is_to_be_terminated_writes_nothing_more(self, home: AgentsHome) -> None:
         lock = await home.own(A)
         await save(home, lock, 1)
         await home.coordination.order(A, TERMINATE)
@@ -72,9 +71,7 @@ class EndingKit(Kit[CoordinatedHome]):
         assert await home.coordination.finish(lock, Status.COMPLETED, final) == Gone(A)
 
     @story
-    async def test_nothing_less_takes_the_place_of_that_order_and_every_owner_is_told(
-        self, home: CoordinatedHome
-    ) -> None:
+    async def test_nothing_less_takes_the_place_of_that_order_and_every_owner_is_told(self, home: AgentsHome) -> None:
         lock = await home.own(A)
         await home.coordination.order(A, CANCEL)
         answer = await home.coordination.order(A, TERMINATE)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from playbooks_providers import contracts
 from playbooks_providers.contracts import Checkpoints, Coordination
 from playbooks_providers.envelope import Header, Kind, Sealer
 from playbooks_providers.ids import AgentId, CheckpointId, SessionId, new_nonce, new_session_id
@@ -25,6 +26,22 @@ class Home(Protocol):
 
     async def own(self, agent: AgentId) -> Lock:
         """Become the newest owner of *agent* (created when there is none): from here on every earlier owner is out."""
+
+
+class AgentsHome(Home, Protocol):
+    """A home that keeps `contracts.Home`. ``statuses``: in which an agent can be there."""
+
+    @property
+    def coordination(self) -> contracts.Home: ...
+
+    @property
+    def inboxes(self) -> contracts.Home: ...
+
+    @property
+    def statuses(self) -> Sequence[Status]: ...
+
+    async def take(self, ticket: Ticket) -> Lock:
+        """Open *ticket*, as an owner would that comes after one whose process died."""
 
 
 OneHome = TypeVar("OneHome")
@@ -49,6 +66,10 @@ class CoordinatedHome:
     checkpoints: Checkpoints
     coordination: Coordination
     pass_time: Callable[[float], None] = _no_clock_of_its_own
+
+    @property
+    def statuses(self) -> Sequence[Status]:
+        return tuple(Status)
 
     @property
     def inboxes(self) -> Coordination:

@@ -1,4 +1,4 @@
-"""The part of the coordination kit about what people want of agents: pause, cancel, terminate, delete."""
+"""What people want of agents: pause, cancel, terminate. A part of the coordination kit, which a folder keeps, too."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ from playbooks_providers.model import (
     Ticket,
 )
 from playbooks_providers.testing.agents_kit import NOTHING, A, created, minted, save, status
-from playbooks_providers.testing.homes import CoordinatedHome, Kit, entry, start_record, story
+from playbooks_providers.testing.homes import AgentsHome, Kit, entry, start_record, story
 from playbooks_providers.testing.letters_kit import ROOMY, delivered, letter
-from playbooks_providers.testing.parking_kit import parked
 
 PAUSE = Order("p1", OrderKind.PAUSE, "maría wants to look: " + "long " * 50)
 CANCEL = Order("c1", OrderKind.CANCEL, "its parent boss-1 was cancelled", deadline_ms=1_700_000_060_000)
 SET_ASIDE = (Status.BLOCKED, Status.PAUSED, Status.QUARANTINED)
 
 
-async def _ready(home: CoordinatedHome, agent: AgentId) -> None:
+async def _ready(home: AgentsHome, agent: AgentId) -> None:
     lock = await home.take(await created(home, agent))
     await save(home, lock, 1)
     minted(await home.coordination.release(lock, "drain"))
 
 
-async def _running(home: CoordinatedHome, agent: AgentId) -> Lock:
+async def _running(home: AgentsHome, agent: AgentId) -> Lock:
     lock = await home.take(await created(home, agent))
     await save(home, lock, 1)
     return lock
 
 
-async def _waiting(home: CoordinatedHome, agent: AgentId) -> None:
-    await parked(home, agent)
+async def _waiting(home: AgentsHome, agent: AgentId) -> None:
+    lock = await _running(home, agent)
+    assert await home.coordination.park(lock, CheckpointId(lock.fence, 1), 0, None) == Parked()
 
 
-def _stopped(end: Status) -> Callable[[CoordinatedHome, AgentId], Awaitable[object]]:
-    async def stopped(home: CoordinatedHome, agent: AgentId) -> None:
+def _stopped(end: Status) -> Callable[[AgentsHome, AgentId], Awaitable[object]]:
+    async def stopped(home: AgentsHome, agent: AgentId) -> None:
         await home.coordination.stop(await _running(home, agent), end, "why")
 
     return stopped
 
 
-def _ended(end: Status) -> Callable[[CoordinatedHome, AgentId], Awaitable[object]]:
-    async def ended(home: CoordinatedHome, agent: AgentId) -> None:
+def _ended(end: Status) -> Callable[[AgentsHome, AgentId], Awaitable[object]]:
+    async def ended(home: AgentsHome, agent: AgentId) -> None:
         lock = await _running(home, agent)
         final = entry(lock, 2, b"", kind="completed", result=1)
         await home.checkpoints.save(lock, final, oldest=NOTHING)
@@ -64,7 +64,7 @@ def _ended(end: Status) -> Callable[[CoordinatedHome, AgentId], Awaitable[object
     return ended
 
 
-IN_STATUS: dict[Status, Callable[[CoordinatedHome, AgentId], Awaitable[object]]] = {
+IN_STATUS: dict[Status, Callable[[AgentsHome, AgentId], Awaitable[object]]] = {
     Status.READY: _ready,
     Status.RUNNING: _running,
     Status.WAITING: _waiting,
@@ -73,20 +73,20 @@ IN_STATUS: dict[Status, Callable[[CoordinatedHome, AgentId], Awaitable[object]]]
 }
 
 
-async def in_every_status(home: CoordinatedHome) -> dict[Status, AgentId]:
-    agents = {one: AgentId(f"agent-{one}") for one in Status}
+async def in_every_status(home: AgentsHome) -> dict[Status, AgentId]:
+    agents = {one: AgentId(f"agent-{one}") for one in home.statuses}
     for one, agent in agents.items():
         await IN_STATUS[one](home, agent)
         assert await status(home, agent) is one
     return agents
 
 
-class OrdersKit(Kit[CoordinatedHome]):
-    """`Coordination.order`, `wanted`, `obeyed`, `terminate` and `delete`."""
+class OrdersKit(Kit[AgentsHome]):
+    """`Orders.order`, `wanted`, `obeyed` and `terminate`."""
 
     # --- cancel ---------------------------------------------------------------------------------------------------
     @story
-    async def test_the_owner_of_a_running_agent_is_told_until_it_has_obeyed(self, home: CoordinatedHome) -> None:
+    async def test_the_owner_of_a_running_agent_is_told_until_it_has_obeyed(self, home: AgentsHome) -> None:
         lock = await _running(home, A)
         assert (lock.order, await home.coordination.wanted(A)) == (None, None)
         for _ in range(2):
@@ -106,7 +106,7 @@ class OrdersKit(Kit[CoordinatedHome]):
         assert (await home.own(A)).order is None
 
     @story
-    async def test_an_order_that_was_obeyed_is_not_given_again(self, home: CoordinatedHome) -> None:
+    async def test_an_order_that_was_obeyed_is_not_given_again(self, home: AgentsHome) -> None:
         lock = await _running(home, A)
         await home.coordination.order(A, CANCEL)
         await home.coordination.obeyed(lock, CANCEL)
@@ -116,7 +116,7 @@ class OrdersKit(Kit[CoordinatedHome]):
         assert await home.coordination.wanted(A) == Order("c2", OrderKind.CANCEL)
 
     @story
-    async def test_a_newer_order_replaces_an_older_one_but_a_pause_never_a_cancel(self, home: CoordinatedHome) -> None:
+    async def test_a_newer_order_replaces_an_older_one_but_a_pause_never_a_cancel(self, home: AgentsHome) -> None:
         lock = await _running(home, A)
         await home.coordination.order(A, PAUSE)
         await home.coordination.order(A, CANCEL)
@@ -129,7 +129,7 @@ class OrdersKit(Kit[CoordinatedHome]):
         assert await home.coordination.wanted(A) == later
 
     @story
-    async def test_cancel_makes_ready_who_waits_or_was_set_aside(self, home: CoordinatedHome) -> None:
+    async def test_cancel_makes_ready_who_waits_or_was_set_aside(self, home: AgentsHome) -> None:
         agents = await in_every_status(home)
         for before, agent in agents.items():
             view = await home.coordination.describe(agent)
@@ -158,7 +158,7 @@ class OrdersKit(Kit[CoordinatedHome]):
 
     @story
     async def test_a_cancel_stands_while_the_agent_is_set_aside_and_is_over_with_its_end(
-        self, home: CoordinatedHome
+        self, home: AgentsHome
     ) -> None:
         lock = await _running(home, A)
         await home.coordination.order(A, CANCEL)
@@ -175,7 +175,7 @@ class OrdersKit(Kit[CoordinatedHome]):
 
     # --- pause ----------------------------------------------------------------------------------------------------
     @story
-    async def test_a_running_agent_is_paused_by_its_owner(self, home: CoordinatedHome) -> None:
+    async def test_a_running_agent_is_paused_by_its_owner(self, home: AgentsHome) -> None:
         lock = await _running(home, A)
         assert await home.coordination.order(A, PAUSE) == Ordered(Status.RUNNING, session=lock.session)
         assert await home.coordination.wanted(A) == PAUSE
@@ -191,10 +191,8 @@ class OrdersKit(Kit[CoordinatedHome]):
         assert await home.coordination.wanted(A) is None
 
     @story
-    async def test_one_that_nobody_runs_is_paused_at_once_and_goes_on_where_it_stood(
-        self, home: CoordinatedHome
-    ) -> None:
-        for before in (Status.READY, Status.WAITING):
+    async def test_one_that_nobody_runs_is_paused_at_once_and_goes_on_where_it_stood(self, home: AgentsHome) -> None:
+        for before in {Status.READY, Status.WAITING} & set(home.statuses):
             agent = AgentId(f"agent-{before}")
             await IN_STATUS[before](home, agent)
             was = await home.coordination.describe(agent)
@@ -215,14 +213,7 @@ class OrdersKit(Kit[CoordinatedHome]):
             assert len(await home.coordination.mail(agent, 0, limit=9)) == 1
 
     @story
-    async def test_the_timer_of_a_paused_agent_wakes_nobody(self, home: CoordinatedHome) -> None:
-        await parked(home, wake_ms=1)
-        assert await home.coordination.order(A, PAUSE) == Ordered(Status.PAUSED)
-        assert list(await home.coordination.fire_due(limit=10)) == []
-        assert await status(home) is Status.PAUSED
-
-    @story
-    async def test_nobody_pauses_what_was_set_aside_otherwise_or_has_ended(self, home: CoordinatedHome) -> None:
+    async def test_nobody_pauses_what_was_set_aside_otherwise_or_has_ended(self, home: AgentsHome) -> None:
         agents = await in_every_status(home)
         for before, agent in agents.items():
             answer = await home.coordination.order(agent, PAUSE)
@@ -234,7 +225,7 @@ class OrdersKit(Kit[CoordinatedHome]):
 
     # --- terminate ------------------------------------------------------------------------------------------------
     @story
-    async def test_terminate_ends_an_agent_in_any_status_at_once(self, home: CoordinatedHome) -> None:
+    async def test_terminate_ends_an_agent_in_any_status_at_once(self, home: AgentsHome) -> None:
         agents = await in_every_status(home)
         for before, agent in agents.items():
             was = await home.coordination.describe(agent)
@@ -254,7 +245,7 @@ class OrdersKit(Kit[CoordinatedHome]):
         assert await home.coordination.terminate(AgentId("nobody"), "enough") == Gone(AgentId("nobody"))
 
     @story
-    async def test_the_owner_of_a_terminated_agent_is_refused(self, home: CoordinatedHome) -> None:
+    async def test_the_owner_of_a_terminated_agent_is_refused(self, home: AgentsHome) -> None:
         lock = await _running(home, A)
         await delivered(home, letter(1))
         await home.coordination.order(A, CANCEL)
@@ -264,50 +255,7 @@ class OrdersKit(Kit[CoordinatedHome]):
         assert await home.coordination.finish(lock, Status.COMPLETED, final) == Gone(A)
         assert await home.coordination.stop(lock, Status.BLOCKED, "late") == Gone(A)
         assert await home.coordination.park(lock, CheckpointId(lock.fence, 1), 0, None) == Gone(A)
-        assert await home.coordination.wake(A, lock.fence, lock.session) == Gone(A)
         assert await home.coordination.deliver(A, letter(1), limit=ROOMY) == Delivered(fresh=False)
         view = await home.coordination.describe(A)
         assert view is not None and (view.status, view.mail, view.order) == (Status.CANCELLED, 0, None)
         assert await home.coordination.create(start_record(A)) == Created(None, fresh=False)
-
-    # --- delete ---------------------------------------------------------------------------------------------------
-    @story
-    async def test_a_deleted_agent_is_forgotten_and_its_owner_refused(self, home: CoordinatedHome) -> None:
-        agents = await in_every_status(home)
-        view = await home.coordination.describe(agents[Status.RUNNING])
-        assert view is not None and view.session is not None
-        for agent in agents.values():
-            for _ in range(2):
-                assert await home.coordination.delete(agent) == Done()
-            assert await home.coordination.describe(agent) is None
-            assert await home.checkpoints.load(agent) is None
-            assert list(await home.coordination.mail(agent, 0, limit=9)) == []
-            assert await home.coordination.deliver(agent, letter(1), limit=ROOMY) == Gone(agent)
-            assert await home.coordination.order(agent, CANCEL) == Gone(agent)
-            assert await home.coordination.terminate(agent, "why") == Gone(agent)
-        assert list(await home.coordination.agents()) == []
-        assert await home.coordination.wake(view.agent, view.fence, view.session) == Gone(view.agent)
-        assert await home.coordination.delete(AgentId("nobody")) == Gone(AgentId("nobody"))
-
-    @story
-    async def test_a_new_agent_of_a_deleted_id_is_another_one(self, home: CoordinatedHome) -> None:
-        old = await _running(home, A)
-        await delivered(home, letter(1), letter(2))
-        ticket = Ticket(A, old.fence, "q")
-        await home.coordination.delete(A)
-        assert await home.coordination.take(ticket, old.session, old.nonce) == Stale(ticket)
-        answer = await home.coordination.create(start_record(A, other=True))
-        assert isinstance(answer, Created) and answer.fresh and answer.ticket is not None
-        assert answer.ticket.fence > old.fence
-        assert await home.coordination.take(ticket, old.session, old.nonce) == Stale(ticket)
-        new = await home.take(answer.ticket)
-        assert new.birth == new.fence > old.birth and new.resume_from is None
-        assert await save(home, old, 2) == Lost(A)
-        assert await home.coordination.deliver(A, letter(3), limit=ROOMY, birth=old.birth) == Gone(A)
-        await delivered(home, letter(1))
-        await home.coordination.forget_mail(old, 99)
-        assert len(await home.coordination.mail(A, 0, limit=9)) == 1
-        assert await save(home, new, 1) == Saved(CheckpointId(new.fence, 1))
-        assert await home.coordination.park(old, CheckpointId(old.fence, 1), 9, None) == Gone(A)
-        await home.coordination.forget_mail(new, 1)
-        assert await home.coordination.park(new, CheckpointId(new.fence, 1), 1, None) == Parked()

@@ -7,17 +7,15 @@ import asyncio
 from playbooks_providers.ids import AgentId, CheckpointId
 from playbooks_providers.model import Choice, Gone, Lost, Saved, Status
 from playbooks_providers.testing.agents_kit import NOTHING, A, created, minted, save, status
-from playbooks_providers.testing.homes import CoordinatedHome, Kit, entry, start_record, story
+from playbooks_providers.testing.homes import AgentsHome, Kit, entry, start_record, story
 
 
-class RetryKit(Kit[CoordinatedHome]):
+class RetryKit(Kit[AgentsHome]):
     """`Coordination.retry`."""
 
     @story
-    async def test_a_stopped_agent_goes_on_from_its_checkpoint_when_a_person_says_so(
-        self, home: CoordinatedHome
-    ) -> None:
-        for number, end in enumerate((Status.BLOCKED, Status.PAUSED, Status.QUARANTINED)):
+    async def test_a_stopped_agent_goes_on_from_its_checkpoint_when_a_person_says_so(self, home: AgentsHome) -> None:
+        for number, end in enumerate({Status.BLOCKED, Status.PAUSED, Status.QUARANTINED} & set(home.statuses)):
             agent = AgentId(f"agent-{number}")
             lock = await home.take(await created(home, agent))
             await save(home, lock, 1)
@@ -38,9 +36,7 @@ class RetryKit(Kit[CoordinatedHome]):
             assert await save(home, again, 2) == Saved(CheckpointId(again.fence, 2))
 
     @story
-    async def test_what_a_person_chose_is_told_to_every_owner_until_one_has_written(
-        self, home: CoordinatedHome
-    ) -> None:
+    async def test_what_a_person_chose_is_told_to_every_owner_until_one_has_written(self, home: AgentsHome) -> None:
         for choice, goes_on in ((Choice.ACCEPT_CHANGED, True), (Choice.RESTART, False)):
             agent = AgentId(choice.value)
             lock = await home.take(await created(home, agent))
@@ -51,7 +47,7 @@ class RetryKit(Kit[CoordinatedHome]):
             saved = CheckpointId(lock.fence, 1) if goes_on else None
             lock = await home.take(minted(await home.coordination.retry(agent, view.fence, choice)))
             assert (lock.choice, lock.resume_from) == (choice, saved)
-            lock = await home.take(minted(await home.coordination.wake(agent, lock.fence, lock.session)))
+            lock = await home.own(agent)
             assert (lock.choice, lock.resume_from) == (choice, saved)  # its owner died before it had written
             lock = await home.take(minted(await home.coordination.release(lock, "drain")))
             assert (lock.choice, lock.resume_from) == (choice, saved)
@@ -61,7 +57,7 @@ class RetryKit(Kit[CoordinatedHome]):
             assert (lock.choice, lock.resume_from) == (Choice.RESUME, saved)
 
     @story
-    async def test_a_person_may_choose_anew(self, home: CoordinatedHome) -> None:
+    async def test_a_person_may_choose_anew(self, home: AgentsHome) -> None:
         lock = await home.take(await created(home))
         first = lock.fence
         await save(home, lock, 1)
@@ -74,9 +70,7 @@ class RetryKit(Kit[CoordinatedHome]):
             assert lock.resume_from == (None if choice is Choice.RESTART else CheckpointId(first, 1))
 
     @story
-    async def test_a_failed_agent_is_retried_from_its_last_checkpoint_that_holds_state(
-        self, home: CoordinatedHome
-    ) -> None:
+    async def test_a_failed_agent_is_retried_from_its_last_checkpoint_that_holds_state(self, home: AgentsHome) -> None:
         for steps in (0, 3):
             agent = AgentId(f"agent-{steps}")
             lock = await home.take(await created(home, agent))
@@ -98,7 +92,7 @@ class RetryKit(Kit[CoordinatedHome]):
             assert (view.status, view.last) == (Status.RUNNING, CheckpointId(again.fence, 9))
 
     @story
-    async def test_nobody_retries_an_agent_that_runs_or_has_ended_well(self, home: CoordinatedHome) -> None:
+    async def test_nobody_retries_an_agent_that_runs_or_has_ended_well(self, home: AgentsHome) -> None:
         ticket = await created(home)
         assert await home.coordination.retry(A, ticket.fence, Choice.RESTART) == Gone(A)
         lock = await home.take(ticket)
@@ -111,7 +105,7 @@ class RetryKit(Kit[CoordinatedHome]):
         assert await status(home) is Status.COMPLETED
 
     @story
-    async def test_many_retries_at_once_are_one(self, home: CoordinatedHome) -> None:
+    async def test_many_retries_at_once_are_one(self, home: AgentsHome) -> None:
         lock = await home.take(await created(home))
         await home.coordination.stop(lock, Status.BLOCKED, "why")
         view = await home.coordination.describe(A)

@@ -18,7 +18,7 @@ from playbooks_worker.cli.views import Record, styled_diff, styled_status, table
 
 if TYPE_CHECKING:
     from playbooks_providers.model import AgentView
-    from playbooks_worker.cli.connect import Agents
+    from playbooks_worker.cli.connect import AnyHome
     from playbooks_worker.host.programs import Program
 
 _AT_ONCE = 64
@@ -63,16 +63,16 @@ async def _agents(program: Program, storage_path: options.StoragePath, redis_url
             async with room:
                 return await _verdict(home, program, AgentId(agent))
 
-        return [told for told in await asyncio.gather(*map(one, await home.agents())) if told is not None]
+        return [told for told in await asyncio.gather(*map(one, await home.coordination.agents())) if told is not None]
 
 
-async def _verdict(home: Agents, program: Program, agent: Any) -> Record | None:
+async def _verdict(home: AnyHome, program: Program, agent: Any) -> Record | None:
     """None: another program's agent, or one that has ended."""
     from playbooks_providers.errors import ProviderError, Unreachable
     from playbooks_providers.model import FINAL
 
     try:
-        view = await home.describe(agent)
+        view = await home.coordination.describe(agent)
         if view is None or view.start.program != program.name or view.status in FINAL:
             return None
         told: Record = {
@@ -93,7 +93,7 @@ async def _verdict(home: Agents, program: Program, agent: Any) -> Record | None:
     return told
 
 
-async def _against(home: Agents, program: Program, view: AgentView) -> tuple[str, list[Record]]:
+async def _against(home: AnyHome, program: Program, view: AgentView) -> tuple[str, list[Record]]:
     """Why the agent would block, or nothing; and what has changed of the playbooks that it is in."""
     from playbooks_worker import engine
     from playbooks_worker.cli.connect import signing

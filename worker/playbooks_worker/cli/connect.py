@@ -7,94 +7,65 @@ signing key is found the same way; without one, what agents ended with is shown 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import shlex
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from playbooks_worker.cli.output import CommandError, Exit
 
 if TYPE_CHECKING:
-    from playbooks_providers.contracts import Checkpoints, Coordination, Events
+    from playbooks_providers import contracts
+    from playbooks_providers.contracts import Checkpoints, Coordination
     from playbooks_providers.envelope import Sealer
-    from playbooks_providers.filesystem import (
-        FilesystemAgents,
-        FilesystemCheckpoints,
-        FilesystemEvents,
-        FilesystemInboxes,
-    )
-    from playbooks_providers.ids import AgentId, SessionId
-    from playbooks_providers.letters import Standing
-    from playbooks_providers.model import AgentView, Created, Entry, Exists, SessionInfo, StartRecord
+    from playbooks_providers.filesystem import FilesystemCoordination
+    from playbooks_providers.ids import AgentId
+    from playbooks_providers.model import AgentView
     from playbooks_providers.settings import Settings
-    from playbooks_worker.host.answers import Answerable
 
 TIMEOUT_S = 3.0  # a person waits; the daemons are more patient
 _AT_ONCE = 64
 
 
-class Agents(Protocol):
-    """What `list` and `show` need to know, of any home of state."""
-
-    @property
-    def sealer(self) -> Sealer | None: ...
-    @property
-    def checkpoints(self) -> Checkpoints: ...
-    @property
-    def inboxes(self) -> Answerable: ...
-    @property
-    def events(self) -> Events: ...
-    async def fork(self, start: StartRecord, entry: Entry) -> Created | Exists: ...
-    async def agents(self) -> Sequence[AgentId]: ...
-    async def standings(self) -> Mapping[AgentId, Standing]: ...
-    async def asking(self) -> Sequence[AgentId]: ...
-    async def describe(self, agent: AgentId) -> AgentView | None: ...
-    async def session(self, session: SessionId) -> SessionInfo | None: ...
+HomeT = TypeVar("HomeT", bound="contracts.Home", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
-    """Redis, with the key that checks what is read from it (None: there is none here)."""
+class Home(Generic[HomeT]):
+    """A home of state, with the key that checks what is read from it (None: there is none here). *folder*: where it is, when
+    it is one of `run`."""
 
-    coordination: Coordination
+    coordination: HomeT
     checkpoints: Checkpoints
     sealer: Sealer | None
+    folder: Path | None = None
 
-    async def fork(self, start: StartRecord, entry: Entry) -> Created | Exists:
-        from playbooks_providers.model import Created
+    def there(self) -> str:
+        """What a command that a person is told to type next needs besides."""
+        return "" if self.folder is None else f" --storage-path {shlex.quote(str(self.folder))}"
 
-        answer = await self.coordination.fork(start, entry)
-        if isinstance(answer, Created) and answer.ticket is not None:
-            await self.coordination.enqueue(answer.ticket)
-        return answer
+    def see(self, agent: str) -> str:
+        return f"See it: playbooksctl wait {agent}{self.there()}"
 
-    async def agents(self) -> Sequence[AgentId]:
-        return await self.coordination.agents()
+    def goes_on(self, view: AgentView) -> str:
+        """The command by which an agent of a folder goes on, when no process runs it."""
+        return f"playbooksctl run {program_file(view.start.program)} --resume {view.agent}{self.there()}"
 
-    async def standings(self) -> Mapping[AgentId, Standing]:
-        return await self.coordination.standings()
 
-    async def asking(self) -> Sequence[AgentId]:
-        return await self.coordination.asking()
+if TYPE_CHECKING:
+    AnyHome: TypeAlias = Home[contracts.Home]
+    RedisHome: TypeAlias = Home[Coordination]
 
-    @property
-    def inboxes(self) -> Coordination:
-        return self.coordination
 
-    @property
-    def events(self) -> Coordination:
-        return self.coordination
-
-    async def describe(self, agent: AgentId) -> AgentView | None:
-        return await self.coordination.describe(agent)
-
-    async def session(self, session: SessionId) -> SessionInfo | None:
-        return await self.coordination.session(session)
+def program_file(program: str) -> str:
+    """*program* as a person would name it here."""
+    return f"{program}.py" if Path(f"{program}.py").is_file() else program
 
 
 @asynccontextmanager
-async def redis_home(redis_url: str | None) -> AsyncIterator[Home]:
+async def redis_home(redis_url: str | None) -> AsyncIterator[RedisHome]:
     """Raises `ConfigError` and, when the server does not answer now, `Unreachable`."""
     from playbooks_providers.redis import connect
     from playbooks_providers.settings import load_settings
@@ -110,35 +81,35 @@ async def redis_home(redis_url: str | None) -> AsyncIterator[Home]:
         await home.close()
 
 
-async def known(home: Agents, agent: str) -> AgentView:
+async def known(home: AnyHome, agent: str) -> AgentView:
     """The agent of that id. Raises `InvalidId` and `UnknownAgent`."""
     from playbooks_providers import ids
     from playbooks_providers.errors import UnknownAgent
 
-    view = await home.describe(ids.agent_id(agent))
+    view = await home.coordination.describe(ids.agent_id(agent))
     if view is None:
         raise UnknownAgent(agent)
     return view
 
 
-async def all_known(home: Agents) -> list[AgentView]:
+async def all_known(home: AnyHome) -> list[AgentView]:
     """Every agent, in no order; one whose retention has ended meanwhile is left out."""
-    return await described(home, await home.agents())
+    return await described(home, await home.coordination.agents())
 
 
-async def described(home: Agents, agents: Iterable[AgentId]) -> list[AgentView]:
+async def described(home: AnyHome, agents: Iterable[AgentId]) -> list[AgentView]:
     """Those of *agents* that there are, in their order."""
     room = asyncio.Semaphore(_AT_ONCE)
 
     async def one(agent: AgentId) -> AgentView | None:
         async with room:
-            return await home.describe(agent)
+            return await home.coordination.describe(agent)
 
     found = await asyncio.gather(*map(one, agents))
     return [view for view in found if view is not None]
 
 
-def signing(home: Agents) -> Sealer:
+def signing(home: AnyHome) -> Sealer:
     """What verifies checkpoints here. Raises `CommandError`: nothing is unpickled, not even its index, unverified."""
     if home.sealer is None:
         raise CommandError(
@@ -169,12 +140,12 @@ def _quiet_logs() -> None:
 
 
 @asynccontextmanager
-async def home_of(storage_path: Path | None, redis_url: str | None) -> AsyncIterator[Agents]:
+async def home_of(storage_path: Path | None, redis_url: str | None) -> AsyncIterator[AnyHome]:
     """The folder *storage_path* when one is named, else Redis."""
     from playbooks_providers.errors import Unreachable
 
     if storage_path is not None:
-        yield _Folder.open(storage_path)
+        yield folder_home(storage_path)
         return
     try:
         async with redis_home(redis_url) as home:
@@ -186,51 +157,14 @@ async def home_of(storage_path: Path | None, redis_url: str | None) -> AsyncIter
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """The agents that `run` keeps in a folder: they have no sessions."""
+def folder_home(path: Path) -> Home[FilesystemCoordination]:
+    """The agents that `run` keeps in a folder. Raises `StorageFailed`."""
+    from playbooks_providers.errors import StorageFailed
+    from playbooks_providers.filesystem import FilesystemCoordination
+    from playbooks_providers.settings import load_settings
 
-    files: FilesystemAgents
-    checkpoints: FilesystemCheckpoints
-    inboxes: FilesystemInboxes
-    events: FilesystemEvents
-    sealer: Sealer | None
-
-    @classmethod
-    def open(cls, path: Path) -> _Folder:
-        from playbooks_providers.errors import StorageFailed
-        from playbooks_providers.filesystem import (
-            FilesystemAgents,
-            FilesystemCheckpoints,
-            FilesystemEvents,
-            FilesystemInboxes,
-            FilesystemStore,
-        )
-        from playbooks_providers.settings import load_settings
-
-        if not path.is_dir():
-            raise StorageFailed(f"no such folder: {path}")
-        _quiet_logs()
-        store = FilesystemStore(path)
-        sealer = _sealer(load_settings({}, Path.cwd(), dev_file=False), path)
-        checkpoints = FilesystemCheckpoints(store)
-        files = FilesystemAgents(store, checkpoints)
-        return cls(files, checkpoints, FilesystemInboxes(store, files), FilesystemEvents(store), sealer)
-
-    async def fork(self, start: StartRecord, entry: Entry) -> Created | Exists:
-        return await self.files.fork(start, entry)
-
-    async def agents(self) -> Sequence[AgentId]:
-        return await self.files.agents()
-
-    async def standings(self) -> Mapping[AgentId, Standing]:
-        return await self.files.standings()
-
-    async def asking(self) -> Sequence[AgentId]:
-        return await self.files.agents()
-
-    async def describe(self, agent: AgentId) -> AgentView | None:
-        return await self.files.describe(agent)
-
-    async def session(self, session: SessionId) -> SessionInfo | None:
-        return None
+    if not path.is_dir():
+        raise StorageFailed(f"no such folder: {path}")
+    _quiet_logs()
+    coordination, checkpoints = FilesystemCoordination.open(path)
+    return Home(coordination, checkpoints, _sealer(load_settings({}, Path.cwd(), dev_file=False), path), path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,7 @@ async def _fork(
 ) -> None:
     from playbooks_providers import ids
     from playbooks_providers.errors import UnknownCheckpoint
-    from playbooks_providers.model import Exists
+    from playbooks_providers.model import Created, Exists
     from playbooks_worker.cli.connect import home_of, known, signing
     from playbooks_worker.host.forking import fork_of
 
@@ -49,7 +50,9 @@ async def _fork(
         except UnknownCheckpoint as error:
             hint = "A parked or ended agent keeps its last alone, unless worker.keep_when_parked is set"
             raise CommandError(str(error), hint=hint, kind="UnknownCheckpoint", facts={"agent_id": agent}) from error
-        answer = await home.fork(start, entry)
+        answer = await home.coordination.fork(start, entry)
+        if isinstance(answer, Created) and answer.ticket is not None:
+            await home.coordination.enqueue(answer.ticket)
     if isinstance(answer, Exists) or not answer.fresh:
         raise CommandError(f"agent {chosen} exists already", hint="Choose another --agent-id")
     if out.as_json:
@@ -59,4 +62,4 @@ async def _fork(
     if storage_path is None:
         out.note(f"See it: playbooksctl wait {chosen}")
     else:
-        out.note(f"Let it go on: playbooksctl run PROGRAM --resume {chosen} --storage-path {storage_path}")
+        out.note(f"Let it go on: {home.goes_on(replace(view, agent=chosen))}")

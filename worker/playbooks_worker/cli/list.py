@@ -60,7 +60,7 @@ async def _newest(
     from playbooks_worker.cli.connect import described, home_of
 
     async with home_of(storage_path, redis_url) as home:
-        standings = await home.standings()
+        standings = await home.coordination.standings()
         chosen = [agent for agent, stands in standings.items() if not wanted or stands.status in wanted]
         chosen.sort(key=lambda agent: (-standings[agent].birth, agent))
         shown = chosen[:limit] if limit else chosen

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from playbooks_providers.model import AgentView
-    from playbooks_worker.cli.connect import Agents
+    from playbooks_worker.cli.connect import AnyHome
 
 _ITEMS, _LETTERS, _LEVELS = 20, 400, 5
 
 
-async def frames(home: Agents, view: AgentView, program: str | None) -> list[Record]:
+async def frames(home: AnyHome, view: AgentView, program: str | None) -> list[Record]:
     """The frames, outermost first: each with ``locals``, text by name. Raises `CommandError`."""
     from playbooks_providers.model import FINAL
     from playbooks_worker.cli.connect import signing

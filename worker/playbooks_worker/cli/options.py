@@ -15,7 +15,7 @@ RedisUrl = Annotated[
 ]
 StoragePath = Annotated[
     Path | None,
-    typer.Option("--storage-path", metavar="DIR", help="Look at agents that `run` keeps in this folder, not at Redis."),
+    typer.Option("--storage-path", metavar="DIR", help="Agents that `run` keeps in this folder, not those on Redis."),
 ]
 Folder = Annotated[
     Path | None,

@@ -53,7 +53,7 @@ async def _inbox(person: str | None, storage_path: Path | None, redis_url: str |
     async with home_of(storage_path, redis_url) as home:
         return [
             _told(view.agent, each)
-            for view in await described(home, await home.asking())
+            for view in await described(home, await home.coordination.asking())
             for each in asked_by(view)
             if person in (None, each.person)
         ]
@@ -130,7 +130,7 @@ async def _answer(
         view = await known(home, agent)
         asked = chosen(view, question, f"playbooksctl inbox{_there(storage_path)}")
         letter = answer_letter(signing(home), agent, asked.id, value)
-        said = await answered(home.inboxes, agent, letter)
+        said = await answered(home.coordination, agent, letter)
     if not isinstance(said, Delivered):
         raise CommandError(f"agent {agent} has ended meanwhile: nobody waits for the answer")
     if not said.fresh:

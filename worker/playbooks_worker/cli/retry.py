@@ -1,8 +1,9 @@
-"""`playbooksctl retry`: a person lets an agent on workers go on that was set aside or has failed, and says how."""
+"""`playbooksctl retry`: a person lets an agent go on that was set aside or has failed, and says how."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,43 +14,46 @@ from playbooks_worker.cli.target import choice
 
 if TYPE_CHECKING:
     from playbooks_providers.model import AgentView, Choice
-    from playbooks_worker.cli.connect import Home
+    from playbooks_worker.cli.connect import AnyHome
 
 
 def retry(
     agent_id: Annotated[str, typer.Argument(metavar="ID")],
     accept_changed: options.AcceptChanged = False,
     restart: options.Restart = False,
+    storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
     """Let an agent go on that is blocked, paused, quarantined or failed: from its checkpoint, unless told otherwise.
 
-    (An agent that `run` keeps in a folder: `playbooksctl run PROGRAM --resume ID`, with the same options.)
+    (One in a folder that no process runs goes on with `playbooksctl run PROGRAM --resume ID`.)
     """
     with Output(json) as out:
         from playbooks_providers import ids
 
         chosen = choice(accept_changed, restart)
         ids.agent_id(agent_id)  # a slip of the fingers is told before a server is looked for
-        asyncio.run(_retry(out, agent_id, chosen, redis_url))
+        asyncio.run(_retry(out, agent_id, chosen, storage_path, redis_url))
 
 
-async def _retry(out: Output, agent: str, chosen: Choice, redis_url: str | None) -> None:
-    from playbooks_worker.cli.connect import known, redis_home
+async def _retry(out: Output, agent: str, chosen: Choice, storage_path: Path | None, redis_url: str | None) -> None:
+    from playbooks_worker.cli.connect import home_of, known
+    from playbooks_worker.cli.control import nobody_runs
 
-    async with redis_home(redis_url) as home:
+    async with home_of(storage_path, redis_url) as home:
         before = await known(home, agent)
         if not await goes_on(home, before, chosen):
             raise _refused(before)
+        command = await nobody_runs(home, before)
     if out.as_json:
         out.json({"agent_id": before.agent, "status": "ready", "was": before.status.value, "choice": chosen.value})
     else:
         out.say(f"agent {before.agent} was {before.status} and is ready to go on")
-        out.note(f"See it: playbooksctl wait {before.agent}")
+        out.note(f"Nobody runs it: {command}" if command else home.see(before.agent))
 
 
-async def goes_on(home: Home, before: AgentView, chosen: Choice) -> bool:
+async def goes_on(home: AnyHome, before: AgentView, chosen: Choice) -> bool:
     """False: there is nothing to go on with. May be repeated."""
     from playbooks_providers.model import FINAL, Choice, Gone
 

@@ -16,13 +16,7 @@ from playbooks_providers import ids, logs
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.envelope import Header, Sealer
 from playbooks_providers.errors import StorageFailed, StorageFull, UnknownAgent
-from playbooks_providers.filesystem import (
-    FilesystemAgents,
-    FilesystemCheckpoints,
-    FilesystemEvents,
-    FilesystemInboxes,
-    FilesystemStore,
-)
+from playbooks_providers.filesystem import FilesystemCheckpoints, FilesystemCoordination, FilesystemStore
 from playbooks_providers.ids import AgentId
 from playbooks_providers.model import FINAL, AgentView, Choice, Exists, Lock, StartRecord, Status
 from playbooks_providers.settings import ensure_signing_key, load_settings, signing_key, weakness
@@ -37,7 +31,7 @@ from playbooks_worker.cli.target import Target
 from playbooks_worker.engine import close_resources, kept_sources
 from playbooks_worker.host.answers import answer_letter, answered
 from playbooks_worker.host.gate import Gate
-from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Parked, Paused
+from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Parked, Paused, Terminated
 from playbooks_worker.host.programs import Program, load
 from playbooks_worker.host.surroundings import Surroundings
 
@@ -63,9 +57,7 @@ class Here:
         self._run: LocalRun | None = None
         self._snoop = snoop
         self._no_room: StorageFull | None = None
-        self._agents = FilesystemAgents(store, self._checkpoints)
-        self._inboxes = FilesystemInboxes(store, self._agents)
-        self._events = FilesystemEvents(store)
+        self._home = FilesystemCoordination(store, self._checkpoints)
         self._durability = settings.durability
         self._report = Report(out, asked, storage_path, folder, self._sealer, self._checkpoints)
 
@@ -76,11 +68,11 @@ class Here:
         entry = program.bind(self._asked.entry, args, kwargs)
         chosen = ids.agent_id(agent) if agent else ids.new_agent_id(program.name)
         now = self._clock.now_ms()
-        answer = await self._agents.create(StartRecord(chosen, program.name, self._asked.entry, args, kwargs, "", now))
+        answer = await self._home.create(StartRecord(chosen, program.name, self._asked.entry, args, kwargs, "", now))
         if isinstance(answer, Exists) or not answer.fresh:
             raise self._report.taken(await self._view(chosen))
         with self._interrupts(chosen):
-            await self._live(await self._agents.lock(chosen), program, entry, after=0)
+            await self._live(await self._home.lock(chosen), program, entry, after=0)
 
     async def resume(self, agent: str | None, at: int | None, choice: Choice = Choice.RESUME) -> None:
         """An agent that is there: the one named, or the newest unfinished one of the program, or its newest."""
@@ -102,12 +94,12 @@ class Here:
         restart = choice is Choice.RESTART
         entry = program.bind(start.entry, start.args, start.kwargs) if restart else program.playbook(start.entry)
         with self._interrupts(chosen):
-            lock = await self._agents.lock(chosen, at=at, choice=choice)
+            lock = await self._home.lock(chosen, at=at, choice=choice)
             await self._report.tell_found(lock)
             await self._live(lock, program, entry, after=view.last.seq if view.last else 0)
 
     async def _newest_of(self, program: Program) -> AgentId:
-        chosen = await self._agents.newest(program.name)
+        chosen = await self._home.newest(program.name)
         if chosen is None:
             raise CommandError(
                 f"program {program.name} has no agent to continue",
@@ -128,9 +120,7 @@ class Here:
         progress = Progress(console, lock.agent)
         how = None if at_terminal() else self._report.how_to_answer
         run = self._run = LocalRun(
-            self._agents,
-            self._inboxes,
-            self._events,
+            self._home,
             self._around(),
             Gate(self._clock.monotonic),
             lock.agent,
@@ -139,20 +129,21 @@ class Here:
                 heard=Snoop(self._out, lock.agent).heard if self._snoop else None,
                 asked=Prompt(self._out, progress, self._answer, how).asked,
                 ended=self._tell_ended,
+                saved=progress.saved,
             ),
         )
         with progress:
             await self._checkpoints.keep_sources(kept_sources())
-            life = run.begin(lock, entry, progress=progress.saved, numbered_after=after)
+            run.begin(lock, entry, numbered_after=after)
             await self._others(lock.agent, run)
             outcome = await run.until_over()
             await close_resources()
         if console is not None and isinstance(outcome, Ended) and outcome.status is Status.COMPLETED:
             console.print(f"completed: agent {lock.agent}, {outcome.header.seq} checkpoints", style="dim")
-        await self._conclude(lock, life.newest, outcome)
+        await self._conclude(lock, self._newest(), outcome)
 
     def _interrupts(self, agent: AgentId) -> Interrupts:
-        return Interrupts(self._stops, lambda: self._report.interrupted(agent, self._newest(agent)))
+        return Interrupts(self._stops, lambda: self._report.interrupted(agent, self._newest()))
 
     def _stops(self) -> bool:
         """Stop what lives here. False: nothing does."""
@@ -174,24 +165,30 @@ class Here:
 
     async def _others(self, first: AgentId, run: LocalRun) -> None:
         """The agents of the run that have not ended go on, too."""
-        views = [await self._agents.describe(agent) for agent in await self._agents.agents()]
+        views = [await self._home.describe(agent) for agent in await self._home.agents()]
         others = [view for view in views if view and view.start.run == first and view.status not in FINAL]
-        self._report.tell_others(len(others))
+        paused = [view for view in others if view.status is Status.PAUSED]
+        self._report.tell_others(len(others) - len(paused))
         for view in others:
-            await run.go_on(view)
+            if view in paused:
+                self._report.tell_paused(view.agent, view.why)
+            elif view.agent not in run.lives:
+                await run.go_on(view)
 
-    def _newest(self, agent: AgentId) -> Header | None:
-        life = self._run.lives.get(agent) if self._run is not None else None
+    def _newest(self) -> Header | None:
+        life = self._run.first_life if self._run is not None else None
         return life.newest if life is not None else None
 
     def _tell_ended(self, agent: AgentId, outcome: Outcome) -> None:
-        """Of a child that needs a person; how the first agent ends is told at the end."""
-        if isinstance(outcome, Blocked) and self._run is not None and agent != self._run.first:
+        """Of one that needs a person; how the first agent ends is told at the end."""
+        if isinstance(outcome, Paused):
+            self._report.tell_paused(agent, outcome.why)
+        elif isinstance(outcome, Blocked) and self._run is not None and agent != self._run.first:
             self._out.note(f"agent {agent} is blocked: {outcome.why.splitlines()[0]}")
 
     async def _answer(self, agent: AgentId, question: str, value: Any) -> None:
         assert self._run is not None
-        await answered(self._run, agent, answer_letter(self._sealer, agent, question, value))
+        await answered(self._home, agent, answer_letter(self._sealer, agent, question, value))
 
     def _stop_for_room(self, error: StorageFull) -> None:
         """The disk is full. A worker would wait; here is a person, who makes room and continues."""
@@ -211,6 +208,8 @@ class Here:
                 if unasked:
                     raise self._report.left(lock, newest, why)
                 self._report.interrupted(lock.agent, newest)
+            case Terminated(why):
+                raise self._report.terminated(lock.agent, why)
             case Parked() | Paused():
                 raise AssertionError(f"agent {lock.agent}: {outcome} of an agent in a folder")
             case LockLost(why):
@@ -221,7 +220,7 @@ class Here:
                 )
 
     async def _view(self, agent: AgentId) -> AgentView:
-        view = await self._agents.describe(agent)
+        view = await self._home.describe(agent)
         if view is None:
             raise UnknownAgent(agent)
         return view

@@ -63,6 +63,13 @@ class Report:
         if count:
             self._out.say(f"  with {count} more {'agent' if count == 1 else 'agents'} of its run")
 
+    def tell_paused(self, agent: AgentId, why: str) -> None:
+        self._out.note(f"agent {agent} is paused: {why}", f"Let it go on: playbooksctl unpause {agent}{self._there()}")
+
+    def terminated(self, agent: AgentId, why: str) -> CommandError:
+        facts = {"agent_id": agent, "status": Status.CANCELLED.value}
+        return CommandError(f"agent {agent} was terminated: {why}", Exit.SET_ASIDE, kind="Cancelled", facts=facts)
+
     def tell_end(self, view: AgentView) -> NoReturn:
         announce_end(self._out, record(view, self._sealer))
 
@@ -132,7 +139,11 @@ class Report:
         return f"{self.command()} --resume {agent}"
 
     def how_to_answer(self, agent: AgentId) -> str:
-        return f"Answer it: playbooksctl answer {agent} TEXT --storage-path {shlex.quote(str(self._folder))}"
+        return f"Answer it: playbooksctl answer {agent} TEXT{self._there()}"
+
+    def _there(self) -> str:
+        folder = os.path.relpath(self._folder) if self._folder.is_relative_to(Path.cwd()) else str(self._folder)
+        return f" --storage-path {shlex.quote(folder)}"
 
 
 def _where(newest: Header | None) -> str:

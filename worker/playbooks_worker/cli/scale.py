@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from playbooks_providers.ids import SessionId
     from playbooks_providers.loads import QueueLoad
-    from playbooks_worker.cli.connect import Home
+    from playbooks_worker.cli.connect import RedisHome
 
 _POLL_S = 0.1
 
@@ -72,7 +72,7 @@ async def _drain(out: Output, worker: str, wait: bool, timeout_s: float | None, 
         out.say(f"worker {worker} has drained")
 
 
-async def _sessions_of(home: Home, worker: str) -> tuple[list[SessionId], set[str]]:
+async def _sessions_of(home: RedisHome, worker: str) -> tuple[list[SessionId], set[str]]:
     """Its live sessions, and the names of all workers."""
     found, names = [], set()
     for session in await home.coordination.sessions():
@@ -119,7 +119,7 @@ async def _loads(queue: str | None, redis_url: str | None) -> list[dict[str, Any
     return [facts_of(load) for load in loads]
 
 
-async def of_queue(home: Home, queue: str) -> QueueLoad:
+async def of_queue(home: RedisHome, queue: str) -> QueueLoad:
     """The load of one queue. Raises `CommandError`."""
     for load in await home.coordination.loads():
         if load.queue == queue:

@@ -56,7 +56,7 @@ async def _one(
         view = await known(home, agent)
         told = record(view, home.sealer)
         if view.session is not None:
-            session = await home.session(view.session)
+            session = await home.coordination.session(view.session)
             told["worker"] = session.worker if session else None
             told["pid"] = session.pid if session else None
             told["host"] = session.host if session else None

@@ -15,7 +15,7 @@ from playbooks_worker.cli.views import as_text
 
 if TYPE_CHECKING:
     from playbooks_providers.ids import AgentId
-    from playbooks_worker.cli.connect import Agents
+    from playbooks_worker.cli.connect import AnyHome
     from playbooks_worker.host.events import Told
 
 _AT_ONCE = 1000
@@ -47,14 +47,14 @@ async def _tail(out: Output, agent: str, follow: bool, storage_path: Path | None
     chosen = ids.agent_id(agent)
     page = _Page(out)
     async with home_of(storage_path, redis_url) as home:
-        view = await home.describe(chosen)
+        view = await home.coordination.describe(chosen)
         try:
             while view is not None:
                 has_ended = view.status in FINAL  # asked before the events are: then none can come after them
                 await _read(home, chosen, page, 0.0 if has_ended or not follow else _WAIT_S)
                 if has_ended or not follow:
                     break
-                view = await home.describe(chosen)
+                view = await home.coordination.describe(chosen)
         finally:
             page.close()
     if view is None:
@@ -65,12 +65,12 @@ async def _tail(out: Output, agent: str, follow: bool, storage_path: Path | None
         out.note(f"agent {agent} has told nothing")
 
 
-async def _read(home: Agents, agent: AgentId, page: _Page, wait_s: float) -> None:
+async def _read(home: AnyHome, agent: AgentId, page: _Page, wait_s: float) -> None:
     """What there is now, all at once, so that what does not stand is not shown."""
-    found = list(await home.events.emitted(agent, page.after, limit=_AT_ONCE, wait_s=wait_s))
+    found = list(await home.coordination.emitted(agent, page.after, limit=_AT_ONCE, wait_s=wait_s))
     more = len(found) == _AT_ONCE
     while more:
-        next_ones = await home.events.emitted(agent, found[-1].place, limit=_AT_ONCE)
+        next_ones = await home.coordination.emitted(agent, found[-1].place, limit=_AT_ONCE)
         found += next_ones
         more = len(next_ones) == _AT_ONCE
     if found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +15,7 @@ from playbooks_worker.cli.views import Record, announce_end, place, record
 
 if TYPE_CHECKING:
     from playbooks_providers.model import AgentView
-    from playbooks_worker.cli.connect import Home
+    from playbooks_worker.cli.connect import AnyHome
 
 _POLL_FROM_S, _POLL_UP_TO_S = 0.05, 0.5
 PATIENCE_S = 60.0  # with a Redis that answered before and does not any more
@@ -25,6 +26,7 @@ def wait(
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="S", min=0, help="Give up after this many seconds (exit 124).")
     ] = None,
+    storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
@@ -33,18 +35,20 @@ def wait(
     Exits 0 when it completed, 1 when it failed, 3 when it is blocked, quarantined or cancelled.
     """
     with Output(json) as out:
-        announce_end(out, asyncio.run(_wait(out, agent_id, timeout, redis_url)))
+        announce_end(out, asyncio.run(_wait(out, agent_id, timeout, storage_path, redis_url)))
 
 
-async def _wait(out: Output, agent: str, timeout_s: float | None, redis_url: str | None) -> Record:
+async def _wait(
+    out: Output, agent: str, timeout_s: float | None, storage_path: Path | None, redis_url: str | None
+) -> Record:
     from playbooks_providers import ids
     from playbooks_providers.errors import UnknownAgent
-    from playbooks_worker.cli.connect import redis_home
+    from playbooks_worker.cli.connect import home_of
 
     chosen = ids.agent_id(agent)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     pause = _POLL_FROM_S
-    async with redis_home(redis_url) as home:
+    async with home_of(storage_path, redis_url) as home:
         view = await home.coordination.describe(chosen)
         while True:
             if view is None:
@@ -59,7 +63,7 @@ async def _wait(out: Output, agent: str, timeout_s: float | None, redis_url: str
             view = await _look_again(out, home, view, deadline)
 
 
-async def _look_again(out: Output, home: Home, before: AgentView, deadline: float | None) -> AgentView | None:
+async def _look_again(out: Output, home: AnyHome, before: AgentView, deadline: float | None) -> AgentView | None:
     """The agent now. A server that answered before may be away for a while: that is no reason to give up at once."""
     from playbooks_providers.errors import Unreachable
 

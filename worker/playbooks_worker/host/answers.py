@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from typing import Any
 
 from playbooks_providers.envelope import Body, Sealer, seal_letter
 from playbooks_providers.ids import AgentId
@@ -19,19 +19,11 @@ def answer_letter(sealer: Sealer, agent: AgentId, question: str, value: Any) -> 
     return seal_letter(sealer, agent, f"person:{question}", _ONCE, _ONCE, body, pressing=True)
 
 
-class Answerable(Protocol):
-    """Any home with inboxes. One that is a `post.Home` as well wakes or tells whoever waits."""
-
-    async def deliver(
-        self, receiver: AgentId, letter: Letter, *, limit: int, birth: int | None = None
-    ) -> Delivered | Full | Gap | Gone: ...
-
-
 async def answered(
-    home: Answerable, agent: AgentId, letter: Letter, *, birth: int | None = None
+    home: Home, agent: AgentId, letter: Letter, *, birth: int | None = None
 ) -> Delivered | Full | Gap | Gone:
     """Deliver it, and wake or tell whoever waits. May be repeated."""
     said = await home.deliver(agent, letter, limit=_NO_LIMIT, birth=birth)
     if isinstance(said, Delivered):
-        await heard_of(cast(Home, home), Poke(agent), said)
+        await heard_of(home, Poke(agent), said)
     return said

@@ -30,7 +30,6 @@ class Obeying(Parking):
     _asking: asyncio.Task[None] | None = None
     _asked_again = False
     _deadline: asyncio.TimerHandle | None = None
-    _done_with: asyncio.Event | None = None  # set when an order is obeyed, or the life is over
     _leaving: HandedOver | Paused | None = None
 
     def look_for_orders(self) -> None:
@@ -42,13 +41,6 @@ class Obeying(Parking):
     def _something_came(self) -> None:
         super()._something_came()
         self.look_for_orders()
-
-    async def obey(self, order: Order) -> None:
-        """Answers when a durable checkpoint has it, or the agent has ended."""
-        if self._reported != order.id:
-            self._done_with = self._done_with or asyncio.Event()
-            self._obey(order)
-            await self._done_with.wait()
 
     async def _look_for_orders(self) -> None:
         assert self.courier is not None
@@ -114,8 +106,6 @@ class Obeying(Parking):
         assert self.courier is not None
         home = self.courier.home
         await patiently(lambda: home.obeyed(self.lock, order), "report an order")
-        if self._done_with is not None:
-            self._done_with.set()
 
     def _out_of_time(self, order: Order) -> None:
         if self.courier is not None and self._over is None:
@@ -138,5 +128,3 @@ class Obeying(Parking):
         super().no_more_parking()
         if self._deadline is not None:
             self._deadline.cancel()
-        if self._done_with is not None:
-            self._done_with.set()
