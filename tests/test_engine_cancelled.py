@@ -262,3 +262,43 @@ def test_who_awaits_a_task_is_not_told_of_a_cancellation_that_the_task_has_swall
     told = ["why", 1]
     expected = Completed([20, (told, 1, 1), ([*told, "after"], 1, 1)])
     assert same_everywhere(beside_tasks_that_swallow) == expected
+
+
+async def told_twice():
+    told = []
+    for _ in range(2):
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError as error:
+            told += error.args
+    return [*told, await effect(asyncio.current_task().cancelling(), turns=3)]
+
+
+@playbook
+async def tidies_up_in_an_effect():
+    return await told_twice()
+
+
+@playbook
+async def cancels_twice(made):
+    task = asyncio.create_task(made())
+    for n, why in enumerate(["one", "two"]):
+        await effect("work", turns=4 - n)
+        task.cancel(why)
+    return (await asyncio.gather(task, return_exceptions=True))[0]
+
+
+@playbook
+async def awaits_who_tidies_up():
+    return await asyncio.create_task(tidies_up_in_an_effect())
+
+
+@playbook
+async def beside_effects_that_are_cancelled_twice():
+    kinds = [told_twice, tidies_up_in_an_effect, awaits_who_tidies_up]
+    return await asyncio.gather(working(set(), 1, 20), *[cancels_twice(made) for made in kinds])
+
+
+def test_an_effect_that_was_cancelled_twice_before_a_crash_is_told_both_times_again():
+    told = ["one", "two", 2]
+    assert same_everywhere(beside_effects_that_are_cancelled_twice) == Completed([20, told, told, told])

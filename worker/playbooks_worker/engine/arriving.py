@@ -11,15 +11,14 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from playbooks_worker.engine import cancels, restore, standstill, synchronisers
-from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.callbacks import added_again
-from playbooks_worker.engine.committing import Committing
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import Awaitable, wake
 from playbooks_worker.engine.outcomes import Persist
-from playbooks_worker.engine.place import Below, here, in_region
+from playbooks_worker.engine.place import here, in_region
 from playbooks_worker.engine.synchronisers import Waiting
+from playbooks_worker.engine.telling import Telling
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.agent import Agent
@@ -32,7 +31,7 @@ _ENTERING_POLL_S = 0.005
 _STANDSTILL_S = 0.05
 
 
-class Arriving(Committing):
+class Arriving(Telling):
     """The frames that have not reached their sites yet, and the barrier that the others wait at."""
 
     def __init__(self, agent_id: str, persist: Persist, next_seq: int) -> None:
@@ -49,7 +48,6 @@ class Arriving(Committing):
         self.waiting: dict[int, tuple[Any, Waiting]] = {}
         self._progress = 0
         self._in_no_order = False  # who waits for the headers of another waits for nothing else any more
-        self._untold: dict[asyncio.Task[Any], Said] = {}  # arrived, and to be cancelled again
         self.to_call: list[Branch] = []  # their tasks had ended, and callbacks of the program were about to be called
 
     def header_entered(self, frame: Frame, number: int, targets: Sequence[Any], manager: Any) -> None:
@@ -76,7 +74,7 @@ class Arriving(Committing):
         if begins and frame.call_.id in self.waiting:
             self._wait_again(value, *self.waiting.pop(frame.call_.id))
         if frame.call_.id in self.loader().untold and frame.task is not None:
-            self._untold[frame.task] = self.loader().untold.pop(frame.call_.id)
+            self.to_be_told(frame.task, frame.call_, self.loader().untold.pop(frame.call_.id))
             if frame.outcome is None:
                 self.tells_soon(frame.task)
         if not self.unreached and self._loop is not None:
@@ -159,14 +157,8 @@ class Arriving(Committing):
         await tells it, as before."""
         if self.restoring or self.unreached:
             yield from self.barrier()
-        task = asyncio.current_task()
-        if self._loader is None:
-            return
-        branch = getattr(task, "branch", None)
-        if branch is not None and branch.cancelled is not None:
-            self._cancel_again(branch)
-        elif task in self._untold:
-            self._cancelled(task, self._untold.pop(task))
+        if self._loader is not None:
+            self.tell(asyncio.current_task())
 
     def _late_ones(self) -> Generator[Any, Any, None]:
         """Frames that plain code comes to behind the barrier wait for one another, too: one may be about to wait for what
@@ -240,7 +232,7 @@ class Arriving(Committing):
             wake(self._header_waiters)
             wake(self._maker_waiters)
             assert self._loop is not None
-            self._loop.call_soon(self._tell_all, context=self.context)
+            self._loop.call_soon(self.tell_all, context=self.context)
             self._loop.call_later(_STANDSTILL_S, self._watch_standstill, _STANDSTILL_S, context=self.context)
             self.left_region()
 
@@ -260,45 +252,8 @@ class Arriving(Committing):
         later = _STANDSTILL_S if waits else min(2 * seconds, 60.0)
         self._loop.call_later(later, self._watch_standstill, later, context=self.context)
 
-    # --- cancelled, and not told before the checkpoint was taken ---------------------------------------------------
-    def tells_soon(self, task: Any) -> None:
-        """What *task* is to be told of begins: it is told at its first wait, and does not run to its end meanwhile."""
-        assert self._loop is not None
-        self._loop.call_soon(self._tell, task, _IDLE_TURNS, context=self.context)
-
-    def _tell(self, task: Any, turns: int) -> None:
-        branch = branch_of(task)
-        to_tell = task in self._untold or (branch is not None and branch.cancelled is not None)
-        if self.dead or not to_tell or task.done():
-            return
-        assert self._loop is not None
-        if turns and not cancels.stands(cast("Agent", self), task):
-            self._loop.call_soon(self._tell, task, turns - 1, context=self.context)
-        elif turns or not self.restoring:  # otherwise when all have arrived
-            if branch is not None and branch.cancelled is not None:
-                self._cancel_again(branch)
-            else:
-                self._cancelled(task, self._untold.pop(task))
-
-    def _tell_all(self) -> None:
-        """Now that they stand where they stood, all are told that wait."""
-        for branch in list(self.branches.values()):
-            if branch.cancelled is not None and branch.task is not None:
-                self.tells_soon(branch.task)
-        for task in self._untold:
-            self.tells_soon(task)
-
     def untold(self) -> list[tuple[int, Said]]:
         """The calls whose tasks a resume from here must cancel again, and what it says."""
         before = {} if self._loader is None else self._loader.untold
-        waiting = [(number, said) for number, said in before.items() if number in self.unreached]
-        return [*cancels.untold(cast("Agent", self)), *waiting]
-
-    def _cancel_again(self, branch: Branch) -> None:
-        said, branch.cancelled = branch.cancelled, None
-        self._cancelled(branch.task, said)
-
-    def _cancelled(self, task: Any, said: Said | None) -> None:
-        context = self.context.copy()
-        context.run(here.set, Below(cast("Agent", self), None))  # not from outside: the program did
-        context.run(task.cancel, *(said or ()))
+        waiting = [(number, said) for number in before if number in self.unreached for said in before[number]]
+        return [*super().untold(), *waiting]

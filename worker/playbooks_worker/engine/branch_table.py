@@ -17,7 +17,6 @@ from playbooks_worker.engine.cancels import (
     Said,
     begun,
     counted,
-    on_the_way,
     said_of,
     told,
     untold_without_call,
@@ -39,7 +38,7 @@ CallRow = tuple[tuple[str, ...], str, int, int]
 
 class OwnRow(NamedTuple):
     """``call`` and ``creator`` are ids of calls, or 0: none, or one that has ended. ``ended``: its outcome is known;
-    ``done``: whoever waits for its task knows that too. ``cancelled``: what it has not been told yet. ``counted``: how
+    ``done``: whoever waits for its task knows that too. ``cancelled``: what it is to be told. ``counted``: how
     often it had been cancelled. ``within``: the header of its creator that it was made in."""
 
     id: int
@@ -51,7 +50,7 @@ class OwnRow(NamedTuple):
     group: tuple[int, int] | None
     ended: bool
     done: bool
-    cancelled: Said | None
+    cancelled: tuple[Said, ...]
     counted: int
     within: int
     calls: list[CallRow]
@@ -62,7 +61,7 @@ class OperandRow(NamedTuple):
     creator: int
     number: int
     ended: bool
-    cancelled: Said | None
+    cancelled: tuple[Said, ...]
     counted: int
     calls: list[CallRow]
 
@@ -141,16 +140,16 @@ class Writing:
             numbers.setdefault(creator, []).append(branch.number)
             cancelled, times = self._untold(branch), self._counted(branch)
             if branch.call is not None:
-                if cancelled is None and _cancelled_as_it_ended(branch, branch.call):
-                    cancelled = branch.said()
-                if cancelled is not None or times:
+                if not cancelled and _cancelled_as_it_ended(branch, branch.call):
+                    cancelled = (branch.said(),)
+                if cancelled or times:
                     row = OperandRow(branch.id, creator, branch.number, False, cancelled, times, [])
                     self.rows.operands.append(row)
                     contents.append((branch.id, None, None, None))
                 continue
             outcome = self._outcome(branch)
             calls = calls_of(branch.below, self._calls) if outcome is None else []
-            if calls or cancelled is not None or outcome is not None:
+            if calls or cancelled or outcome is not None:
                 row = OperandRow(branch.id, creator, branch.number, outcome is not None, cancelled, times, calls)
                 self.rows.operands.append(row)
                 contents.append((branch.id, None, outcome, None))
@@ -195,10 +194,10 @@ class Writing:
         making = branch.making if outcome is None and call is None else None
         return branch.id, making, outcome, branch.callbacks or None
 
-    def _untold(self, branch: Branch) -> Said | None:
-        if branch.cancelled is not None or branch.task is None or not self._agent.cancels:
+    def _untold(self, branch: Branch) -> tuple[Said, ...]:
+        if branch.task is None or not self._agent.cancels:
             return branch.cancelled
-        return said_of(self._agent, branch.task) if untold_without_call(self._agent, branch.task) else None
+        return *untold_without_call(self._agent, branch.task), *branch.cancelled
 
     def _counted(self, branch: Branch) -> int:
         return branch.counted if branch.task is None else counted(self._agent, branch.task)
@@ -207,8 +206,9 @@ class Writing:
         if branch.call is not None and told(branch.call):
             return None  # what cancelled it comes to that again
         outcome = branch.settled()
-        if outcome is None and branch.call is None and on_the_way(self._agent, branch.task) and not begun(branch.task):
-            return None, asyncio.CancelledError(*said_of(self._agent, branch.task))
+        if outcome is None and branch.call is None and not begun(branch.task):
+            if said := said_of(self._agent, branch.task):
+                return None, asyncio.CancelledError(*said[0])
         return outcome
 
 

@@ -65,7 +65,7 @@ class Branch:
         self.outcome: Outcome | None = None
         self.ended = False
         self.ended_with: Said = ()
-        self.cancelled: Said | None = None  # loaded: somebody has cancelled it, and it has not been told yet
+        self.cancelled: tuple[Said, ...] = ()  # loaded: somebody has cancelled it, and it has not been told yet
         self.counted = 0  # loaded: how often it had been cancelled, and told
         self.group: tuple[int, int] | None = None  # loaded: the header (call, number) whose TaskGroup waits for it
         self.name: str | None = None
@@ -189,7 +189,7 @@ async def _run(branch: Branch, coroutine: Any, *, again: bool) -> Any:
     try:
         if agent.gated:
             await agent.start_allowed()
-        if branch.cancelled is not None and branch.task is not None:
+        if branch.cancelled and branch.task is not None:
             agent.tells_soon(branch.task)
         if agent.observer is not None:
             observing.branch_began(agent.observer, branch, coroutine, again=again)
@@ -271,8 +271,8 @@ def start_again(branch: Branch, make: Callable[..., asyncio.Task[Any]]) -> async
 async def _again(branch: Branch) -> Any:
     agent = branch.agent
     if branch.call is not None:
-        if branch.cancelled is not None and branch.call.frame is None:  # before it began, or as it ended
-            said = branch.cancelled
+        if branch.cancelled and branch.call.frame is None:  # before it began, or as it ended
+            said = branch.cancelled[0]
             await agent.passed_barrier()
             agent.complete(branch.call)
             if branch.call.outcome is None or branch.call.outcome[0] is not False:  # an error of its own goes first

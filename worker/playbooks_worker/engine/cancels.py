@@ -29,12 +29,13 @@ _HEADERS = (asyncio.TaskGroup, asyncio.Timeout)
 
 class Cancel(NamedTuple):
     """Site number *turn* of *frame* is to be told; no frame: a branch of plain code is. *by*: the plain code that decided
-    it, which decides it again as long as it runs again itself. *said*: the arguments of its `CancelledError`."""
+    it, which decides it again as long as it runs again itself. *said*: the arguments of its `CancelledError`; of several,
+    if what the site awaits tidies up and has been told more than once."""
 
     frame: Frame | None
     turn: int
     by: Below | None
-    said: Said
+    said: tuple[Said, ...]
 
 
 def note(agent: Agent, task: asyncio.Task[Any], place: Any, message: Any) -> bool:
@@ -54,12 +55,26 @@ def note(agent: Agent, task: asyncio.Task[Any], place: Any, message: Any) -> boo
                 agent.tells = True
     deepest = max(frames, key=lambda frame: frame.depth, default=None)
     turn = 0 if deepest is None else deepest.turn + (not deepest.in_flight)
-    known = agent.cancels.get(task)
-    if known is not None and deepest is not None and known[:2] == (deepest, turn) and _leaves_aborting(deepest):
-        return knows  # its group heeds the first alone
-    said = () if message is None else (message if type(message) in _PLAIN else str(message),)
+    said = _with_what_it_was_told(agent, task, deepest, turn, said_by(message))
     agent.cancels[task] = Cancel(deepest, _TOLD if knows else turn, by, said)
     return knows
+
+
+def said_by(message: Any) -> Said:
+    """The arguments of the `CancelledError`, as a checkpoint has them."""
+    return () if message is None else (message if type(message) in _PLAIN else str(message),)
+
+
+def _with_what_it_was_told(agent: Agent, task: Any, frame: Frame | None, turn: int, said: Said) -> tuple[Said, ...]:
+    """*said*, behind what the same site has been told already. Of two at once asyncio tells one: the first, if it has
+    cancelled what the task waits for."""
+    known = agent.cancels.get(task)
+    if known is None or known[:2] != (frame, turn) or _decided_again(known):
+        return (said,)
+    if not _not_told_yet(agent, task):
+        return *known.said, said
+    at_its_await = task not in agent.held and not task._must_cancel
+    return known.said if at_its_await else (*known.said[:-1], said)
 
 
 def _knows(call: Call) -> bool:
@@ -111,7 +126,8 @@ def leaving_told(agent: Agent, frame: Frame, number: int) -> Said | None:
     cancel = agent.cancels.get(task) if task is not None else None
     if cancel is None or cancel[:2] != (frame, frame.turn) or _decided_again(cancel) or not leaving(frame, number):
         return None
-    return cancel.said if _leaves_aborting(frame) or not _not_told_yet(agent, task) else None
+    told = cancel.said[0]  # it heeds the first alone
+    return told if _leaves_aborting(frame) or not _not_told_yet(agent, task) else None
 
 
 def _leaves_aborting(frame: Frame) -> bool:
@@ -129,18 +145,20 @@ def leaving(frame: Frame, number: int) -> bool:
     return not site.value and site.entering is None
 
 
-def said_of(agent: Agent, task: Any) -> Said:
-    """The arguments of the `CancelledError` that is on the way to *task*."""
-    return agent.cancels[task].said
+def said_of(agent: Agent, task: Any) -> tuple[Said, ...]:
+    """The arguments of each `CancelledError` that *task* must be told after a resume from what is saved now."""
+    if not on_the_way(agent, task):
+        return ()
+    cancel = agent.cancels[task]
+    return cancel.said if _in_flight(cancel) else cancel.said[-1:]
 
 
 def counted(agent: Agent, task: Any) -> int:
-    """How often *task* has been cancelled (`Task.cancelling`), but for what a resume repeats."""
+    """How often *task* has been cancelled (`Task.cancelling`), but for what is decided again."""
     count: int = 0 if task is None else task.cancelling()
     if not count or task.done():
         return count
-    repeated = on_the_way(agent, task) or (task in agent.cancels and _decided_again(agent.cancels[task]))
-    return count - repeated
+    return count - (task in agent.cancels and _decided_again(agent.cancels[task]))
 
 
 def on_the_way(agent: Agent, task: Any) -> bool:
@@ -200,15 +218,16 @@ def _in_flight(cancel: Cancel) -> bool:
 def untold(agent: Agent) -> list[tuple[int, Said]]:
     """The calls whose tasks are to be cancelled again when they stand at their sites, and what it says."""
     return [
-        (call.id, said_of(agent, task))
+        (call.id, said)
         for task in list(agent.cancels)
-        if on_the_way(agent, task) and (call := _innermost(agent, task))
+        if (call := _innermost(agent, task))
+        for said in said_of(agent, task)
     ]
 
 
-def untold_without_call(agent: Agent, task: Any) -> bool:
-    """Whether *task* is to be cancelled again, and no call that it runs says where."""
-    return on_the_way(agent, task) and _innermost(agent, task) is None
+def untold_without_call(agent: Agent, task: Any) -> tuple[Said, ...]:
+    """What *task* must be told again, if no call that it runs says where."""
+    return () if _innermost(agent, task) else said_of(agent, task)
 
 
 def stands(agent: Agent, task: Any) -> bool:
@@ -222,6 +241,11 @@ def stands(agent: Agent, task: Any) -> bool:
     waiter = task._fut_waiter
     children = getattr(waiter, "_children", (waiter,))  # of a gather
     return all(stands(agent, child) for child in children if isinstance(child, asyncio.Task) and not child.done())
+
+
+def was_told_the_last(agent: Agent, task: Any) -> bool:
+    """Whether *task* has been told of the last cancellation, if there was one."""
+    return task not in agent.cancels or not _not_told_yet(agent, task)
 
 
 def begun(task: Any) -> bool:

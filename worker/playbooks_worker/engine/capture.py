@@ -164,7 +164,7 @@ class _Attempt:
             (
                 agent.root_id,
                 counted(agent, agent.root_task),
-                agent.untold() if agent.cancels or agent.unreached else [],
+                agent.untold() if agent.cancels or agent.restoring_calls else [],
             ),
             self.segments,
             self.metas,

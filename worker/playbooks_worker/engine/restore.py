@@ -94,7 +94,9 @@ class Loader:
     def __init__(self, agent: Agent, index: tuple[Any, ...], body: memoryview) -> None:
         _, _, self.last_id, root, segments, metas, again, adrift, others, rows, markers, needs, mailbox = index
         self.root, self.root_counted, untold = root
-        self.untold: dict[int, Said] = dict(untold)  # calls whose tasks are to be cancelled again
+        self.untold: dict[int, list[Said]] = {}  # calls whose tasks are to be cancelled again
+        for number, said in untold:
+            self.untold.setdefault(number, []).append(said)
         self.agent = agent
         self.mailbox = None if mailbox is None else Mailbox.of(mailbox)
         self.adrift: tuple[int, ...] = adrift

@@ -61,6 +61,8 @@ class AgentTask(asyncio.Task[Any]):
         place = here.get()
         if self.agent is not None and not self.done():
             if place is not None:
+                if type(place) is Frame and self.agent.told_behind(self, msg):
+                    return True
                 if cancels.note(self.agent, self, place, msg):
                     self.before += 1
                     return True
