@@ -206,9 +206,9 @@ class Writing:
         if branch.call is not None and told(branch.call):
             return None  # what cancelled it comes to that again
         outcome = branch.settled()
-        if outcome is None and branch.call is None and not begun(branch.task):
-            if said := said_of(self._agent, branch.task):
-                return None, asyncio.CancelledError(*said[0])
+        said = said_of(self._agent, branch.task) if outcome is None and branch.call is None else ()
+        if said and not begun(branch.task):
+            return None, asyncio.CancelledError(*said[0])
         return outcome
 
 
