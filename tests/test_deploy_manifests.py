@@ -26,6 +26,11 @@ OVERLAYS = {
     "production": ("kubernetes/overlays/production",),
     "production with HPA": ("kubernetes/overlays/production", "kubernetes/components/hpa", "monitoring"),
     "production with KEDA": ("kubernetes/overlays/production", "kubernetes/components/keda", "monitoring"),
+    "production with a ServiceMonitor": (
+        "kubernetes/overlays/production",
+        "monitoring",
+        "kubernetes/components/service-monitor",
+    ),
 }
 SECRETS = {"playbooks-redis", "playbooks-signing-key", "playbooks-redis-acl", "playbooks-redis-ca"}
 """That README.md says how to make."""
@@ -222,6 +227,27 @@ def test_whatever_selects_pods_selects_some(manifests: tuple[Manifest, ...]):
     for who, selector in selectors.items():
         wanted = selector.get("matchLabels", selector if "matchLabels" not in selector else {})
         assert any(wanted.items() <= each.items() for each in labels), who
+
+
+def test_every_pod_of_ours_is_scraped_by_one_monitor_and_by_its_own_port(manifests: tuple[Manifest, ...]):
+    monitors = of_kind(manifests, "PodMonitor", "ServiceMonitor")
+    assert len(monitors) <= 1
+    for monitor in monitors:
+        selects, wanted = of_kind(manifests, "Deployment"), monitor["spec"]["selector"]["matchLabels"]
+        (endpoint,) = monitor["spec"].get("podMetricsEndpoints") or monitor["spec"]["endpoints"]
+        port = endpoint["port"]
+        if monitor["kind"] == "ServiceMonitor":
+            (service,) = [
+                each for each in of_kind(manifests, "Service") if wanted.items() <= each["metadata"]["labels"].items()
+            ]
+            (offered,) = [each for each in service["spec"]["ports"] if each["name"] == port]
+            assert service["spec"]["clusterIP"] == "None" and service["spec"]["publishNotReadyAddresses"]
+            wanted, port = service["spec"]["selector"], offered["targetPort"]
+        for deployment in selects:
+            template = deployment["spec"]["template"]
+            assert wanted.items() <= template["metadata"]["labels"].items()
+            (container,) = template["spec"]["containers"]
+            assert port in {each["name"] for each in container["ports"]}
 
 
 def test_two_of_each_at_least_and_never_all_gone_at_once(manifests: tuple[Manifest, ...]):

@@ -90,6 +90,18 @@ class PodMonitor(Shape):
     spec: PodMonitorSpec
 
 
+class ServiceMonitorSpec(Shape):
+    selector: Selector
+    endpoints: Annotated[list[Endpoint], Field(min_length=1)]
+
+
+class ServiceMonitor(Shape):
+    apiVersion: Literal["monitoring.coreos.com/v1"]
+    kind: Literal["ServiceMonitor"]
+    metadata: Metadata
+    spec: ServiceMonitorSpec
+
+
 class Rule(Shape):
     record: str | None = None
     alert: str | None = None
@@ -119,5 +131,6 @@ class PrometheusRule(Shape):
 KINDS: dict[str, type[Shape]] = {
     "ScaledObject": ScaledObject,
     "PodMonitor": PodMonitor,
+    "ServiceMonitor": ServiceMonitor,
     "PrometheusRule": PrometheusRule,
 }

@@ -35,7 +35,8 @@ def drain(
 ) -> None:
     """Have a worker take no more agents, hand over those it holds, and end.
 
-    The same as SIGTERM to its process, from anywhere. It learns of it with its next heartbeat."""
+    The same as SIGTERM to its process, from anywhere. It learns of it with its next heartbeat. (Kubernetes starts it again:
+    delete its pod instead.)"""
     with Output(json) as out:
         asyncio.run(_drain(out, worker, wait, timeout, redis_url))
 
