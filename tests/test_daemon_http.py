@@ -76,6 +76,7 @@ def test_while_redis_is_away_both_daemons_are_alive_and_not_ready(tmp_path: Path
         for daemon in both:
             await answers(daemon, "/readyz", 503, "Redis")
             assert await daemon.get("/livez") == (200, "ok\n")
+            assert await daemon.get("/") == (200, "/livez  /readyz  /metrics\n")
             assert (await daemon.get("/metrics"))[0] == 200
         server.unpause()
         for daemon in both:

@@ -158,6 +158,11 @@ def test_a_queue_that_nobody_knows_is_told_apart_from_a_misspelt_number(tmp_path
             assert (code, err) == (2, f"error: --max-agents {word}: a number, or `none`\n")
         code, out, err = await cluster.ctl("queue", "tea", "--max-agents", "2")
         assert code == 0 and "is that its name?" in err
+        code, out, err = await cluster.ctl("queue", "tee")
+        assert (code, err) == (2, "error: there is no queue tee. Did you mean tea?\n")
+        code, out, err = await cluster.ctl("queue", "coffee", "--max-agents", "0")
+        assert out == "queue coffee: held, no agent of it is taken\n"
+        assert err.startswith("Let it go on: playbooksctl queue coffee --max-agents none\n")
         code, out, _ = await cluster.ctl("queue", "tea")
         assert out.splitlines()[1].split() == ["tea", "0", "0", "2", "0", "0.00"]
 

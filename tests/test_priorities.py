@@ -94,8 +94,11 @@ def test_a_parent_gives_its_slot_to_the_child_it_waits_for_which_is_as_urgent(tm
 @pytest.mark.redis
 def test_of_a_limited_queue_no_more_are_held_and_others_go_on(tmp_path: Path, redis_url: str) -> None:
     async def test(cluster: Cluster) -> None:
-        worker = cluster.worker("w", "--queue", "few", "--queue", "many", "--limit", "few=2", "--concurrency", "9")
+        limits = ("--limit", "few=2", "--limit", "fwe=3")
+        worker = cluster.worker("w", "--queue", "few", "--queue", "many", *limits, "--concurrency", "9")
         await serving(worker)
+        (told,) = worker.events("limits of queues that are not read here")
+        assert (told["limits"], told["queues"]) == (["fwe"], ["few", "many"])
         for number in range(4):
             await cluster.submit(f"few-{number}", 2, pause=0.5, queue="few")
         for number in range(6):
@@ -125,9 +128,13 @@ def test_a_queue_or_limit_that_makes_no_sense_is_refused(tmp_path: Path, redis_u
     async def test(cluster: Cluster) -> None:
         for flags, words in (
             (("--limit", "few"), "error: --limit few: use QUEUE=N, with N at least 1\n"),
+            (
+                ("--queue", "q!high", "--check-config"),
+                "error: queue 'q!high': a name has no blanks and none of ! { }\n",
+            ),
             (("--queue", "q!high"), "error: queue 'q!high': a name has no blanks and none of ! { }\n"),
         ):
-            worker = cluster.worker(flags[0].strip("-"), *flags)
+            worker = cluster.worker("".join(flags).replace("!", ""), *flags)
             await eventually(lambda: worker.process.poll() is not None, SOON_S, "it to end")
             assert worker.process.returncode == 2 and worker.log.read_text() == words
 

@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 NAMED = 20  # ids in one event; the count is always whole
 DUE_PER_TICK = 1000
-SWEPT_PER_TICK = 30  # keys: a round over 100,000 agents takes an hour, one over 1,000 some seconds
+SWEPT_PER_TICK = 100  # keys: a round over 100,000 agents takes about ten minutes, one over 1,000 some seconds
 
 
 @dataclass(frozen=True, slots=True)

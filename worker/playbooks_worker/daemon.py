@@ -100,6 +100,7 @@ def work(  # noqa: PLR0913 - the options of a command
                 "secret for all workers and coordinators; `openssl rand -hex 32` makes one"
             )
         check(settings)
+        queues = [queue_name(one) for one in queue or []]
         if settings.worker.otel:
             check_installed()
         if check_config:
@@ -109,7 +110,6 @@ def work(  # noqa: PLR0913 - the options of a command
         configure(chosen(log_format), stdlib=[""], worker=called, pid=os.getpid())
         if (weak := weakness(key)) is not None:
             _log.warning("weak signing key", reason=weak)
-        queues = [queue_name(one) for one in queue or []]
         staff = staff_of(settings, called, key, programs=programs, queues=queues, log_format=chosen(log_format))
         surface = open_surface(
             settings.worker.http_address, asked_for="worker.http" in settings.sources, option="--http"

@@ -35,7 +35,8 @@ class WorkerManual(Manual):
         ],
         "See also": [
             ("playbooks-coordinator", "Gives the agents of dead workers to others, and wakes those that are due."),
-            ("playbooksctl", "Starts agents, and shows and stops them; `drain` drains a worker from anywhere."),
+            ("playbooksctl", "Starts agents, and shows and stops them; `drain` drains a worker from anywhere, `queue` says "
+             "how many agents of a queue run at once on all workers together."),
         ],
     }  # fmt: skip
     examples: ClassVar = [

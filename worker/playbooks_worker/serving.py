@@ -93,11 +93,14 @@ class Serving:
     # --- a session ------------------------------------------------------------------------------------------------
     def _begin(self, session: SessionId, group: asyncio.TaskGroup) -> None:
         orders = self._orders
+        queues = list(dict.fromkeys(info.queue for info in self._hosted()))
+        if strange := sorted(orders.limits.keys() - queues):
+            _log.warning("limits of queues that are not read here", limits=strange, queues=queues)
         self._shift = Shift(
             session,
             self._gate,
             self._bench,
-            list(dict.fromkeys(info.queue for info in self._hosted())),
+            queues,
             concurrency=orders.concurrency,
             limits=orders.limits,
             drain_timeout_s=orders.drain_timeout_s,

@@ -38,30 +38,38 @@ class Due(Queue):
 
     async def sweep(self, cursor: str, *, limit: int) -> Swept:
         after, metas = await self._scan(int(cursor or 0), limit)
-        now_s, _ = await self._server.command("TIME")
+        asked = [("HMGET", meta, "status", "fence", "queue", "wake") for meta in metas]
+        (now_s, _), *found = await self._server.commands([("TIME",), *asked])
         long_ago = int(now_s) * 1000 - _SETTLED_MS
-        renewed: list[Ticket] = []
         seen: Counter[tuple[Status, str]] = Counter()
-        for meta in metas:
-            status, fence, queue, wake = await self._server.command("HMGET", meta, "status", "fence", "queue", "wake")
-            agent = self._keys.agent_of(meta)
-            if status and queue:  # else it was deleted
-                seen[Status(status.decode()), queue_of(queue.decode())] += 1
+        overdue: list[Minted] = []
+        settled: list[Ticket] = []
+        for meta, (status, fence, queue, wake) in zip(metas, found, strict=True):
+            if not status or not queue:
+                continue  # it was deleted
+            seen[Status(status.decode()), queue_of(queue.decode())] += 1
+            ticket = Ticket(self._keys.agent_of(meta), int(fence), queue.decode())
             if status == b"waiting" and wake and int(wake) < long_ago:
-                await self._arm([Minted(Ticket(agent, int(fence), queue.decode()), int(wake))])
+                overdue.append(Minted(ticket, int(wake)))
             elif status == b"ready" and int(fence) < long_ago:
-                ticket = Ticket(agent, int(fence), queue.decode())
-                if await self._is_lost(ticket):
-                    renewed += await self._reticket(ticket)
+                settled.append(ticket)
+        await self._arm(overdue)
+        renewed = [again for ticket in await self._lost(settled) for again in await self._reticket(ticket)]
         return Swept(str(after or ""), renewed, seen)
 
-    async def _is_lost(self, ticket: Ticket) -> bool:
-        """Surely not in its queue. Among too many others to tell it is not; a later round, of a shorter queue, will."""
-        key = self._keys.queue(ticket.queue)
-        start, end = str(ticket.fence - _BEFORE_MS), str(ticket.fence + _AFTER_MS)
-        rows = await self._server.command("XRANGE", key, start, end, "COUNT", _LOOK_AT)
-        there = {(fields[b"agent"], fields[b"fence"]) for _, fields in rows}
-        return len(rows) < _LOOK_AT and (ticket.agent.encode(), str(ticket.fence).encode()) not in there
+    async def _lost(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        """Those that are surely not in their queues. Among too many others to tell one is not; a later round, of a shorter
+        queue, will."""
+        asked = []
+        for ticket in tickets:
+            start, end = str(ticket.fence - _BEFORE_MS), str(ticket.fence + _AFTER_MS)
+            asked.append(("XRANGE", self._keys.queue(ticket.queue), start, end, "COUNT", _LOOK_AT))
+        lost = []
+        for ticket, rows in zip(tickets, await self._server.commands(asked), strict=True):
+            there = {(fields[b"agent"], fields[b"fence"]) for _, fields in rows}
+            if len(rows) < _LOOK_AT and (ticket.agent.encode(), str(ticket.fence).encode()) not in there:
+                lost.append(ticket)
+        return lost
 
     async def _reticket(self, lost: Ticket) -> list[Ticket]:
         keys = self._keys.agent(lost.agent)

@@ -22,10 +22,11 @@ class Manual(TyperCommand):
     sections: ClassVar[Mapping[str, Rows]]
     examples: ClassVar[Rows]
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:  # typer has brought click with it, or has not, by version
-        formatter.write_usage(
-            ctx.command_path, " ".join(["[OPTION]...", *(name for name, _ in self.arguments.values())])
-        )
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # typer has brought click with it, or has not, by version
+        return ["[OPTION]...", *(name for name, _ in self.arguments.values())]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self.format_usage(ctx, formatter)
         self.format_help_text(ctx, formatter)
         records: dict[str, Any] = {
             parameter.name or "": self.arguments.get(parameter.name or "") or parameter.get_help_record(ctx)

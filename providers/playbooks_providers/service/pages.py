@@ -34,6 +34,7 @@ def server_of(probes: Probes, daemon: Daemon) -> uvicorn.Server:
 
     app = Starlette(
         routes=[
+            Route("/", lambda _: PlainTextResponse("/livez  /readyz  /metrics\n")),
             Route("/livez", _probe(probes.not_alive)),
             Route("/readyz", _probe(probes.not_ready)),
             Route("/metrics", show),

@@ -37,16 +37,24 @@ def queue(
             out.json(told)
         elif max_agents is None:
             out.show(table([told]))
-        elif said is None:
-            out.say(f"queue {name}: as many agents at once as workers have slots")
         else:
-            out.say(
-                f"queue {name}: at most {said} {'agent' if said == 1 else 'agents'} at once, on all workers together"
-            )
-            if not told["ready"] and not told["running"] and not told["capacity"]:
-                out.note("No live worker takes from it, and no agent waits in it: is that its name?")
-            elif told["running"] > said:
-                out.note(f"{told['running']} run now, and go on: playbooksctl queue {name}")
+            _tell(out, told, said)
+
+
+def _tell(out: Output, told: dict[str, Any], most: int | None) -> None:
+    name = told["queue"]
+    if most is None:
+        out.say(f"queue {name}: as many agents at once as workers have slots")
+        return
+    if most == 0:
+        out.say(f"queue {name}: held, no agent of it is taken")
+        out.note(f"Let it go on: playbooksctl queue {name} --max-agents {_NONE}")
+    else:
+        out.say(f"queue {name}: at most {most} {'agent' if most == 1 else 'agents'} at once, on all workers together")
+    if not told["ready"] and not told["running"] and not told["capacity"]:
+        out.note("No live worker takes from it, and no agent waits in it: is that its name?")
+    elif told["running"] > most:
+        out.note(f"{told['running']} run now, and go on: playbooksctl queue {name}")
 
 
 def _number(said: str) -> int | None:

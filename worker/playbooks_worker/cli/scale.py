@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -86,9 +86,13 @@ async def _sessions_of(home: RedisHome, worker: str) -> tuple[list[SessionId], s
 
 
 def _unknown(worker: str, names: set[str]) -> CommandError:
-    near = difflib.get_close_matches(worker, names, n=1)
-    hint = f"Did you mean {near[0]}?" if near else "`playbooksctl workers` lists those that live"
+    hint = _near(worker, names) or "`playbooksctl workers` lists those that live"
     return CommandError(f"no live worker is called {worker}", Exit.USAGE, kind="UnknownWorker", hint=hint)
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"Did you mean {near[0]}?" if near else ""
 
 
 def scale_hint(
@@ -122,10 +126,11 @@ async def _loads(queue: str | None, redis_url: str | None) -> list[dict[str, Any
 
 async def of_queue(home: RedisHome, queue: str) -> QueueLoad:
     """The load of one queue. Raises `CommandError`."""
-    for load in await home.coordination.loads():
-        if load.queue == queue:
-            return load
-    raise CommandError(f"there is no queue {queue}", kind="UnknownQueue", hint="playbooksctl scale-hint lists all")
+    loads = {load.queue: load for load in await home.coordination.loads()}
+    if queue not in loads:
+        hint = _near(queue, loads) or "playbooksctl scale-hint lists all"
+        raise CommandError(f"there is no queue {queue}", kind="UnknownQueue", hint=hint)
+    return loads[queue]
 
 
 def facts_of(load: QueueLoad) -> dict[str, Any]:
