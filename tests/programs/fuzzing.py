@@ -7,6 +7,7 @@ that a resume enters again begin with "open" and are left out of comparisons.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress  # noqa: F401 - for programs
 from functools import partial, wraps  # noqa: F401 - for programs
 from itertools import chain as chain_of  # noqa: F401 - for programs
@@ -14,16 +15,38 @@ from itertools import count, islice  # noqa: F401 - for programs
 
 from witness import WITNESS
 
-from playbooks_worker import playbook
+from playbooks_worker import durable, playbook
+from playbooks_worker.engine import contextual
 
 LOG: list[object] = []
 CANCELS = [0]  # so many effects more, and one cancels its own task; 0: none does
 
 
+STEPS = contextvars.ContextVar("steps", default=0)  # what a task has logged, where it is part of agents (`counts`)
+_counts = [False]
+
+
+def counts(whether):
+    """Whether programs count in a `ContextVar` that they have declared."""
+    _counts[0] = whether
+    STEPS.set(0)  # modules have logged as they were loaded
+    durable(STEPS)
+    if not whether:
+        contextual.DECLARED.clear()
+
+
+def step_number():
+    """The number of this step of the task, for what is compared."""
+    if not _counts[0]:
+        return ()
+    STEPS.set(STEPS.get() + 1)
+    return (STEPS.get(),)
+
+
 def log(kind, *event):
     if kind not in ("open", "close", "effect", "done"):  # headers are entered again, and closed at any time
         WITNESS.runs("", kind)
-    LOG.append((kind, str([tag(part) for part in event])))
+    LOG.append((kind, str([tag(part) for part in event]), *step_number()))
 
 
 def tag(value):

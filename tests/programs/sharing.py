@@ -12,7 +12,7 @@ import random
 import threading  # noqa: F401 - for programs
 from collections import Counter
 
-from fuzzing import Err, Other, _mixed, chain, tag
+from fuzzing import Err, Other, _mixed, chain, step_number, tag
 from waiting import Doomed
 from witness import WITNESS
 
@@ -61,7 +61,7 @@ class State:
         if isinstance(me, Doomed):
             me.ran += 1
         WITNESS.runs(me, (me, k), owes=owes)
-        self.trace.setdefault(me, []).append((k, *map(tag, values)))
+        self.trace.setdefault(me, []).append((k, *map(tag, values), *step_number()))
         assert self.self is self
 
     def event(self, name):

@@ -201,7 +201,9 @@ class Trial:
 
     # --- trials ----------------------------------------------------------------------------------------------------
     def all(self) -> None:
-        """Raises `Differs` at the first difference. One program in eight with a collector that comes all the time."""
+        """Raises `Differs` at the first difference. One program in eight with a collector that comes all the time, one in
+        four with a `ContextVar` that is part of the agent."""
+        fuzzing.counts(self.seed % 4 == 1)
         threshold = gc.get_threshold()
         if self.seed % 8 == 0:
             gc.set_threshold(3 + self.seed % 5)

@@ -4,6 +4,7 @@ from playbooks_worker.engine import async_headers as _async_headers
 from playbooks_worker.engine import async_iterators as _async_iterators  # their helpers join those of emitted code
 from playbooks_worker.engine.agent import Agent
 from playbooks_worker.engine.changes import Change, diff, place, refusal
+from playbooks_worker.engine.contextual import durable
 from playbooks_worker.engine.effects import effect_key
 from playbooks_worker.engine.errors import (
     AgentCancelled,
@@ -81,6 +82,7 @@ __all__ = [
     "changes_of",
     "close_resources",
     "diff",
+    "durable",
     "effect_key",
     "emit",
     "forked",

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from types import CellType
 from typing import Any
 
-from playbooks_worker.engine import groups, regions, stacks, tracebacks, yielded
+from playbooks_worker.engine import contextual, groups, regions, stacks, tracebacks, yielded
 from playbooks_worker.engine.driving import steps_of
 from playbooks_worker.engine.footprints import changes_nothing, never_suspends, own_of, watched
 from playbooks_worker.engine.frames import HELPERS, Frame
@@ -122,6 +122,8 @@ class AsyncManagedContext(Managed):
         else:
             frame.turn += 1
             frame.site = self._leaving
+            if contextual.DECLARED:
+                contextual.noted(frame)
         frame.in_flight = True
         here.set(frame.below)
         swallowed, suspended = False, False

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from playbooks_worker.engine import contextual
 from playbooks_worker.engine.branches import Branch
 from playbooks_worker.engine.callbacks import Callback
 from playbooks_worker.engine.cancels import (
@@ -88,7 +89,7 @@ class Rows(NamedTuple):
         )
 
 
-Contents = tuple[int, "Making | None", "Outcome | None", "list[Callback] | None"]
+Contents = tuple[int, "Making | None", "Outcome | None", "list[Callback] | None", "contextual.Values | None"]
 
 
 class Writing:
@@ -145,14 +146,14 @@ class Writing:
                 if cancelled or times:
                     row = OperandRow(branch.id, creator, branch.number, False, cancelled, times, [])
                     self.rows.operands.append(row)
-                    contents.append((branch.id, None, None, None))
+                    contents.append((branch.id, None, None, None, None))
                 continue
             outcome = self._outcome(branch)
             calls = calls_of(branch.below, self._calls) if outcome is None else []
             if calls or cancelled or outcome is not None:
                 row = OperandRow(branch.id, creator, branch.number, outcome is not None, cancelled, times, calls)
                 self.rows.operands.append(row)
-                contents.append((branch.id, None, outcome, None))
+                contents.append((branch.id, None, outcome, None, None))
         self._operands = {}
         for creator, found in numbers.items():
             if found != list(range(len(found))):
@@ -192,7 +193,8 @@ class Writing:
             )
         )
         making = branch.making if outcome is None and call is None else None
-        return branch.id, making, outcome, branch.callbacks or None
+        context = branch.context if alive and outcome is None else None
+        return branch.id, making, outcome, branch.callbacks or None, context
 
     def _untold(self, branch: Branch) -> tuple[Said, ...]:
         if branch.task is None or not self._agent.cancels:

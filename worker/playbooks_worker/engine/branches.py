@@ -14,7 +14,7 @@ import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import observing
+from playbooks_worker.engine import contextual, observing
 from playbooks_worker.engine.callbacks import Callback
 from playbooks_worker.engine.coroutines import Making, give, made, making_of
 from playbooks_worker.engine.effects import branch_key
@@ -38,6 +38,7 @@ class Branch:
         "call",
         "callbacks",
         "cancelled",
+        "context",
         "counted",
         "ended",
         "ended_with",
@@ -61,6 +62,7 @@ class Branch:
         self.key = ""  # effects.py: what names it in effect keys
         self.call: Call | None = None
         self.making: Making | None = None
+        self.context: contextual.Values | None = None  # that it was made in
         self.callbacks: list[Callback] = []  # of the program, which have not been called yet
         self.outcome: Outcome | None = None
         self.ended = False
@@ -167,6 +169,8 @@ def begin(frame: Frame, coroutine: Any) -> tuple[Branch, Any]:
     if branch is None:
         branch = Branch(frame.agent, frame, number, frame.agent.next_id())
     branch.key = branch_key(frame, number)
+    if contextual.DECLARED:
+        branch.context = contextual.values()
     below.add(branch)
     if frame.coroutine is not None and frame.coroutine.cr_frame is not None:  # a callback may come after its end
         branch.position = frame.position()
@@ -277,6 +281,8 @@ async def _again(branch: Branch) -> Any:
             agent.complete(branch.call)
             if branch.call.outcome is None or branch.call.outcome[0] is not False:  # an error of its own goes first
                 raise asyncio.CancelledError(*said)
+        if branch.call.frame is None:
+            await _in_its_context(branch)
         return await branch.call
     if branch.ended:
         return await _replayed(branch)
@@ -284,6 +290,14 @@ async def _again(branch: Branch) -> Any:
         await agent.passed_barrier()
     await agent.loaded()
     await Awaitable(agent.maker_first(branch))
+    await _in_its_context(branch)
     assert branch.making is not None
     give(branch.making, branch)
     return await _run(branch, made(branch.making), again=True)
+
+
+async def _in_its_context(branch: Branch) -> None:
+    """It had not begun, or begins anew."""
+    if contextual.DECLARED:
+        await branch.agent.loaded()
+        contextual.put_back(branch.context)

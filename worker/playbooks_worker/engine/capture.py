@@ -11,7 +11,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import managers, matching, owned, payload, raising, sinks, sizes, stacks, undoing, yielded
+from playbooks_worker.engine import (
+    contextual,
+    managers,
+    matching,
+    owned,
+    payload,
+    raising,
+    sinks,
+    sizes,
+    stacks,
+    undoing,
+    yielded,
+)
 from playbooks_worker.engine.branch_table import Writing, calls_of
 from playbooks_worker.engine.cancels import counted, leaving_told
 from playbooks_worker.engine.described import Still, needed
@@ -221,6 +233,8 @@ class _Attempt:
                 since := owned.since(self.undone, (call.id, step), manager, kept, self.saver)
             ):
                 kept[undoing.saved_as(step)] = since
+            if step in frame.context:
+                kept[contextual.saved_as(step)] = frame.context[step]
             self._header(call.id, step, site.path, kept)
             kept = {}
             if entries := stacks.held(manager):
@@ -239,6 +253,10 @@ class _Attempt:
                 kept[name] = local[name]
         if frame.yielded:
             kept |= yielded.saved(frame)
+        if frame.context:
+            kept[contextual.saved_as(0)] = frame.context.get(0)
+            if site.entering in frame.context:
+                kept[contextual.saved_as(site.entering)] = frame.context[site.entering]
         if completed and frame.thrown == frame.turn:
             kept[raising.THROWN] = True
         if again:
@@ -304,7 +322,7 @@ class _Attempt:
                 if self.agent.restoring_calls:
                     for call in fresh:
                         self.agent.complete(call)
-                self._dump("calls", 0, 0, [(c.id, c.key, c.arguments, c.outcome, c.given) for c in fresh])
+                self._dump("calls", 0, 0, [(c.id, c.key, c.arguments, c.outcome, c.given, c.context) for c in fresh])
                 continue
             if writing is None and self.saver.branches:
                 writing = self._writing()

@@ -11,6 +11,7 @@ import types
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from playbooks_worker.engine import contextual
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.place import here
 from playbooks_worker.engine.raising import came_to_plain_code, raise_as_it_was
@@ -61,6 +62,8 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
             yield from agent.commit()
     else:
         yield from agent.goes_on()
+        if contextual.DECLARED and call.given is not None:
+            contextual.put_back(call.context)
         if call.outcome[0] is None and call.again:
             yield from cancelled_again(call)
         elif not call.outcome[0]:

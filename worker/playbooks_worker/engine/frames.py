@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from types import CellType, CodeType, CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from playbooks_worker.engine import iterators, observing, remaking, seen
+from playbooks_worker.engine import contextual, iterators, observing, remaking, seen
 from playbooks_worker.engine.driving import drive, steps_of
 from playbooks_worker.engine.errors import AgentStopped, AwaitedTwice
 from playbooks_worker.engine.place import NOTHING, OWN, Below, Outcome, Region, here
@@ -66,6 +66,7 @@ class Frame(Reentry):
         self.cells: dict[str, CellType] = {}
         self.headers: list[tuple[int, tuple[Any, ...], Any]] = []  # open: number, targets, manager
         self.yielded = NOTHING
+        self.context = NOTHING
         self.coroutine: Any = None
         self.task: asyncio.Task[Any] | None = None  # that runs it
         self.below: Below = Below(agent, self)
@@ -82,6 +83,8 @@ class Frame(Reentry):
         self.below = Below(agent, self, atomic=self.atomic)
         if not agent.dead:  # dead: closed by a collector, perhaps, in the context of whatever runs just then
             here.set(self)
+            if contextual.DECLARED:
+                contextual.noted(self)
 
     def over(self, code: CodeType) -> Callable[..., Any]:
         return self.playbook.activation(self, self.cells, HELPERS, code)
@@ -103,6 +106,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         "agent",
         "arguments",
         "awaiting",
+        "context",
         "driver",
         "frame",
         "given",
@@ -127,6 +131,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         self.owner: Below | None = None
         self.given: bytes | None = None
         self.again = False  # loaded: the plain code that made it, or has cancelled it, runs again
+        self.context: contextual.Values | None = None  # at its end, of plain code that would have to come to that again
         self.told: Any = None  # the place of the plain code that has cancelled it (a timeout, a sibling); loaded: True
 
     def __repr__(self) -> str:
@@ -158,6 +163,8 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         self.frame = None
         if self.given is None:
             self.arguments = ()  # otherwise matching.py may ask for them
+        elif contextual.DECLARED:
+            self.context = contextual.values()
         self.agent.running.pop(self.id, None)
         self.agent.ordered = None
         if self.agent.observer is not None:
@@ -214,6 +221,8 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
         again = False
         frame.turn += 1
         frame.site = number
+        if contextual.DECLARED:
+            contextual.noted(frame)
     frame.value = value
     frame.in_flight = True
     kind = type(value)

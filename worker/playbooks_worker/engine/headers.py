@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import CellType
 from typing import Any, ClassVar
 
-from playbooks_worker.engine import managers, stacks, tracebacks, yielded
+from playbooks_worker.engine import contextual, managers, stacks, tracebacks, yielded
 from playbooks_worker.engine.brought import targets_of
 from playbooks_worker.engine.errors import PlaybookRefused
 from playbooks_worker.engine.footprints import Act, Look, changes_nothing, own_of, roots_of
@@ -36,6 +36,8 @@ class Managed:
         self._may_be_entered()
         self._watch = Watch(manager, roots_of(manager), hasattr(type(manager), self._AGAIN))
         stacks.know(manager)
+        if contextual.DECLARED:
+            contextual.noted(frame, number)
 
     def _may_be_entered(self) -> None:
         """Raises `PlaybookRefused`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextvars
 import datetime
 import decimal
 import fractions
@@ -28,6 +29,7 @@ from playbooks_worker.engine import (
     callables,
     classes,
     containers,
+    contextual,
     coroutines,
     exceptions,
     gathering,
@@ -144,6 +146,11 @@ def _reduce_resource(saver: Saving, handle: Resource[Any]) -> Reduced:
 def reduce_resource_object(saver: Saving, definition: resources.Definition) -> Reduced:
     saver.resources[definition.key] = True
     return resources.object_or_handle, definition.key
+
+
+def _reduce_token(saver: Saving, token: contextvars.Token[Any]) -> Reduced:
+    reduced = contextual.reduced(token)
+    return losses.reduce_never(saver, token) if reduced is None else reduced
 
 
 def _reduce_class(saver: Saving, kind: type) -> Reduced:
@@ -289,6 +296,7 @@ REDUCERS: dict[type, Callable[[Saving, Any], Reduced] | None] = {
     **itertool_states.REDUCERS,
     ModuleType: _reduce_module,
     types.CoroutineType: _reduce_coroutine,
+    contextvars.Token: _reduce_token,
     asyncio.Timeout: _reduce_timeout,
     type: _reduce_class,
     super: _reduce_super,

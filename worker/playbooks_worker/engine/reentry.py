@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import CellType, CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
-from playbooks_worker.engine import iterators, tracebacks, yielded
+from playbooks_worker.engine import contextual, iterators, tracebacks, yielded
 from playbooks_worker.engine.completions import RAISE
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.place import Outcome
@@ -51,6 +51,7 @@ class Reentry(abc.ABC):
         "agent",
         "call_",
         "cells",
+        "context",
         "coroutine",
         "evaluating",
         "outcome",
@@ -64,6 +65,7 @@ class Reentry(abc.ABC):
     call_: Call
     playbook: Playbook
     cells: dict[str, CellType]
+    context: dict[int, contextual.Values]  # as it was before each open header, and (0) at the site
     coroutine: Any
     evaluating: tuple[int, int] | None  # the place of what is being evaluated again
     outcome: Outcome | None
@@ -102,6 +104,8 @@ class Reentry(abc.ABC):
         """The temporaries of a header that is about to be entered again, as they were saved, or evaluated again."""
         header = self.playbook.rewritten.headers[number - 1]
         saved = self.agent.loader().of_header(cast("Frame", self), number)
+        if contextual.DECLARED:
+            contextual.put_back(saved.get(contextual.saved_as(number)))
         local = {**self.coroutine.cr_frame.f_locals, **{name: saved.get(name, NOT_BOUND) for name in header.names}}
         for part in header.again:
             if local[part.name] is MADE_AGAIN:
@@ -153,6 +157,8 @@ class Reentry(abc.ABC):
         saved = self.agent.loader().locals(cast("Frame", self))
         if self.yielded:
             yielded.restored(self, saved)
+        if contextual.DECLARED:
+            saved = contextual.restored(self, saved)
         return [saved.get(name, NOT_BOUND) for name in self.playbook.rewritten.restored[self.spot]]
 
     def local(self, name: str) -> Any:

@@ -261,20 +261,26 @@ class Loader:
             for entry in loaded:
                 self._describe(*entry)
         elif kind == "branches":
-            for identity, making, outcome, callbacks in loaded:
+            for identity, making, outcome, callbacks, context in loaded:
                 branch = self.branches[identity]
                 # it may have begun again before this was loaded, and know more by now
                 branch.making, branch.outcome = making or branch.making, outcome or branch.outcome
-                branch.callbacks = callbacks or branch.callbacks
+                branch.callbacks, branch.context = callbacks or branch.callbacks, context or branch.context
                 branches.settle(branch)
                 if callbacks and identity in self.agent.branches:
                     added_again(branch)
                 elif callbacks:
                     self.agent.to_call.append(branch)
         else:
-            for call_number, key, arguments, outcome, given in loaded:
+            for call_number, key, arguments, outcome, given, context in loaded:
                 call = self.calls[call_number]
-                call.key, call.arguments, call.outcome, call.given = key, arguments, outcome, given
+                call.key, call.arguments, call.outcome, call.given, call.context = (
+                    key,
+                    arguments,
+                    outcome,
+                    given,
+                    context,
+                )
 
     def _describe(
         self, number: int, kept: dict[str, Any], cells: Any, outcome: Any, rows: Any, given: Any, arguments: Any
