@@ -16,13 +16,16 @@ from playbooks_worker.engine import Completed, contextual
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from harness import Store, resume, same_everywhere, start  # noqa: E402
 
-TENANT: ContextVar[object] = durable(ContextVar("tenant"))
-DEPTH: ContextVar[int] = durable(ContextVar("depth", default=0))
+TENANT: ContextVar[object] = ContextVar("tenant")
+DEPTH: ContextVar[int] = ContextVar("depth", default=0)
 OTHER: ContextVar[str] = ContextVar("other", default="not declared")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def nothing_declared_afterwards():
+def declared():
+    """Here alone: other modules are tested in this process, too."""
+    for variable in (TENANT, DEPTH):
+        durable(variable)
     yield
     contextual.DECLARED.clear()
 

@@ -495,3 +495,27 @@ def test_the_traceback_shows_the_lines_of_the_user_also_after_a_kill():
     for _, outcome in resumed:
         assert isinstance(outcome, Failed)
         assert without_carets(outcome.traceback) == without_carets(expected.traceback)
+
+
+class FailsToClose:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised):
+        if raised[0] is not None:
+            raise Own("closing")
+
+
+@playbook
+async def fails_as_it_is_closed():
+    async with Slow([], name="outer"):
+        with FailsToClose():
+            return await effect("inside", turns=5), await effect("last")
+
+
+def test_what_fails_as_a_collector_closes_it_lets_no_other_exit_begin():
+    """Given a manager inside another whose exit fails in a frame that a collector closes, Then nobody awaits the other's
+    exit: there is no loop, and no task (the harness looks where the collector left)."""
+    expected, resumed = kill_everywhere(fails_as_it_is_closed)
+    assert isinstance(expected, Completed)
+    assert [outcome for _, outcome in resumed] == [expected] * len(resumed)

@@ -237,3 +237,39 @@ def test_an_error_that_a_task_brings_has_the_context_that_plain_python_gives_it(
     it runs in an agent, killed at any await or not, Then the second error has the context that it has in plain Python."""
     expected = asyncio.run(program(way))
     assert same_everywhere(program, way) == Completed(expected)
+
+
+def fails_to_close():
+    try:
+        yield
+    finally:
+        raise Err("closing")
+
+
+async def closes_a_generator():
+    await asyncio.sleep(0)
+    generator = fails_to_close()
+    next(generator)
+    generator.close()
+
+
+@playbook
+async def beneath():
+    await closes_a_generator()
+
+
+@playbook
+async def handles_what_came_of_a_close():
+    seen = []
+    for operation in (closes_a_generator, beneath, lambda: asyncio.create_task(closes_a_generator())):
+        try:
+            await operation()
+        except Err as error:
+            seen.append((await effect(repr(error)), repr(error.__context__)))
+    return seen
+
+
+def test_an_error_that_came_of_closing_a_generator_is_the_programs():
+    """Given an effect in which a generator fails as it is closed (a response, say, that is not read to its end), Then the
+    playbook handles that: the process does not end."""
+    assert same_everywhere(handles_what_came_of_a_close) == Completed([("Err('closing')", "GeneratorExit()")] * 3)

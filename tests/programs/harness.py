@@ -15,6 +15,7 @@ import warnings
 from contextlib import contextmanager
 
 from playbooks_worker.engine import Agent
+from playbooks_worker.engine.place import here
 
 
 class Store:
@@ -54,6 +55,7 @@ def run(operation, *, collect=True):
     del task, operation
     if collect:
         gc.collect()
+        assert here.get() is None, "what a collector closed has said where it stands"
     return outcome
 
 

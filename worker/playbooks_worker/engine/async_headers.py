@@ -109,7 +109,7 @@ class AsyncManagedContext(Managed):
         to the next one, which comes before the next effect."""
         frame = self._frame
         agent = frame.agent
-        if raised[0] is GeneratorExit:  # the process ends: nothing can be awaited any more
+        if agent.closed(raised[1]) is not None:  # the process ends: nothing can be awaited any more
             self._closed()
             return False
         tracebacks.cleaned(raised[1])

@@ -109,10 +109,24 @@ class Mortal(abc.ABC):
         if isinstance(error, GeneratorExit | KeyboardInterrupt):
             self.die(f"the process ends ({type(error).__name__})")
             raise error
-        if closed := _closing(error):  # plain code that was closed tidied up, on a closed loop, say
+        if closed := self.closed(error):  # what was closed tidied up, on a closed loop, say
             self.die("the process ends (GeneratorExit)")
             raise closed
         return self.dead
+
+    def closed(self, error: BaseException | None) -> GeneratorExit | None:
+        """The end of the process, if *error* is that or came of it: a collector closes what ran, from anywhere. A generator
+        of the program's that is closed, and fails, does so in a task that runs."""
+        if isinstance(error, GeneratorExit):
+            return error
+        found = _closing(error)
+        if found is None:
+            return None
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            task = None
+        return None if task is not None and self.owns(task) else found
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -189,10 +203,10 @@ class Mortal(abc.ABC):
         return self.waits([])
 
 
-def _closing(error: BaseException) -> GeneratorExit | None:
-    """The end of the process that *error* came of."""
+def _closing(error: BaseException | None) -> GeneratorExit | None:
+    """What was closing something as *error* was raised."""
     seen: set[int] = set()
-    context = error.__context__
+    context = None if error is None else error.__context__
     while context is not None and id(context) not in seen:
         if isinstance(context, GeneratorExit):
             return context
