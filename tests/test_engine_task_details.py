@@ -274,6 +274,19 @@ def test_a_task_knows_after_a_resume_how_often_it_was_cancelled():
 
 
 @playbook
+async def shown():
+    task = asyncio.create_task(leaf(1))
+    await effect("meanwhile", 9)
+    return f"{task!r}"
+
+
+def test_a_task_is_shown_with_the_name_of_its_playbook():
+    outcome = start(shown)
+    assert isinstance(outcome, Completed)
+    assert "coro=<leaf()> result=2" in outcome.value
+
+
+@playbook
 async def looks_at_an_ended_task():
     ended = asyncio.create_task(leaf(1))
     await effect("meanwhile", 9)

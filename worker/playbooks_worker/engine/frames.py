@@ -134,6 +134,11 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         self.context: contextual.Values | None = None  # at its end, of plain code that would have to come to that again
         self.told: Any = None  # the place of the plain code that has cancelled it (a timeout, a sibling); loaded: True
 
+    @property
+    def __name__(self) -> str:
+        """What asyncio calls it, in the `repr` of a task and in what it logs of one."""
+        return self.playbook.function.__qualname__
+
     def __repr__(self) -> str:
         state = "finished" if self.outcome is not None else "running" if self.frame is not None else "new"
         return f"<call {self.id} of {self.playbook.id}, {state}>"
