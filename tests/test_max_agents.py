@@ -15,6 +15,7 @@ import pytest
 from playbooks_providers.loads import QueueLoad, in_queues
 from playbooks_providers.redis import connect
 from playbooks_providers.testing import eventually
+from playbooks_worker.cli.views import waits_for_room
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from daemons import SOON_S, Cluster, is_alive, on_redis, serving  # noqa: E402
@@ -126,6 +127,10 @@ def test_a_person_says_it_and_workers_that_run_already_obey_within_seconds(tmp_p
         code, out, _ = await cluster.ctl("workers")
         assert out.endswith("\nprograms: count\nat most at once, of a queue: count 1\n")
         assert (await cluster.view("c")).status.value == "ready"
+        code, out, _ = await cluster.ctl("show", "c", "--json")
+        assert (
+            json.loads(out)["waits_for"] == "room: queue count runs 1 at once, and no more (playbooksctl queue count)"
+        )
         assert (await cluster.ctl("terminate", "b"))[0] == 0
         await cluster.ended("c")
 
@@ -202,3 +207,19 @@ def test_those_that_wait_for_the_cap_are_not_runnable_and_those_above_a_lowered_
     assert (load.ready, load.running, load.runnable, load.hint) == (49, 1, 3, 0.03)
     assert QueueLoad("q", 5, 4, 0, 8, 3).runnable == 4
     assert QueueLoad("q", 5, 0, 0, 0, 0).hint == 0.0  # held: no worker would help
+
+
+@pytest.mark.parametrize(
+    ("load", "told"),
+    [
+        (None, "a worker: none takes from queue q"),
+        (QueueLoad("q", 5, 0, 0, 0), "a worker: none takes from queue q"),
+        (QueueLoad("q", 5, 0, 0, 9), ""),
+        (QueueLoad("q", 5, 9, 0, 9), "a free slot: workers have 9 for queue q, all taken"),
+        (QueueLoad("q", 5, 2, 0, 9, 3), ""),
+        (QueueLoad("q", 5, 3, 0, 9, 3), "room: queue q runs 3 at once, and no more (playbooksctl queue q)"),
+        (QueueLoad("q", 5, 0, 0, 9, 0), "room: queue q is held (playbooksctl queue q)"),
+    ],
+)
+def test_a_ready_agent_says_what_it_waits_for(load: QueueLoad | None, told: str) -> None:
+    assert waits_for_room("q", load) == told

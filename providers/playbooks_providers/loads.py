@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from playbooks_providers.ids import SessionId
 from playbooks_providers.lanes import queue_of
@@ -70,6 +70,7 @@ def in_queues(lanes: Iterable[QueueLoad]) -> list[QueueLoad]:
     return sorted(found.values(), key=lambda load: load.queue)
 
 
+@runtime_checkable
 class Loads(Protocol):
     """What sessions offer, and what is asked of them."""
 

@@ -19,6 +19,7 @@ from playbooks_worker.cli.views import (
     styled_diff,
     styled_status,
     waits_for,
+    waits_for_room,
     when,
 )
 
@@ -50,6 +51,9 @@ def show(
 async def _one(
     agent: str, storage_path: options.StoragePath, redis_url: str | None, with_locals: bool, program: str | None
 ) -> Record:
+    from playbooks_providers.lanes import queue_of
+    from playbooks_providers.loads import Loads
+    from playbooks_providers.model import Status
     from playbooks_worker.cli.connect import home_of, known
 
     async with home_of(storage_path, redis_url) as home:
@@ -60,6 +64,10 @@ async def _one(
             told["worker"] = session.worker if session else None
             told["pid"] = session.pid if session else None
             told["host"] = session.host if session else None
+        if view.status is Status.READY and isinstance(home.coordination, Loads):
+            queue = queue_of(view.start.queue)
+            loads = {load.queue: load for load in await home.coordination.loads()}
+            told["waits_for"] = waits_for_room(queue, loads.get(queue))
         if with_locals:
             from playbooks_worker.cli.locals import frames
 
@@ -86,7 +94,7 @@ def _print(out: Output, told: Record) -> None:
     row("program", f"{told['program']}:{told['entry']}")
     row("parent", told["parent"], when=told["parent"])
     row("run", told["run"], when=told["run"] != told["agent_id"])
-    row("waits for", waits_for(told), when=waits_for(told))
+    row("waits for", told.get("waits_for") or waits_for(told), when=told.get("waits_for") or waits_for(told))
     row("wakes", when(told.get("wake_ms") or 0), when=told.get("wake_ms"))
     for asked in told.get("asks", []):
         row("asks", f"{asked['person']}: {as_text(asked['question'])}")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from playbooks_providers.envelope import Sealer
+    from playbooks_providers.loads import QueueLoad
     from playbooks_providers.model import AgentView
 
 Record = dict[str, Any]
@@ -167,6 +168,18 @@ def waits_for(told: Record) -> str:
     awaited = [frame["statement"] for frame, depth in zip(stack, below, strict=True) if depth <= frame["depth"]]
     text = ", ".join(dict.fromkeys(awaited))
     return f"{text} until {wakes}" if wakes and "until" not in text else text
+
+
+def waits_for_room(queue: str, load: QueueLoad | None) -> str:
+    """Of a ready agent, what for; nothing: it is taken at any moment."""
+    if load is None or load.capacity == 0:
+        return f"a worker: none takes from queue {queue}"
+    if load.cap is not None and load.running >= load.cap:
+        held = "is held" if load.cap == 0 else f"runs {load.cap} at once, and no more"
+        return f"room: queue {queue} {held} (playbooksctl queue {queue})"
+    if load.running >= load.capacity:
+        return f"a free slot: workers have {load.capacity} for queue {queue}, all taken"
+    return ""
 
 
 def table_of(headings: Sequence[str], *, right: Sequence[str] = ()) -> Table:
