@@ -752,3 +752,37 @@ async def each_once(kinds):
 def test_an_entry_counts_once_whatever_its_code_looks_like():
     expected = [(True, None), None, (True, 1), 11, (True, 1), 11]
     assert same_everywhere(each_once, (Idle, Signed, Awaited)) == Completed(expected)
+
+
+@contextlib.contextmanager
+def precisely(digits):
+    with decimal.localcontext() as context:
+        context.prec = digits
+        yield context
+
+
+@playbook
+async def reckons():
+    found = []
+    with decimal.localcontext() as outer:
+        outer.prec = 5
+        await effect("one")
+        found.append(str(decimal.Decimal(1) / 3))
+        outer.rounding = decimal.ROUND_UP
+        outer.traps[decimal.Inexact] = False
+        with precisely(7) as inner:
+            inner.prec += 2
+            await effect("two")
+            found.append((str(decimal.Decimal(1) / 3), inner.prec, inner.flags[decimal.Inexact]))
+        with decimal.localcontext():
+            decimal.getcontext().prec = 3
+            await effect("three")
+            found.append(str(decimal.Decimal(1) / 3))
+        await effect("four")
+        found.append((str(decimal.Decimal(1) / 3), outer.prec, outer is decimal.getcontext()))
+    return found
+
+
+def test_a_context_of_decimal_is_set_as_its_block_had_set_it():
+    expected = ["0.33333", ("0.333333334", 9, True), "0.334", ("0.33334", 5, True)]
+    assert same_everywhere(reckons) == Completed(expected)

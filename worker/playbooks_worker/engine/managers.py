@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from asyncio import timeouts
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from playbooks_worker.engine import cancels, groups, stacks, synchronisers
+from playbooks_worker.engine import cancels, decimals, groups, stacks, synchronisers
 from playbooks_worker.engine.branches import Branch
 
 if TYPE_CHECKING:
@@ -70,15 +71,19 @@ def state_of(manager: Any, told: Said | None, frame: Frame, number: int) -> Any:
         left_s = None if when is None or when == expected else when - asyncio.get_running_loop().time()
         expiring = timeout._state is _States.EXPIRING
         return tuple(_Limit(expiring, timeout._cancelling, made_for, delay_s, when != expected, left_s))
-    return None
+    context = decimals.among(*[targets for opened, targets, _ in frame.headers if opened == number])
+    return None if context is None else context.copy()
 
 
-def fill(manager: Any, state: Any, waiting: list[Branch]) -> None:
-    """Let a manager that was entered again know what the saved one knew. *waiting*: the branches that it waited for."""
+def fill(manager: Any, targets: Sequence[Any], state: Any, waiting: list[Branch]) -> None:
+    """Let a manager that was entered again, and has brought *targets*, know what the saved one knew. *waiting*: the branches
+    that it waited for."""
     if type(manager) is asyncio.TaskGroup:
         groups.fill(manager, waiting, state)
     elif type(manager) is asyncio.Timeout and state:
         _fill_timeout(manager, _Limit(*state))
+    elif state is not None and (context := decimals.among(targets)) is not None:
+        decimals.fill(context, state)
 
 
 def _fill_timeout(timeout: Any, limit: _Limit) -> None:

@@ -228,7 +228,7 @@ class Loader:
         call = frame.call_.id
         waiting = [b for b in self.branches.values() if b.group == (call, number) and b.task is not None]
         saved = frame.saved or {}
-        managers.fill(manager, saved.get(managers.saved_as(number)), waiting)
+        managers.fill(manager, self.entered[call, number], saved.get(managers.saved_as(number)), waiting)
         if self.agent.restoring:
             undoing.holds_again(saved.get(undoing.saved_as(number), ()), self.unentered)
 
