@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from asyncio import timeouts
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from playbooks_worker.engine import cancels, decimals, groups, stacks, synchronisers
