@@ -335,3 +335,24 @@ def test_a_task_that_has_begun_again_before_it_is_loaded_can_still_be_saved():
     """Given a helper's task, which its gather makes again while a header beside it is being entered again, When the rest of
     the checkpoint is loaded behind that header, Then the next checkpoint knows how to make the task."""
     assert same_everywhere(beside_a_slow_header) == Completed([9, 12])
+
+
+@playbook
+async def gathers_helpers():
+    return await asyncio.gather(helps(9), helps(9))
+
+
+async def takes_its_time():
+    for _ in range(30):
+        await asyncio.sleep(0)
+    return await gathers_helpers()
+
+
+@playbook
+async def beside_who_comes_late():
+    return await asyncio.gather(takes_its_time(), works(40))
+
+
+def test_checkpoints_are_taken_while_a_gather_has_not_been_come_to_again():
+    """Seed 33243: its tasks are still to be made."""
+    assert same_everywhere(beside_who_comes_late) == Completed([[9, 9], 40])
