@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dooming import *
 from fuzzing import Err, Manager, Other, chain, tag
+from insisting import *
 from pooling import *
 from sharing import *
 from waiting import Doomed
@@ -34,7 +35,7 @@ class Cancelling(Branching):
     def concurrent(self, depth: int) -> list[str]:
         if self.chance(0.45):
             return super().concurrent(depth)
-        choices = [lambda: self.doomed(depth)] * 3 + [self.at_once]
+        choices = [lambda: self.doomed(depth)] * 3 + [self.at_once, self.insisted]
         if not self.locks:
             choices += [self.doomed_family] * 2
         return self.pick(*choices)()
@@ -128,6 +129,29 @@ class Cancelling(Branching):
             *lines,
             f"got = await asyncio.gather({task}, return_exceptions=True)",
             f"s.at(me, {k}, *[chain(r) if isinstance(r, BaseException) else r for r in got], {task}.cancelled())",
+        ]
+
+    def insisted(self) -> list[str]:
+        """Cancelled while it tidies up, and again."""
+        k, times = self.k(), self.pick(1, 2, 2, 3)
+        task, at = f"task{k}", f"at{k}"
+        made = self.pick(
+            f"tidies_up((me, {k}), {k}, {times}, {at})",
+            f"has_tidied_up(s, (me, {k}), {k}, {times}, {at})",
+            f"awaits_a_task(s, (me, {k}), {k}, {times}, {at})",
+        )
+        insists = f"insists(s, (me, {k}, 'insists'), {k}, {task}, {times}, {at})"
+        how = self.pick(
+            [f"await {insists}", f"got = await {task}"],
+            [f"got = (await asyncio.gather({task}, {insists}))[0]"],
+            [f"got = (await asyncio.gather({insists}, {self.branch()}, {task}))[2]"],
+        )
+        return [
+            f"{at} = Standing()",
+            f"{task} = asyncio.create_task({made})",
+            *how,
+            f"s.at(me, {k}, got, {task}.cancelled(), {task}.cancelling())",
+            f"{task} = {at} = None",
         ]
 
     def at_once(self) -> list[str]:

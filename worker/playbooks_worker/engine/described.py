@@ -57,6 +57,7 @@ def needed(
         if (
             deps is not None
             and type(value) not in _ATOMS
+            and not frame.came_alone(name, value, deps, local)
             and (
                 value is MADE_AGAIN
                 or (place, name) in unsavable

@@ -63,6 +63,7 @@ class Frame(Reentry):
         self.outcome: Outcome | None = None
         self.saved: dict[str, Any] | None = None
         self.still: Still | None = None  # what the last checkpoint said of it, while it waits at its site
+        self.came = NOTHING
         self.cells: dict[str, CellType] = {}
         self.headers: list[tuple[int, tuple[Any, ...], Any]] = []  # open: number, targets, manager
         self.yielded = NOTHING

@@ -67,7 +67,7 @@ def _saved_itself(frame: Frame, number: int, manager: Any) -> bool:
     unsavable = frame.playbook.unsavable
     return any(
         local.get(name) is manager
-        and (-number, name) not in unsavable
+        and ((-number, name) not in unsavable or frame.came_alone(name, manager, temporaries.deps.get(name, ()), local))
         and (name in temporaries.loads or not managers.made_anew(manager))
         for name in temporaries.roots
     )

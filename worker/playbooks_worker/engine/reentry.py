@@ -9,7 +9,7 @@ import abc
 import asyncio
 import linecache
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from types import CellType, CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
@@ -50,6 +50,7 @@ class Reentry(abc.ABC):
         "_put_back",
         "agent",
         "call_",
+        "came",
         "cells",
         "context",
         "coroutine",
@@ -63,6 +64,7 @@ class Reentry(abc.ABC):
 
     agent: Agent
     call_: Call
+    came: Mapping[str, int]  # temporaries that have come as values, without what they are made from: their identities
     playbook: Playbook
     cells: dict[str, CellType]
     context: dict[int, contextual.Values]  # as it was before each open header, and (0) at the site
@@ -106,7 +108,9 @@ class Reentry(abc.ABC):
         saved = self.agent.loader().of_header(cast("Frame", self), number)
         if contextual.DECLARED:
             contextual.put_back(saved.get(contextual.saved_as(number)))
-        local = {**self.coroutine.cr_frame.f_locals, **{name: saved.get(name, NOT_BOUND) for name in header.names}}
+        found = {name: saved.get(name, NOT_BOUND) for name in header.names}
+        self._came(found)
+        local = {**self.coroutine.cr_frame.f_locals, **found}
         for part in header.again:
             if local[part.name] is MADE_AGAIN:
                 try:
@@ -159,7 +163,19 @@ class Reentry(abc.ABC):
             yielded.restored(self, saved)
         if contextual.DECLARED:
             saved = contextual.restored(self, saved)
-        return [saved.get(name, NOT_BOUND) for name in self.playbook.rewritten.restored[self.spot]]
+        names = self.playbook.rewritten.restored[self.spot]
+        self._came({name: saved.get(name, NOT_BOUND) for name in names if not name.isidentifier()})
+        return [saved.get(name, NOT_BOUND) for name in names]
+
+    def _came(self, found: dict[str, Any]) -> None:
+        came = {name: id(value) for name, value in found.items() if type(value) is not _Mark}
+        if came:
+            self.came = {**self.came, **came}
+
+    def came_alone(self, name: str, value: Any, made_from: Iterable[str], local: Mapping[str, Any]) -> bool:
+        """Whether a temporary came as a value, without what it is made from: it can only be saved again, whatever other
+        agents have learned of that place since."""
+        return self.came.get(name) == id(value) and any(local.get(part) is NOT_BOUND for part in made_from)
 
     def local(self, name: str) -> Any:
         """One local as it was saved."""
