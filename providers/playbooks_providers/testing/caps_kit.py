@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 
 from playbooks_providers.ids import SessionId
@@ -25,6 +26,35 @@ async def _enqueue(home: CoordinatedHome, *agents: str, queue: str = "q") -> Non
 
 async def _read(home: CoordinatedHome, session: SessionId, limit: int = 8) -> Sequence[Ticket]:
     return await home.coordination.read(session, LANES, limit=limit, wait_s=0.0)
+
+
+async def _any_order(home: CoordinatedHome, chance: random.Random, queue: str) -> None:
+    """Beside a model of one line: what is held never grows above the cap."""
+    coordination, cap = home.coordination, 3
+    await coordination.set_cap(queue, cap)
+    sessions, held, waiting, made = [SessionId(f"{queue} {name}") for name in "abc"], dict[str, list[Ticket]](), 0, 0
+    for _ in range(120):
+        session, act = chance.choice(sessions), chance.choice(["come", "read", "read", "end", "die", "say"])
+        mine = held.setdefault(session, [])
+        if act == "come":
+            made, waiting = made + 1, waiting + 1
+            await _enqueue(home, f"{queue} {made}", queue=lane(queue, chance.choice(list(Priority))))
+        elif act == "read":
+            limit = chance.randint(1, 4)
+            room = max(0, cap - sum(map(len, held.values())))
+            read = await coordination.read(session, lanes_of([queue]), limit=limit, wait_s=0.0)
+            assert len(read) == min(limit, room, waiting)
+            mine += read
+            waiting -= len(read)
+        elif act == "end" and mine:
+            await coordination.acknowledge(session, mine.pop())
+        elif act == "die":  # it had opened none of them: they are for others again
+            await coordination.recover(session)
+            waiting += len(mine)
+            mine.clear()
+        elif act == "say":
+            cap = chance.randint(0, 5)
+            await coordination.set_cap(queue, cap)
 
 
 class CapsKit(Kit[CoordinatedHome]):
@@ -122,6 +152,13 @@ class CapsKit(Kit[CoordinatedHome]):
         await home.coordination.recover(ONE)
         assert len(await _read(home, TWO)) == 2
         assert list(await _read(home, TWO)) == []
+
+    @story
+    async def test_in_any_order_of_steps_a_read_gives_what_there_is_room_for_and_no_more(
+        self, home: CoordinatedHome
+    ) -> None:
+        for seed in range(3):
+            await _any_order(home, random.Random(seed), f"q{seed}")
 
     @story
     async def test_agents_that_wait_for_the_cap_are_ready_and_not_runnable(self, home: CoordinatedHome) -> None:
