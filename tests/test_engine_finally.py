@@ -239,6 +239,35 @@ async def break_overrides():
 
 
 @playbook
+async def overridden_without_awaits(n, seen):
+    """Seed 51006178: the inner `finally` awaits nothing, and leaves in its own way."""
+    while len(seen) < 4:
+        try:
+            try:
+                if await effect(("inside", len(seen)), True):
+                    if n == 0:
+                        break
+                    if n == 1:
+                        raise Own(n, "swallowed")
+                    return "overridden"
+            finally:
+                if n < 2:
+                    continue
+                if n == 2:
+                    break
+                return "instead", n
+        finally:
+            seen.append(await effect(("outer", len(seen))))
+    return "at the end", n
+
+
+@playbook
+async def every_override_without_awaits():
+    seen = [[] for _ in range(4)]
+    return [await overridden_without_awaits(n, seen[n]) for n in range(4)], seen
+
+
+@playbook
 async def finally_in_finally(n):
     seen = []
     try:
@@ -436,6 +465,7 @@ CASES = [
     loops_inside,
     every_override,
     break_overrides,
+    every_override_without_awaits,
     every_nesting,
     in_handlers,
     whole_try,

@@ -214,7 +214,10 @@ class Corners(Expressing, abc.ABC):
             ]
         if self.chance(0.3):
             test = self.pick("", f" if {self.expr(0)}", f" for w in [v, {k}]").replace(":=", "+")
-            return [f"c = [{self.expr(1).replace(':=', '+')} async for v in {source}{test}]"]
+            method, self.method = self.method, False  # as in any comprehension
+            element = self.expr(1).replace(":=", "+")
+            self.method = method
+            return [f"c = [{element} async for v in {source}{test}]"]
         self.loop += 1
         lines = [f"async for {self.pick('a', 'x', 'item', f'O({k}).p')} in {source}:", *self.inner(depth)]
         self.loop -= 1

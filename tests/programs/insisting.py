@@ -13,9 +13,10 @@ from playbooks_worker import playbook
 
 
 class Standing:
-    """Whether who is to be cancelled waits for that."""
+    """Whether who is to be cancelled waits for that, and when it was told last, in this process."""
 
     stands = False
+    told: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # it will again, in the next process
@@ -30,7 +31,8 @@ async def tidies_up(me, k, times, at):
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError as error:
             told += error.args
-        at.stands = False
+            at.told = object()
+    at.stands = False
     await effect(me, (k, "tidied up"), loose=True)
     return [*told, asyncio.current_task().cancelling()]
 
@@ -55,8 +57,9 @@ async def awaits_a_task(s: State, me, k, times, at):
 async def insists(s: State, me, k, task, times, at):
     for n in range(times):
         await when(lambda: at.stands or task.done())
+        before = at.told
         task.cancel(f"why{n}")
-        await when(lambda: not at.stands)
+        await when(lambda: at.told is not before or task.done())
         if n % 2:
             await effect(me, (k, "insists", n), n)
     s.at(me, k, task.cancelling())

@@ -304,7 +304,7 @@ class Trial:
         loop._scheduled.clear()
         loop.close()
         hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # asyncio's own queues want an open loop
-        del task
+        del task, other  # all that is left of the agent goes now, and no frame of it closes beside the next run
         gc.collect()
         sys.unraisablehook = hook
         self._after_death(store, ran, True, f"killed in write {store.ends}")

@@ -72,7 +72,7 @@ class Arriving(Telling):
         wake(self._maker_waiters)
         wake(self._late_waiters)
         if begins and frame.call_.id in self.waiting:
-            self._wait_again(value, *self.waiting.pop(frame.call_.id))
+            self._wait_again(*self.waiting.pop(frame.call_.id))
         if frame.call_.id in self.loader().untold and frame.task is not None:
             self.to_be_told(frame.task, frame.call_, self.loader().untold.pop(frame.call_.id))
             if frame.outcome is None:
@@ -81,13 +81,12 @@ class Arriving(Telling):
             # not before its turn: the last to arrive would be the first to go on, ahead of whom it stood behind
             self._loop.call_soon(self._open_barrier, context=self.context)
 
-    def _wait_again(self, wait: Any, condition: Any, waiting: Waiting) -> None:
-        """*wait* is about to begin."""
-        assert self._loop is not None
+    def _wait_again(self, condition: Any, waiting: Waiting) -> None:
+        """A `wait` of *condition* is about to begin."""
         if waiting is Waiting.DIRECTLY:
             synchronisers.wait_unlocked(condition)
         elif waiting is Waiting.NOTIFIED:
-            self._loop.call_soon(synchronisers.notified_again, wait, context=self.context)
+            synchronisers.wait_notified(condition)
 
     @property
     def restoring_calls(self) -> bool:

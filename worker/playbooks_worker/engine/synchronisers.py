@@ -140,11 +140,22 @@ def wait_unlocked(condition: Any) -> None:
     condition.release, condition.locked = release, lambda: True
 
 
-def notified_again(wait: Any) -> None:
-    """*wait*, the coroutine of a condition's `wait`, had been notified."""
-    waiter = None if wait.cr_frame is None else wait.cr_frame.f_locals.get("fut")
-    if waiter is not None and not waiter.done():
-        waiter.set_result(False)
+def wait_notified(condition: Any) -> None:
+    """Let the next `wait` of *condition* find at once that it was notified: a checkpoint in between would not know."""
+    condition._get_loop = lambda: _Notifying(condition)
+
+
+class _Notifying:
+    """What a condition takes for its loop, once."""
+
+    def __init__(self, condition: Any) -> None:
+        self._condition = condition
+
+    def create_future(self) -> asyncio.Future[bool]:
+        del self._condition._get_loop
+        future: asyncio.Future[bool] = self._condition._get_loop().create_future()
+        future.set_result(False)
+        return future
 
 
 def _lock_of(manager: Any) -> Any:
