@@ -198,3 +198,37 @@ async def headers_behind_plain_code():
 def test_who_comes_late_to_a_header_it_waited_to_enter_enters_behind_who_held_it():
     """It entered first and notified before one that comes with it waited again."""
     assert same_everywhere(headers_behind_plain_code) == Completed([[0, 1], [0, 1]])
+
+
+# --- seed 64000060: notified, and written before it knows that again ---
+
+
+@playbook
+async def waits_and_holds(condition, box, turns):
+    async with condition:
+        while len(box) < 2:
+            await condition.wait()
+        await effect("holds")
+    await effect("goes", turns)
+    return len(box)
+
+
+@playbook
+async def two_hold_in_turn(turns):
+    condition, box = asyncio.Condition(), []
+    return (await asyncio.gather(tells(condition, box), *[waits_and_holds(condition, box, turns) for _ in range(2)]))[
+        1:
+    ]
+
+
+@pytest.mark.parametrize("turns", range(3))
+def test_a_notification_is_not_lost_when_it_is_saved_again_as_the_agent_goes_on(turns):
+    """Given an agent that was resumed as one of its waiters had been notified, and waited for the lock, When it is
+    killed at any checkpoint that follows, Then that waiter goes on."""
+    first = Store()
+    assert start(two_hold_in_turn, turns, store=first) == Completed([2, 2])
+    for payload in first.payloads:
+        second = Store()
+        assert resume(payload, second) == Completed([2, 2])
+        for again in second.payloads:
+            assert resume(again) == Completed([2, 2])

@@ -7,6 +7,7 @@ has come. It knows nothing of headers and barriers.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from playbooks_worker.engine import cancels
@@ -29,6 +30,8 @@ class Telling(Committing):
     def __init__(self, agent_id: str, persist: Persist, next_seq: int) -> None:
         super().__init__(agent_id, persist, next_seq)
         self._untold: dict[asyncio.Task[Any], tuple[Call, list[Said]]] = {}  # over a call, the innermost of the task
+        # who was cancelled here last, and may not have run since
+        self._telling: weakref.WeakKeyDictionary[Any, Call | None] = weakref.WeakKeyDictionary()
 
     def to_be_told(self, task: asyncio.Task[Any], call: Call, said: list[Said]) -> None:
         self._untold[task] = call, said
@@ -61,6 +64,7 @@ class Telling(Committing):
     def tell(self, task: Any) -> None:
         """*task* is told at its next await, if there is anything. Told once more, it hears that at the await after."""
         branch: Branch | None = branch_of(task)
+        call: Call | None = None
         if branch is not None and branch.cancelled:
             said, *more = branch.cancelled
             branch.cancelled = tuple(more)
@@ -71,6 +75,7 @@ class Telling(Committing):
         else:
             return
         self._cancelled(task, said)
+        self._telling[task] = call
         task.before = getattr(task, "before", 0) - 1  # it had been counted
         if more:
             self.tells_soon(task)
@@ -78,12 +83,19 @@ class Telling(Committing):
     def told_behind(self, task: Any, message: Any) -> bool:
         """A statement cancels *task*. Whether that one is to be told of something else first, and hears this afterwards."""
         branch: Branch | None = branch_of(task)
+        said = cancels.said_by(message)
         if branch is not None and branch.cancelled:
-            branch.cancelled = (*branch.cancelled, cancels.said_by(message))
+            branch.cancelled = (*branch.cancelled, said)
         elif task in self._untold:
-            self._untold[task][1].append(cancels.said_by(message))
-        else:
+            self._untold[task][1].append(said)
+        elif task not in self._telling or cancels.was_told_the_last(cast("Agent", self), task):
             return False
+        elif (call := self._telling[task]) is not None:
+            self._untold[task] = call, [said]
+            self.tells_soon(task)
+        elif branch is not None:
+            branch.cancelled = (said,)
+            self.tells_soon(task)
         task.before += 1
         return True
 

@@ -60,8 +60,7 @@ def lower_try(b: Statements, node: ast.Try) -> None:
                 mine = ast.IfExp(s.pc_between(first, last), s.load(".BaseException"), mine)
             match = ast.IfExp(s.running_on(), match, mine)
         clauses.append(s.at(ast.ExceptHandler(match, handler.name, statements), handler))
-    final = [unless_dead(node.finalbody)] if node.finalbody else []
-    b.sited([ast.Try(body, clauses, orelse, final)])
+    b.sited([ast.Try(body, clauses, orelse, final_of(b, node))])
 
 
 def _evaluated_in_turn(b: Statements, handlers: list[ast.ExceptHandler]) -> list[ast.ExceptHandler]:
@@ -101,6 +100,12 @@ def lower_finally(b: Statements, node: ast.Try | ast.TryStar) -> None:
     body, _ = b.written(final)
     b.path.pop()
     b.sited([ast.Try(block, [], [], [unless_dead(body)])])
+
+
+def final_of(b: Statements, node: ast.Try | ast.TryStar) -> list[ast.stmt]:
+    """The `finally` of a `try`, if there is one, without awaits. It may leave the blocks around it in its own way."""
+    noted = [part for statement in node.finalbody for part in b.completions.noted(statement)]
+    return [unless_dead(noted)] if noted else []
 
 
 def unless_dead(body: list[ast.stmt]) -> ast.stmt:

@@ -11,7 +11,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from playbooks_worker.engine import syntax as s
-from playbooks_worker.engine.trying import lower_finally, unless_dead
+from playbooks_worker.engine.trying import final_of, lower_finally
 
 if TYPE_CHECKING:
     from playbooks_worker.engine.statements import Statements
@@ -28,8 +28,7 @@ def lower_try_star(b: Statements, node: ast.TryStar) -> None:
     orelse, last = b.block(node.orelse)
     if last > first_of_else:
         body = [ast.If(s.pc_at_most(body_last) if body_last > start else s.running_on(), body, [])]
-    final = [unless_dead(node.finalbody)] if node.finalbody else []
-    trying = s.at(ast.TryStar(body, clauses, orelse, final), node)
+    trying = s.at(ast.TryStar(body, clauses, orelse, final_of(b, node)), node)
     # Python joins what handlers raise in a group, also when it is the end of the agent
     ended = ast.Raise(s.call(".ended", s.load(s.FRAME)), s.const(None))
     b.sited([ast.Try([trying], [ast.ExceptHandler(s.attribute(s.FRAME, "stopping"), None, [ended])], [], [])])
