@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 
 import pytest
-from harness import same_everywhere
+from harness import kill_everywhere, same_everywhere
 
 from playbooks_worker import playbook
-from playbooks_worker.engine import Completed
+from playbooks_worker.engine import Completed, Failed
 
 
 async def effect(value):
@@ -268,3 +269,92 @@ def test_a_group_that_had_failed_when_it_was_left_again_takes_back_no_cancellati
     plain = asyncio.run(counts_as_a_branch(within))
     assert plain == (1, 1 if within or sys.version_info >= (3, 13) else 2)
     assert same_everywhere(counts_as_a_branch, within) == Completed(plain)
+
+
+# --- a cancellation that is taken back before it was told ---
+
+
+async def failing(turns):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    raise KeyError("failed")
+
+
+@playbook
+async def a_group_that_fails(turns):
+    found = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(failing(turns))
+            await effect("one")
+            await effect("two")
+    except* KeyError as errors:
+        found.append(repr(errors.exceptions))
+    return found, await effect("after")
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_group_whose_task_fails_while_an_outcome_is_being_written_cancels_nothing_behind_it(turns):
+    expected = ["(KeyError('failed'),)"], "after"
+    assert same_everywhere(a_group_that_fails, turns) == Completed(expected)
+
+
+async def too_late(limit):
+    await asyncio.sleep(0)
+    limit.reschedule(0)  # expires in the turn in which this outcome is being written
+    return "in time"
+
+
+@playbook
+async def a_timeout_that_expires_behind_its_last_await():
+    async with asyncio.timeout(None) as limit:
+        found = await too_late(limit)
+    return found, await effect("after")
+
+
+def test_a_timeout_that_expires_while_the_last_outcome_in_it_is_being_written_cancels_nothing_behind_it():
+    assert same_everywhere(a_timeout_that_expires_behind_its_last_await) == Completed(("in time", "after"))
+
+
+async def long_turn():
+    await asyncio.sleep(0)
+    time.sleep(0.02)  # noqa: ASYNC251  # the loop looks at its clock too late
+    return "in time"
+
+
+@playbook
+async def in_time():
+    return await long_turn()
+
+
+async def bounded():
+    async with asyncio.timeout(0.01):
+        return await in_time()
+
+
+@playbook
+async def bounded_by_a_helper():
+    found = await bounded()
+    return found, await effect("after")
+
+
+def test_a_timeout_of_a_helper_that_expires_while_an_outcome_in_it_is_being_written_cancels_nothing_behind_it():
+    assert same_everywhere(bounded_by_a_helper) == Completed(("in time", "after"))
+
+
+@playbook
+async def cancels_itself_at_its_end():
+    await effect("one")
+    asyncio.current_task().cancel("at the end")
+    return "done"
+
+
+def test_an_agent_that_cancels_itself_as_it_returns_has_failed_as_in_plain_python():
+    outcome = same_everywhere_but_for_the_error(cancels_itself_at_its_end)
+    assert (type(outcome.error), outcome.error.args) == (asyncio.CancelledError, ("at the end",))
+
+
+def same_everywhere_but_for_the_error(playbook):
+    expected, resumed = kill_everywhere(playbook)
+    assert all(type(outcome) is type(expected) is Failed for _, outcome in resumed)
+    return expected

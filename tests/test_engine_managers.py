@@ -786,3 +786,73 @@ async def reckons():
 def test_a_context_of_decimal_is_set_as_its_block_had_set_it():
     expected = ["0.33333", ("0.333333334", 9, True), "0.334", ("0.33334", 5, True)]
     assert same_everywhere(reckons) == Completed(expected)
+
+
+# --- managers defined inside a playbook ---
+
+
+@playbook
+async def spanned():
+    depth, log = 0, []
+
+    @contextlib.contextmanager
+    def span(name):
+        nonlocal depth
+        depth += 1
+        log.append(f"+{name}")
+        try:
+            yield depth
+        finally:
+            depth -= 1
+            log.append(f"-{name}")
+
+    class Counted:
+        async def __aenter__(self):
+            log.append("in")
+            return self
+
+        async def __aexit__(self, *raised):
+            log.append("out")
+
+    with span("a") as outer:
+        await effect("one")
+        depth += 10
+        await effect("two")
+        with span("b") as inner:
+            log.append(await effect("three"))
+        depth -= 10
+        async with Counted():
+            await effect("four")
+    return depth, outer, inner, log
+
+
+def test_a_manager_defined_inside_a_playbook_shares_its_variables_with_it_and_counts_once():
+    expected = 0, 1, 12, ["+a", "+b", "three", "-b", "in", "out", "-a"]
+    assert same_everywhere(spanned) == Completed(expected)
+
+
+@playbook
+async def in_a_span(span):
+    async with span("child") as number:
+        await effect("one")
+        return number, await effect("two")
+
+
+@playbook
+async def passing_a_manager_on():
+    log, count = [], 0
+
+    @contextlib.asynccontextmanager
+    async def span(name):
+        nonlocal count
+        count += 1
+        log.append(name)
+        yield count
+        log.append(f"/{name}")
+
+    found = await asyncio.gather(in_a_span(span), in_a_span(span), in_a_span(lambda _: span("other")))
+    return found, log, count
+
+
+def test_a_manager_shares_the_variables_of_the_playbook_that_has_defined_it_wherever_it_is_entered():
+    assert same_everywhere(passing_a_manager_on).value[2] == 3

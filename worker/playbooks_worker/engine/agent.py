@@ -36,7 +36,7 @@ from playbooks_worker.engine.errors import (
     ResumeMismatch,
 )
 from playbooks_worker.engine.frames import Call, Frame
-from playbooks_worker.engine.mortal import ENDED, wake
+from playbooks_worker.engine.mortal import ENDED, is_told_soon, wake
 from playbooks_worker.engine.observing import Observer
 from playbooks_worker.engine.operations import inside_an_operation
 from playbooks_worker.engine.outcomes import (
@@ -225,6 +225,8 @@ class Agent(Talking):
         moment: tuple[str, Any, BaseException | None, str]
         try:
             value = await root
+            if is_told_soon(self.root_task):
+                await asyncio.sleep(0)  # asyncio ends a task so, whatever it returns
             if self.dead:
                 return self._stopped()
             final, moment = Completed(value), ("completed", value, None, "")

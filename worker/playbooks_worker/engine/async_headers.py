@@ -13,6 +13,7 @@ from playbooks_worker.engine.driving import steps_of
 from playbooks_worker.engine.footprints import changes_nothing, never_suspends, own_of, watched
 from playbooks_worker.engine.frames import HELPERS, Frame
 from playbooks_worker.engine.headers import Managed
+from playbooks_worker.engine.mortal import is_told_soon
 from playbooks_worker.engine.place import Below, here
 from playbooks_worker.engine.raising import came_to
 from playbooks_worker.engine.synchronisers import Waiting
@@ -152,12 +153,12 @@ class AsyncManagedContext(Managed):
                 swallowed = done.value
             if frame.below.expected:
                 agent.all_made(frame.below)
-            if again and agent.restoring:
-                yield from self._left_again()
+            yield from self._left(again)
         except BaseException as error:
-            if not agent.must_stop(error) and again and agent.restoring:
-                came_to(frame, error, None)
-                yield from self._left_again()
+            if not agent.must_stop(error):
+                if again and agent.restoring:
+                    came_to(frame, error, None)
+                yield from self._left(again)
             raise
         finally:
             told = None
@@ -175,11 +176,18 @@ class AsyncManagedContext(Managed):
         agent.raise_if_dead()
         return swallowed and not agent.dead  # LAW: nothing swallows a stop
 
-    def _left_again(self) -> Generator[Any, Any, None]:
-        """What follows, a handler too, waits for the other frames. Meanwhile no snapshot is taken: the manager has ended."""
+    def _left(self, again: bool) -> Generator[Any, Any, None]:
+        """What follows a block that is left *again*, a handler too, waits for the other frames. Meanwhile no snapshot is
+        taken: the manager has ended."""
+        agent, task = self._frame.agent, self._frame.task
+        again = again and agent.restoring
+        if not again and not is_told_soon(task):
+            return
         regions.enter(self._frame)
         try:
-            yield from self._frame.agent.goes_on()
+            yield from agent.taken_back()
+            if again:
+                yield from agent.goes_on()
         finally:
             regions.leave(self._frame)
 

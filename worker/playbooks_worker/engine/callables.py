@@ -27,6 +27,7 @@ class Binding(Losing, Protocol):
     """What is needed of the `Saver` that asks."""
 
     cells: dict[int, tuple[int, str]]
+    met: set[tuple[int, str]]
 
     def bytecode(self, code: CodeType) -> Reduced:
         """*code* as bytes that only this Python version can run; the checkpoint says so."""
@@ -95,6 +96,7 @@ def _reduce_code(saver: Binding, code: CodeType) -> Reduced:
 def _reduce_cell(saver: Binding, cell: CellType) -> Reduced:
     own = saver.cells.get(id(cell))
     if own is not None:
+        saver.met.add(own)
         return _frame_cell, own
     try:
         state: tuple[Any, ...] = (cell.cell_contents,)

@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from playbooks_worker.engine.frames import Call, Frame
+from playbooks_worker.engine.mortal import is_taken_back
 from playbooks_worker.engine.place import Below
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def _handed_on(agent: Agent, task: Any, cancel: Cancel) -> bool:
 
 def _not_told_yet(agent: Agent, task: Any) -> bool:
     """Whether *task*, which has been cancelled, is told as soon as it runs."""
-    if agent.cancels[task].turn == _TOLD:
+    if agent.cancels[task].turn == _TOLD or is_taken_back(task):
         return False
     waiter = task._fut_waiter
     return task in agent.held or task._must_cancel or (waiter is not None and waiter.cancelled())

@@ -113,6 +113,7 @@ class _Attempt:
         self.entries: list[Any] = []
         self.branches: Writing | None = None
         self.undone: undoing.Undone | None = None
+        self.bound: set[tuple[int, str]] = set()  # variables that are in a segment of their own
         # for the diagnosis: what was to be saved, by frame
         self.written: list[Written] = []
 
@@ -280,6 +281,21 @@ class _Attempt:
         self.saver.targets = outside
         self._dump(kind, call, number, kept)
         self.saver.targets = self.targets
+        self._variables(call, number)
+
+    def _variables(self, call: int, number: int) -> None:
+        """A header may call functions: what it refers to reads, and binds, variables of playbooks."""
+        while fresh := sorted(self.saver.met - self.bound):
+            self.bound.update(fresh)
+            self._dump("cells", call, number, [(owner, self._variable(owner, name)) for owner, name in fresh])
+
+    def _variable(self, owner: int, name: str) -> dict[str, Any]:
+        frame = self.agent.running[owner].frame
+        assert frame is not None
+        if owner in self.agent.unreached:
+            self.agent.loader().everything(frame)
+        found = contents(frame)
+        return {name: found[name]} if name in found else {}
 
     def _unreached(self, frame: Frame) -> None:
         """A restored frame that still waits behind an effect is saved as it was loaded."""
@@ -294,6 +310,7 @@ class _Attempt:
             self._flush()
             for step in headers:
                 self._dump("header", frame.call_.id, step, kept if step == headers[0] else {})
+                self._variables(frame.call_.id, step)
             kept = {}
         self.entries.append(self._entry(frame, kept))
 

@@ -13,7 +13,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine.errors import AgentLost, AgentStopped, CheckpointTooLarge
-from playbooks_worker.engine.mortal import Awaitable, Mortal, wake
+from playbooks_worker.engine.mortal import Awaitable, Mortal, is_taken_back, wake
 from playbooks_worker.engine.outcomes import Moment, Persist, Snapshot
 from playbooks_worker.engine.place import Region, here, in_region
 from playbooks_worker.engine.rewrite import LOWERING
@@ -77,9 +77,9 @@ class Committing(Mortal):
             except asyncio.CancelledError as cancelled:
                 if self.dead:
                     raise AgentStopped(self.why) from None
-                held = cancelled
                 task = asyncio.current_task()
-                if task is not None:
+                if task is not None and not is_taken_back(task):
+                    held = cancelled
                     self.held.add(task)
                 if waiter.cancelled():  # cancelling the task cancelled what it waited for
                     if waiter in self._waiters:

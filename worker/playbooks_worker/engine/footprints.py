@@ -157,7 +157,12 @@ def roots_of(manager: Any) -> tuple[Any, ...]:
     if is_made_by_generator(manager) and hasattr(manager, "args"):
         made: Any = manager  # entering it forgets these
         return manager, made.args, made.kwds, made.func
-    return (manager,)
+    return (manager, *_methods_of(kind)) if "<locals>" in kind.__qualname__ else (manager,)
+
+
+def _methods_of(kind: type) -> list[Any]:
+    """What a class that is defined inside a function shares with it, its methods share."""
+    return [one for base in kind.__mro__ for one in vars(base).values() if getattr(one, "__closure__", None)]
 
 
 def is_made_by_generator(manager: Any) -> bool:

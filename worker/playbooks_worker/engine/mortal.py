@@ -184,7 +184,22 @@ class Mortal(abc.ABC):
         if task is not None:
             self.held.discard(task)
             task.uncancel()
+            if isinstance(task, Counting):
+                task.told_above = task.cancelling()
             asyncio.Task.cancel(task, *held.args)
+
+    def taken_back(self) -> Generator[Any, Any, None]:
+        """Before Python 3.13 a running task is told of a cancellation that has been taken back meanwhile, by the exit of a
+        timeout or a group that had cancelled it while an outcome was being written: it hears that here."""
+        task: Any = asyncio.current_task()
+        if not is_told_soon(task) or not is_taken_back(task):
+            return
+        try:
+            yield
+        except asyncio.CancelledError as cancelled:
+            self.raise_if_dead()
+            if not is_taken_back(task):  # once more meanwhile
+                self.told_later(cancelled)
 
     # --- waiting ---------------------------------------------------------------------------------------------------
     def waits(self, waiters: list[asyncio.Future[None]]) -> Generator[Any, Any, None]:
@@ -201,6 +216,22 @@ class Mortal(abc.ABC):
     def never(self) -> Generator[Any, Any, None]:
         """Wait to be cancelled."""
         return self.waits([])
+
+
+class Counting(asyncio.Task[Any]):
+    """A task that knows how many cancellations counted before the one that it is to be told of."""
+
+    told_above = 0
+
+
+def is_told_soon(task: Any) -> bool:
+    """Whether *task* is told of a cancellation as soon as it waits, or ends."""
+    return task is not None and bool(task._must_cancel)
+
+
+def is_taken_back(task: asyncio.Task[Any]) -> bool:
+    """Whether the cancellation that *task* is to be told of, or is being told of, does not count any more."""
+    return task.cancelling() <= (task.told_above if isinstance(task, Counting) else 0)
 
 
 def _closing(error: BaseException | None) -> GeneratorExit | None:

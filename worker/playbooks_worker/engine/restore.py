@@ -113,6 +113,7 @@ class Loader:
         self._markers = {number: marker(About(*row)) for number, row in enumerate(markers)}
         self._reader = Reader(body, self._call, self._target, self._cell, self.task, self._lost)
         self._described: set[int] = set()
+        self._bound: set[tuple[int, str]] = set()  # variables that headers have needed, and may have bound since
         for meta in metas:
             self._frame(meta, again)
         for number, playbook_id in others:
@@ -148,7 +149,7 @@ class Loader:
     def of_header(self, frame: Frame, number: int) -> dict[str, Any]:
         """What was saved of *frame* up to the temporaries of this header, wherever they were."""
         call = frame.call_.id
-        while ("header", call, number) in self._segments:
+        while ("header", call, number) in self._segments or ("cells", call, number) in self._segments:
             self._next()
         if frame.pc and self._entering(frame) == number:
             return self.locals(frame)
@@ -212,7 +213,8 @@ class Loader:
 
     def stack(self, frame: Frame, number: int) -> list[stacks.Entry]:
         """What the exit stack of this header held."""
-        while ("stack", frame.call_.id, number) in self._segments:
+        call = frame.call_.id
+        while ("stack", call, number) in self._segments or ("cells", call, number) in self._segments:
             self._next()
         assert frame.saved is not None
         entries: list[stacks.Entry] = frame.saved.get(stacks.saved_as(number), [])
@@ -257,6 +259,9 @@ class Loader:
             frame = self.calls[number].frame
             if frame is not None and frame.saved is not None:
                 frame.saved.update(loaded)
+        elif kind == "cells":
+            for call_number, variable in loaded:
+                self._bind(call_number, variable)
         elif kind == "frames":
             for entry in loaded:
                 self._describe(*entry)
@@ -291,13 +296,20 @@ class Loader:
         frame = call.frame
         assert frame is not None and frame.saved is not None
         frame.saved.update(kept)
-        for name, contents in (cells or {}).items():
-            frame.cells[name].cell_contents = contents
+        self._bind(number, cells or {})
         frame.outcome = outcome
         if raising.THROWN in kept:
             frame.thrown = frame.turn
         for path, playbook_id, place, made in rows or ():
             frame.below.expect((path, playbook_id, place), self.calls[made])
+
+    def _bind(self, number: int, variables: Mapping[str, Any]) -> None:
+        frame = self.calls[number].frame
+        assert frame is not None
+        for name, value in variables.items():
+            if (number, name) not in self._bound:
+                frame.cells[name].cell_contents = value
+                self._bound.add((number, name))
 
     def _tell(self, kind: str, number: int, loaded: Any) -> None:
         """Let the markers of what could not be loaded say where they stand."""

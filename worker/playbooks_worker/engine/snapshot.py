@@ -31,9 +31,9 @@ class Saver(pickle.Pickler):
 
     ``targets`` maps ids of objects that open headers hold to `Target`s, ``cells`` those of the frames' own cells to
     (call, name); the modules of the *running* calls' playbooks are searched for singletons. Collected are the calls
-    ``found`` and the ``branches`` that were met; ``codes``, the names of code that only this Python can run; ``resources``
-    (True: it must have been made where the agent goes on); ``lost``, what could not be saved and has a marker in its place,
-    with the reason."""
+    ``found``, the ``branches`` and the cells that were ``met``; ``codes``, the names of code that only this Python can run;
+    ``resources`` (True: it must have been made where the agent goes on); ``lost``, what could not be saved and has a marker
+    in its place, with the reason."""
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class Saver(pickle.Pickler):
         self.strict = strict
         self.found: dict[int, Call] = {}
         self.branches: dict[int, Branch] = {}
+        self.met: set[tuple[int, str]] = set()
         self.resources: dict[resources.Key, bool] = {}
         self.codes: dict[str, None] = {}
         self.lost: list[tuple[Any, str]] = []

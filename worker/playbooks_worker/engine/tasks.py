@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from playbooks_worker.engine import branches, callbacks, cancels
 from playbooks_worker.engine.frames import Call, Frame
+from playbooks_worker.engine.mortal import Counting, is_told_soon
 from playbooks_worker.engine.paths import path_of
 from playbooks_worker.engine.place import Below, Plain, here
 
@@ -49,7 +50,7 @@ def _make(outer: Callable[..., Any] | None, loop: asyncio.AbstractEventLoop, cor
     return asyncio.Task(coroutine, loop=loop, **options)
 
 
-class AgentTask(asyncio.Task[Any]):
+class AgentTask(Counting):
     """A task inside an agent. Whoever cancels it from outside any agent (the end of the loop cancels all tasks, in any
     order) ends the agent: its handlers must not see that."""
 
@@ -68,6 +69,8 @@ class AgentTask(asyncio.Task[Any]):
                     return True
             elif self.agent.owns(self):
                 self.agent.die("cancelled from outside")
+        if not is_told_soon(self):
+            self.told_above = self.cancelling()
         return super().cancel(msg)
 
     def cancelling(self) -> int:

@@ -74,9 +74,9 @@ class Telling(Committing):
                 self._untold[task] = call, more
         else:
             return
+        task.before = getattr(task, "before", 0) - 1  # it had been counted
         self._cancelled(task, said)
         self._telling[task] = call
-        task.before = getattr(task, "before", 0) - 1  # it had been counted
         if more:
             self.tells_soon(task)
 
