@@ -31,6 +31,7 @@ OVERLAYS = {
         "monitoring",
         "kubernetes/components/service-monitor",
     ),
+    "dev with traces": ("kubernetes/overlays/dev", "kubernetes/components/traces"),
 }
 SECRETS = {"playbooks-redis", "playbooks-signing-key", "playbooks-redis-acl", "playbooks-redis-ca"}
 """That README.md says how to make."""
@@ -248,6 +249,22 @@ def test_every_pod_of_ours_is_scraped_by_one_monitor_and_by_its_own_port(manifes
             assert wanted.items() <= template["metadata"]["labels"].items()
             (container,) = template["spec"]["containers"]
             assert port in {each["name"] for each in container["ports"]}
+
+
+def test_who_sends_traces_has_a_setting_for_it_and_a_way_to_the_collector(tmp_path: Path):
+    manifests = rendered("dev with traces", tmp_path)
+    for deployment in of_kind(manifests, "Deployment"):
+        template = deployment["spec"]["template"]
+        (container,) = template["spec"]["containers"]
+        said = {variable["name"]: variable.get("value") for variable in container["env"]}
+        if "worker" not in deployment["metadata"]["name"]:
+            assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in said
+            continue
+        assert Settings.model_validate({"worker": {"otel": said["PLAYBOOKS_WORKER__OTEL"]}}).worker.otel
+        port = int(said["OTEL_EXPORTER_OTLP_ENDPOINT"].rpartition(":")[2])
+        policy = named(manifests, "NetworkPolicy", "to-collector")["spec"]
+        assert policy["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+        assert policy["egress"][0]["ports"] == [{"port": port}]
 
 
 def test_two_of_each_at_least_and_never_all_gone_at_once(manifests: tuple[Manifest, ...]):
