@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from playbooks_providers.ids import AgentId, Nonce, SessionId
 from playbooks_providers.model import Lock
 from playbooks_providers.testing import start_record
-from playbooks_worker import effect_key, playbook, step
+from playbooks_worker import effect_key, playbook, resource, step
 from playbooks_worker.engine import Agent, Completed
 from playbooks_worker.tracing import OtelTracer, trace_of
 
@@ -221,6 +221,31 @@ def test_what_is_begun_again_elsewhere_is_in_the_next_owners_spans() -> None:
     told = ways(fence=2)
     assert "GET a step < step pay < everything" in told and "GET a helper < fetch < inner < helper < everything" in told
     assert "GET the last statement < everything" in told
+
+
+class Pool:
+    """What keeps tasks of its own, as pools of connections do."""
+
+    def __init__(self) -> None:
+        self.keeper = asyncio.get_running_loop().create_task(get("a pool's own task"))
+
+
+pool = resource("pool", Pool)
+
+
+@playbook
+async def first_to_ask() -> None:
+    await fetch("before")
+    made = pool.keeper
+    await fetch("behind")
+    await asyncio.wait([made])
+
+
+def test_what_a_resource_does_by_itself_is_in_no_agents_trace() -> None:
+    asyncio.run(live("a1", first_to_ask))
+    assert ways() == ["GET before < fetch < first_to_ask", "GET behind < fetch < first_to_ask"]
+    (other,) = [span for span in EXPORTER.get_finished_spans() if span.name == "GET a pool's own task"]
+    assert other.parent is None
 
 
 def test_a_sampler_that_wants_few_traces_is_asked_once_for_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:

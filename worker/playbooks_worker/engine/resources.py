@@ -158,8 +158,10 @@ LIVE: dict[int, Made] = {}  # by the id of the object, in the order in which the
 
 
 def _outside() -> contextvars.Context:
-    """The context of whoever asks, but outside any agent: what a factory does is no part of one."""
-    context = contextvars.copy_context()
+    """The context of whoever runs the agent that asks: what a factory does is no part of any, and others use what it makes.
+    What the one that asked first has set (the span that is current, say) would stay with the tasks of a pool for ever."""
+    place = here.get()
+    context = contextvars.copy_context() if place is None else place.below.agent.context.copy()
     context.run(here.set, None)
     return context
 
