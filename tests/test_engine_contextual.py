@@ -158,6 +158,14 @@ async def between():
 
 
 @playbook
+async def in_time():
+    """Under Python 3.11 in a task of its own, since then in this one."""
+    found = await asyncio.wait_for(leaf(1), 30)
+    await effect()
+    return found, both(), await effect()
+
+
+@playbook
 async def below_plain_code():
     TENANT.set("below")
     return await between(), both()
@@ -286,6 +294,7 @@ async def late():
         given_back,
         in_headers,
         in_tasks,
+        in_time,
         below_plain_code,
         beside_others,
         in_headers_beside_others,

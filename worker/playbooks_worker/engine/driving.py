@@ -56,13 +56,17 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
         finally:
             if not agent.dead:  # dead: closed by a collector, perhaps, in the context of whatever runs just then
                 here.set(place)
+                if contextual.DECLARED and call.outcome is not None:
+                    call.context = contextual.values()
         if call.outcome is not None and not call.outcome[0]:
             came_to_plain_code(None if below is None else below.frame, call.outcome[1], frame, around)
         if place is not None:  # the end of the entry playbook is the end of the agent, which `Agent` writes
             yield from agent.commit()
     else:
         yield from agent.goes_on()
-        if contextual.DECLARED and call.given is not None:
+        if (
+            contextual.DECLARED and call.context is not None
+        ):  # plain code that awaits it in a task of its own, or in this one
             contextual.put_back(call.context)
         if call.outcome[0] is None and call.again:
             yield from cancelled_again(call)

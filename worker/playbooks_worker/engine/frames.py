@@ -132,7 +132,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         self.owner: Below | None = None
         self.given: bytes | None = None
         self.again = False  # loaded: the plain code that made it, or has cancelled it, runs again
-        self.context: contextual.Values | None = None  # at its end, of plain code that would have to come to that again
+        self.context: contextual.Values | None = None  # at its end, of who awaited it
         self.told: Any = None  # the place of the plain code that has cancelled it (a timeout, a sibling); loaded: True
 
     @property
@@ -169,8 +169,6 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         self.frame = None
         if self.given is None:
             self.arguments = ()  # otherwise matching.py may ask for them
-        elif contextual.DECLARED:
-            self.context = contextual.values()
         self.agent.running.pop(self.id, None)
         self.agent.ordered = None
         if self.agent.observer is not None:
