@@ -12,7 +12,7 @@ import pytest
 from playbooks_providers.envelope import Body, Sealer, seal_letter
 from playbooks_providers.ids import AgentId
 from playbooks_providers.memory import MemoryCheckpoints
-from playbooks_providers.model import Order, OrderKind, Status
+from playbooks_providers.model import Choice, Minted, Order, OrderKind, Status
 from playbooks_providers.testing import eventually
 from playbooks_worker.engine.talk import mailbox as mailbox_module
 from playbooks_worker.engine.talk.mailbox import Mailbox, Owed, Owes, Received
@@ -124,8 +124,30 @@ def test_who_asked_one_that_is_begun_again_is_told() -> None:
             await world.becomes(Status.WAITING, name="other")
             view = await world.view("other")
             assert view is not None
-            checkpoints = MemoryCheckpoints(world.store)
-            await begins_again(world.coordination, checkpoints, Sealer("k" * 32), OTHER, view.birth)
+            checkpoints, sealer = MemoryCheckpoints(world.store), Sealer("k" * 32)
+            paused = Order("p", OrderKind.PAUSE)
+            await give(world.coordination, OTHER, paused)
+            view = await world.becomes(Status.PAUSED, name="other")
+            late = seal_letter(sealer, OTHER, "late", 7, 1, Body("question", "late's", "may I?"))
+            places = []
+
+            async def again(read):
+                if not places:  # a question that is accepted when the mail has just been looked through
+                    await world.coordination.deliver(OTHER, late, limit=9, birth=view.birth)
+                places.append(read)
+                return await world.coordination.retry(OTHER, view.fence, Choice.RESTART, read=read)
+
+            told = []
+            whole = world.coordination.deliver
+
+            async def deliver(receiver, letter, **options):
+                told.append(receiver)
+                return await whole(receiver, letter, **options)
+
+            world.coordination.deliver = deliver
+            answer = await begins_again(world.coordination, checkpoints, sealer, OTHER, view.birth, again)
+            assert isinstance(answer, Minted) and places[1] > places[0]
+            assert told.index("late") > told.index("boss")
             assert await world.result() == ["NoAnswer"]
         finally:
             await world.close()

@@ -231,7 +231,9 @@ class Agents(Protocol):
     async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
         """Set the agent aside (blocked, paused, quarantined); its checkpoints are kept. A pause that was ordered is done."""
 
-    async def retry(self, agent: AgentId, fence: int, choice: Choice) -> Minted | Gone:
+    async def retry(
+        self, agent: AgentId, fence: int, choice: Choice, *, read: int | None = None
+    ) -> Minted | Unread | Gone:
         """Let an agent go on that was set aside or has failed, and whose fence is still *fence*: mint its next one.
 
         It goes on from its newest checkpoint that holds state (with `Choice.RESTART` from its start record), under
@@ -239,7 +241,7 @@ class Agents(Protocol):
         is ready or waiting under a newer fence answers with its ticket; any other one is `Gone`.
 
         A restarted agent is another one under the same id: it gets a new birth, and the mail of the one before, and what
-        was known of its senders, is forgotten."""
+        was known of its senders, is forgotten. *read* is for that, as in `finish`."""
 
     async def describe(self, agent: AgentId) -> AgentView | None:
         """What is known about *agent*, with the newest header (the final one when it has ended)."""

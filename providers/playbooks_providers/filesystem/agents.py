@@ -115,8 +115,12 @@ class FilesystemAgents(FilesystemViews):
         Raises `UnknownAgent`, `UnknownCheckpoint`, `AgentLocked` (naming the process).
         """
         lock = self._own(agent, self._session, new_nonce(), at=at, choice=choice)
-        assert lock is not None  # no fence was expected
+        assert lock is not None  # no fence was expected, and nobody looks at its mail
         return lock
+
+    async def begin_again(self, agent: AgentId, *, at: int | None, choice: Choice, read: int) -> Lock | Unread:
+        """The same; *read* as in `retry`."""
+        return self._own(agent, self._session, new_nonce(), at=at, choice=choice, read=read) or Unread(agent)
 
     def _own(
         self,
@@ -127,44 +131,53 @@ class FilesystemAgents(FilesystemViews):
         expected: int | None = None,
         at: int | None = None,
         choice: Choice = Choice.RESUME,
+        read: int | None = None,
     ) -> Lock | None:
         start = self._start(agent)
         if start is None:
             raise UnknownAgent(agent)
+
+        def changed(owner: Owner, entries: Sequence[Entry]) -> Owner | None:
+            self._no_more_paused(agent)
+            if at is None and choice is Choice.RESUME:
+                return owner
+            return self._chosen(start, owner, entries, choice, at or 0, read)
+
         with translated(self._store.folder(agent)):
-            taken = self._store.take(agent, session, expected=expected)
+            taken = self._store.take(agent, session, expected=expected, changed=changed)
         if taken is None:
             return None
         owner, entries = taken
-        try:
-            if at is not None or choice is not Choice.RESUME:
-                owner = self._choose(start, owner, entries, choice, at or 0)
-            resume_from = _from(agent, entries, owner)
-        except BaseException:
-            self._store.let_go(agent, owner.fence)
-            raise
         return Lock(
-            agent, owner.fence, session, nonce, start.queue, resume_from, owner.attempts, start, owner.choice,
-            birth=owner.birth or start.created_ms, order=self._store.wanted(agent).order,
+            agent, owner.fence, session, nonce, start.queue, _from(agent, entries, owner), owner.attempts, start,
+            owner.choice, birth=owner.birth or start.created_ms, order=self._store.wanted(agent).order,
         )  # fmt: skip
 
-    def _choose(self, start: StartRecord, owner: Owner, entries: Sequence[Entry], choice: Choice, at: int) -> Owner:
-        """From now on the agent goes on as chosen, through deaths, until it has written a checkpoint. It is owned."""
+    def _chosen(
+        self, start: StartRecord, owner: Owner, entries: Sequence[Entry], choice: Choice, at: int, read: int | None
+    ) -> Owner | None:
+        """The next owner, for whom the agent goes on as chosen, through deaths, until it has written a checkpoint. None: it
+        would be another agent, and there is mail beyond *read*. The inbox is locked."""
         agent = start.agent
         chosen = replace(owner, choice=choice, at=at, chosen=owner.fence)
         resume_from = _from(agent, entries, chosen)
         states = [entry.id for entry in entries if not _is_end(entry)]
-        another = bool(states) and (resume_from is None or resume_from < states[-1])
-        with translated(self._store.folder(agent)), self._store.inbox(agent).locked():
-            if another:
-                birth = max(time.time_ns() // 1_000_000, owner.birth + 1, start.created_ms + 1)
-                chosen = replace(chosen, birth=birth)
-            if choice is Choice.RESTART:
-                self._store.events_path(agent).unlink(missing_ok=True)
-                self._store.order_path(agent).unlink(missing_ok=True)
-            fence = self._store.owner(agent).fence  # greater, when somebody has ordered this owner away by now
-            self._store.set_owner(agent, replace(chosen, fence=fence))
+        if choice is Choice.RESTART or (states and (resume_from is None or resume_from < states[-1])):
+            if _unread(self._store.inbox(agent), owner.birth or start.created_ms, read):
+                return None
+            birth = max(time.time_ns() // 1_000_000, owner.birth + 1, start.created_ms + 1)
+            chosen = replace(chosen, birth=birth)
+        if choice is Choice.RESTART:
+            self._store.events_path(agent).unlink(missing_ok=True)
+            self._store.order_path(agent).unlink(missing_ok=True)
         return chosen
+
+    def _no_more_paused(self, agent: AgentId) -> None:
+        """Whoever set it aside as ordered may have died before that was noted. The inbox is locked."""
+        left, wanted = self._store.left(agent), self._store.wanted(agent)
+        is_paused = left is not None and (left.status, left.fence) == (Status.PAUSED, self._store.owner(agent).fence)
+        if is_paused and wanted.order is not None and wanted.order.kind is OrderKind.PAUSE:
+            write_durably(self._store.order_path(agent), Wanted(None, wanted.order.id).to_json())
 
     # --- leaving ----------------------------------------------------------------------------------------------------
     async def release(self, lock: Lock, why: str, *, delay_s: float = 0.0, blameless: bool = True) -> Minted | Gone:
@@ -182,7 +195,10 @@ class FilesystemAgents(FilesystemViews):
         step_to(status)
         if self._store.owns(lock.agent, lock.fence) is None:
             return self._left_before(lock, status)
-        answer = await self._checkpoints.save(lock, final, oldest=CheckpointId(0, 0))
+        newest = self._store.newest(lock.agent)
+        answer: Saved | Lost = Saved(final.id)
+        if newest is None or newest.id != final.id:  # an earlier owner may have written it, and died before this
+            answer = await self._checkpoints.save(lock, final, oldest=CheckpointId(0, 0))
         if isinstance(answer, Saved):
             inbox = self._store.inbox(lock.agent)
             with translated(self._store.folder(lock.agent)), inbox.locked():  # no letter is accepted from here on
@@ -224,14 +240,23 @@ class FilesystemAgents(FilesystemViews):
             write_durably(self._store.order_path(agent), Wanted().to_json())
 
     # --- by people --------------------------------------------------------------------------------------------------
-    async def retry(self, agent: AgentId, fence: int, choice: Choice) -> Minted | Gone:
+    async def retry(
+        self, agent: AgentId, fence: int, choice: Choice, *, read: int | None = None
+    ) -> Minted | Unread | Gone:
         """Let an agent go on that was set aside or has failed, and whose fence is still *fence*, as *choice* says."""
-        return self.ready_again(agent, fence, choice)
+        return self.ready_again(agent, fence, choice, read)
 
-    def ready_again(self, agent: AgentId, fence: int, choice: Choice) -> Minted | Gone:
+    def ready_again(
+        self, agent: AgentId, fence: int, choice: Choice, read: int | None = None
+    ) -> Minted | Unread | Gone:
         start = self._start(agent)
         if start is None:
             return Gone(agent)
+
+        def changed(owner: Owner, entries: Sequence[Entry]) -> Owner | None:
+            self._no_more_paused(agent)
+            return self._chosen(start, replace(owner, attempts=0), entries, choice, 0, read)
+
         with translated(self._store.folder(agent)):
             owner = self._store.owner(agent)
             status = self._status(agent, owner)[0]
@@ -240,17 +265,13 @@ class FilesystemAgents(FilesystemViews):
             if owner.fence != fence or after(status, Step.RETRY) is None:
                 return Gone(agent)
             try:
-                taken = self._store.take(agent, "", expected=fence)
+                taken = self._store.take(agent, "", expected=fence, changed=changed)
             except AgentLocked:
                 return Gone(agent)
-        if taken is None:
-            return Gone(agent)
-        owner, entries = taken
-        try:
-            self._choose(start, replace(owner, attempts=0), entries, choice, 0)
-        finally:
-            self._store.let_go(agent, owner.fence)
-        return Minted(Ticket(agent, owner.fence, start.queue))
+            if taken is None:
+                return Unread(agent) if self._store.owner(agent).fence == fence else Gone(agent)
+        self._store.let_go(agent, taken[0].fence)
+        return Minted(Ticket(agent, taken[0].fence, start.queue))
 
     async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
         """End the agent at once, as cancelled. Raises `AgentLocked` while another process holds it."""

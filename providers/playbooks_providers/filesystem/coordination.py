@@ -87,6 +87,10 @@ class FilesystemCoordination:
         """Own *agent*, in whatever status it is. Raises `AgentLocked`."""
         return await self._agents.lock(agent, at=at, choice=choice)
 
+    async def begin_again(self, agent: AgentId, *, at: int | None, choice: Choice, read: int) -> Lock | Unread:
+        """The same; *read* as in `retry`."""
+        return await self._agents.begin_again(agent, at=at, choice=choice, read=read)
+
     async def release(self, lock: Lock, why: str, *, delay_s: float = 0.0, blameless: bool = True) -> Minted | Gone:
         return await self._agents.release(lock, why, delay_s=delay_s, blameless=blameless)
 
@@ -98,8 +102,10 @@ class FilesystemCoordination:
     async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
         return await self._agents.stop(lock, status, why)
 
-    async def retry(self, agent: AgentId, fence: int, choice: Choice) -> Minted | Gone:
-        return await self._agents.retry(agent, fence, choice)
+    async def retry(
+        self, agent: AgentId, fence: int, choice: Choice, *, read: int | None = None
+    ) -> Minted | Unread | Gone:
+        return await self._agents.retry(agent, fence, choice, read=read)
 
     async def describe(self, agent: AgentId) -> AgentView | None:
         return await self._agents.describe(agent)

@@ -17,7 +17,7 @@ from playbooks_providers.filesystem.store import FilesystemStore
 from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.letters import Ordered, Unread
 from playbooks_providers.lifecycle import Step, after
-from playbooks_providers.model import FINAL, Choice, Done, Gone, Lock, Order, OrderKind, Status, Ticket
+from playbooks_providers.model import FINAL, Choice, Done, Gone, Lock, Minted, Order, OrderKind, Status, Ticket
 
 
 class FilesystemOrders:
@@ -95,7 +95,7 @@ class FilesystemOrders:
     def _make_ready(self, agent: AgentId, order: Order) -> Ordered | Gone | None:
         """One that was set aside, so that somebody cancels it. None: it is not what it was."""
         again = self._agents.ready_again(agent, self._store.owner(agent).fence, Choice.RESUME)
-        return None if isinstance(again, Gone) else self._ordered(agent)
+        return self._ordered(agent) if isinstance(again, Minted) else None
 
     def _pause(self, agent: AgentId, order: Order) -> Ordered | Gone | None:
         """One that nobody runs. None: somebody does, or it is not what it was."""
@@ -108,9 +108,11 @@ class FilesystemOrders:
         owner, _ = taken
         try:
             with self._store.inbox(agent).locked():
-                if self._store.wanted(agent).order is not None or self._store.owner(agent).fence != owner.fence:
+                wanted = self._store.wanted(agent)
+                other = wanted.order is not None and wanted.order.kind is not OrderKind.PAUSE
+                if other or self._store.owner(agent).fence != owner.fence:
                     return None
-                self._stands(agent, order, self._store.wanted(agent))
+                self._stands(agent, order, wanted)
             self._agents.set_aside(agent, Left(Status.PAUSED, order.why, owner.fence))
         finally:
             self._store.let_go(agent, owner.fence)

@@ -14,6 +14,7 @@ import shutil
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -149,10 +150,18 @@ class FilesystemStore:
         finally:
             os.close(fd)
 
-    def take(self, agent: AgentId, session: str, *, expected: int | None = None) -> tuple[Owner, list[Entry]] | None:
+    def take(
+        self,
+        agent: AgentId,
+        session: str,
+        *,
+        expected: int | None = None,
+        changed: Callable[[Owner, list[Entry]], Owner | None] = lambda owner, entries: owner,
+    ) -> tuple[Owner, list[Entry]] | None:
         """Own *agent*: its OS lock, then the next fence. Also answers its checkpoints. Raises `AgentLocked`.
 
-        None: its fence is not *expected*, which is given by whoever has looked at the agent before."""
+        None, and nothing has changed: its fence is not *expected*, which is given by whoever has looked at the agent before;
+        or *changed* says so, who is asked what the next owner is to be while no letter is accepted."""
         folder = self.folder(agent)
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -164,10 +173,10 @@ class FilesystemStore:
             newest = entries[-1].id.fence if entries else 0
             with self.inbox(agent).locked():  # who orders an owner away mints a fence, too
                 before = self.owner(agent)
-                if expected is not None and before.fence != expected:
+                owner = changed(before.next(newest, session), entries)
+                if owner is None or expected not in (None, before.fence):
                     os.close(fd)
                     return None
-                owner = before.next(newest, session)
                 self.set_owner(agent, owner)
             os.pwrite(fd, Holder.text(os.getpid(), owner.fence).encode(), 0)
         except BaseException:

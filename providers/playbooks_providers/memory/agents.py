@@ -129,7 +129,9 @@ class MemoryAgents:
                 agent.obeyed, agent.order = agent.order.id, None
         return answer
 
-    async def retry(self, agent: AgentId, fence: int, choice: Choice) -> Minted | Gone:
+    async def retry(
+        self, agent: AgentId, fence: int, choice: Choice, *, read: int | None = None
+    ) -> Minted | Unread | Gone:
         self._store.require()
         record = self._store.agents.get(agent)
         if record is None:
@@ -138,6 +140,8 @@ class MemoryAgents:
             ready = after(record.status, Step.RETRY)
             if ready is None:
                 return Gone(agent)
+            if record.unread(read):
+                return Unread(agent)
             record.why, record.final = "", None
             self._store.mint(record, ready, choice)
             record.attempts = 0

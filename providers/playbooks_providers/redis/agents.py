@@ -136,13 +136,17 @@ class Agents(Room):
         self._writer.disown(lock.agent, lock.fence)
         return Done() if answer == b"done" else Gone(lock.agent)
 
-    async def retry(self, agent: AgentId, fence: int, choice: Choice) -> Minted | Gone:
+    async def retry(
+        self, agent: AgentId, fence: int, choice: Choice, *, read: int | None = None
+    ) -> Minted | Unread | Gone:
         keys = self._keys.agent(agent)
         answer = await self._server.run(
             script("retry"),
             [keys.meta, keys.checkpoints, keys.state, keys.inbox, keys.events],
-            [fence, choice.value],
+            [fence, choice.value, "" if read is None else read],
         )
+        if answer[0] == b"unread":
+            return Unread(agent)
         minted = _minted(agent, answer)
         if isinstance(minted, Minted) and minted.due_ms is not None:
             await self._arm([minted])

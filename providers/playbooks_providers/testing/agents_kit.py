@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from playbooks_providers.ids import AgentId, CheckpointId, new_nonce, new_session_id
+from playbooks_providers.letters import Unread
 from playbooks_providers.model import (
     FINAL,
     Created,
@@ -35,7 +36,7 @@ async def created(home: AgentsHome, agent: AgentId = A) -> Ticket:
     return answer.ticket
 
 
-def minted(answer: Minted | Gone) -> Ticket:
+def minted(answer: Minted | Unread | Gone) -> Ticket:
     assert isinstance(answer, Minted), answer
     return answer.ticket
 

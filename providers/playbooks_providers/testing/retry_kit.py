@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from playbooks_providers.ids import AgentId, CheckpointId
+from playbooks_providers.letters import Unread
 from playbooks_providers.model import Choice, Gone, Lost, Saved, Status
 from playbooks_providers.testing.agents_kit import NOTHING, A, created, minted, save, status
 from playbooks_providers.testing.homes import AgentsHome, Kit, entry, start_record, story
+from playbooks_providers.testing.letters_kit import ROOMY, delivered, letter
 
 
 class RetryKit(Kit[AgentsHome]):
@@ -103,6 +105,25 @@ class RetryKit(Kit[AgentsHome]):
         assert await home.coordination.retry(A, lock.fence, Choice.RESUME) == Gone(A)
         assert await home.coordination.retry(AgentId("nobody"), 1, Choice.RESUME) == Gone(AgentId("nobody"))
         assert await status(home) is Status.COMPLETED
+
+    @story
+    async def test_one_is_not_begun_again_before_its_mail_was_looked_through(self, home: AgentsHome) -> None:
+        lock = await home.take(await created(home))
+        await save(home, lock, 1)
+        await home.coordination.stop(lock, Status.BLOCKED, "why")
+        await delivered(home, letter(1), letter(2))
+        before = await home.coordination.describe(A)
+        assert before is not None
+        for _ in range(2):
+            assert await home.coordination.retry(A, before.fence, Choice.RESTART, read=1) == Unread(A)
+            assert await home.coordination.describe(A) == before
+        ticket = minted(await home.coordination.retry(A, before.fence, Choice.RESTART, read=2))
+        assert (
+            minted(await home.coordination.retry(A, before.fence, Choice.RESTART, read=0)) == ticket
+        )  # an answer lost
+        again = await home.take(ticket)
+        assert again.birth > before.birth and list(await home.coordination.mail(A, 0, limit=9)) == []
+        assert await home.coordination.deliver(A, letter(3), limit=ROOMY, birth=before.birth) == Gone(A)
 
     @story
     async def test_many_retries_at_once_are_one(self, home: AgentsHome) -> None:

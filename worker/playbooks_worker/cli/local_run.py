@@ -154,8 +154,9 @@ class LocalRun:
                 await asyncio.sleep(_SOON_S)
 
     # --- the run -----------------------------------------------------------------------------------------------------
-    async def until_over(self) -> Outcome:
-        """How the first agent ended, once nothing more can happen. Raises what is a bug of ours."""
+    async def until_over(self, *, alone: bool = False) -> Outcome | None:
+        """How the first agent ended, once nothing more can happen. *alone*: it had ended before. Raises what is a bug of
+        ours."""
         while True:
             pending = [task for task in self._tasks.values() if not task.done()]
             if pending:
@@ -165,19 +166,17 @@ class LocalRun:
             for task in [task for task in self._tasks.values() if task.done()]:
                 task.result()
             await self._look()
-            if self._is_over():
+            if self._is_over(alone):
                 break
         await self.abandon("its run is over")
-        return self.outcomes[self.first]
+        return self.outcomes.get(self.first)
 
-    def _is_over(self) -> bool:
+    def _is_over(self, alone: bool) -> bool:
         """Whether nothing more can happen: everybody who is left waits for letters alone."""
-        match self.outcomes.get(self.first):
-            case None | Paused():
-                return False
-            case Ended() | Terminated():
-                return all(life.waits_for_others for life in self.lives.values())
-        return True
+        first = self.outcomes.get(self.first)
+        if alone or isinstance(first, Ended | Terminated):
+            return all(life.waits_for_others for life in self.lives.values())
+        return first is not None and not isinstance(first, Paused)
 
     async def _look(self) -> None:
         """What other processes have done: an answer, an order, an agent made ready."""

@@ -55,14 +55,21 @@ async def _retry(out: Output, agent: str, chosen: Choice, storage_path: Path | N
 
 async def goes_on(home: AnyHome, before: AgentView, chosen: Choice) -> bool:
     """False: there is nothing to go on with. May be repeated."""
-    from playbooks_providers.model import FINAL, Choice, Gone
+    from playbooks_providers.letters import Unread
+    from playbooks_providers.model import FINAL, Choice, Gone, Minted
+    from playbooks_worker.cli.connect import signing
 
-    if chosen is Choice.RESTART and before.status not in FINAL and home.sealer is not None:
+    async def again(read: int | None) -> Minted | Unread | Gone:
+        return await home.coordination.retry(before.agent, before.fence, chosen, read=read)
+
+    if chosen is Choice.RESTART and before.status not in FINAL:
         from playbooks_worker.host.ending import begins_again
 
-        await begins_again(home.coordination, home.checkpoints, home.sealer, before.agent, before.birth)
-    answer = await home.coordination.retry(before.agent, before.fence, chosen)
-    if isinstance(answer, Gone):
+        sealer = signing(home)  # who asked it is told now, or never
+        answer = await begins_again(home.coordination, home.checkpoints, sealer, before.agent, before.birth, again)
+    else:
+        answer = await again(None)
+    if not isinstance(answer, Minted):
         return False
     if answer.due_ms is None:
         await home.coordination.enqueue(answer.ticket)

@@ -18,6 +18,7 @@ from playbooks_providers.envelope import Header, Sealer
 from playbooks_providers.errors import StorageFailed, StorageFull, UnknownAgent
 from playbooks_providers.filesystem import FilesystemCheckpoints, FilesystemCoordination, FilesystemStore
 from playbooks_providers.ids import AgentId
+from playbooks_providers.letters import Unread
 from playbooks_providers.model import FINAL, AgentView, Choice, Exists, Lock, StartRecord, Status
 from playbooks_providers.settings import ensure_signing_key, load_settings, signing_key, weakness
 from playbooks_worker.cli.interrupts import Interrupts
@@ -30,6 +31,7 @@ from playbooks_worker.cli.snoop import Snoop
 from playbooks_worker.cli.target import Target
 from playbooks_worker.engine import close_resources, kept_sources
 from playbooks_worker.host.answers import answer_letter, answered
+from playbooks_worker.host.ending import begins_again
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Parked, Paused, Terminated
 from playbooks_worker.host.programs import Program, load
@@ -72,7 +74,7 @@ class Here:
         if isinstance(answer, Exists) or not answer.fresh:
             raise self._report.taken(await self._view(chosen))
         with self._interrupts(chosen):
-            await self._live(await self._home.lock(chosen), program, entry, after=0)
+            await self._live(chosen, await self._home.lock(chosen), program, entry, after=0)
 
     async def resume(self, agent: str | None, at: int | None, choice: Choice = Choice.RESUME) -> None:
         """An agent that is there: the one named, or the newest unfinished one of the program, or its newest."""
@@ -89,14 +91,29 @@ class Here:
                 f"agent {chosen} is {view.status}: it does not go on", hint=f"Start a new one: {self._report.command()}"
             )
         if view.status in FINAL and at is None and choice is Choice.RESUME:
+            if any(other.status is not Status.PAUSED for other in await self._unfinished(chosen)):
+                with self._interrupts(chosen):
+                    await self._live(chosen, None, program, None, after=0)
             self._report.tell_end(view)
         start = view.start
         restart = choice is Choice.RESTART
         entry = program.bind(start.entry, start.args, start.kwargs) if restart else program.playbook(start.entry)
         with self._interrupts(chosen):
-            lock = await self._home.lock(chosen, at=at, choice=choice)
+            lock = await self._again(view, at, choice)
             await self._report.tell_found(lock)
-            await self._live(lock, program, entry, after=view.last.seq if view.last else 0)
+            await self._live(chosen, lock, program, entry, after=view.last.seq if view.last else 0)
+
+    async def _again(self, view: AgentView, at: int | None, choice: Choice) -> Lock:
+        """Own it, to go on as chosen. Who asked one that becomes another agent by that is told before."""
+        agent, newest = view.agent, view.last
+        taken_back = at is not None and newest is not None and at < newest.seq
+        if view.status in FINAL or not (taken_back or choice is Choice.RESTART):
+            return await self._home.lock(agent, at=at, choice=choice)
+
+        async def again(read: int) -> Lock | Unread:
+            return await self._home.begin_again(agent, at=at, choice=choice, read=read)
+
+        return await begins_again(self._home, self._checkpoints, self._sealer, agent, view.birth, again)
 
     async def _newest_of(self, program: Program) -> AgentId:
         chosen = await self._home.newest(program.name)
@@ -115,18 +132,19 @@ class Here:
             raise CommandError(f"agent {start.agent} was started as {start.program}:{start.entry}, not {asked}")
 
     # --- the life of the agent, and of those that it spawns ---------------------------------------------------------
-    async def _live(self, lock: Lock, program: Program, entry: Any, *, after: int) -> None:
+    async def _live(self, first: AgentId, lock: Lock | None, program: Program, entry: Any, *, after: int) -> None:
+        """The run of *first*, until it is over. No *lock*: that one has ended, and others of its run have not."""
         console = self._out.live_console()
-        progress = Progress(console, lock.agent)
+        progress = Progress(console, first)
         how = None if at_terminal() else self._report.how_to_answer
         run = self._run = LocalRun(
             self._home,
             self._around(),
             Gate(self._clock.monotonic),
-            lock.agent,
+            first,
             {program.name: program},
             Telling(
-                heard=Snoop(self._out, lock.agent).heard if self._snoop else None,
+                heard=Snoop(self._out, first).heard if self._snoop else None,
                 asked=Prompt(self._out, progress, self._answer, how).asked,
                 ended=self._tell_ended,
                 saved=progress.saved,
@@ -134,13 +152,15 @@ class Here:
         )
         with progress:
             await self._checkpoints.keep_sources(kept_sources())
-            run.begin(lock, entry, numbered_after=after)
-            await self._others(lock.agent, run)
-            outcome = await run.until_over()
+            if lock is not None:
+                run.begin(lock, entry, numbered_after=after)
+            await self._others(first, run)
+            outcome = await run.until_over(alone=lock is None)
             await close_resources()
         if console is not None and isinstance(outcome, Ended) and outcome.status is Status.COMPLETED:
-            console.print(f"completed: agent {lock.agent}, {outcome.header.seq} checkpoints", style="dim")
-        await self._conclude(lock, self._newest(), outcome)
+            console.print(f"completed: agent {first}, {outcome.header.seq} checkpoints", style="dim")
+        if lock is not None and outcome is not None:
+            await self._conclude(lock, self._newest(), outcome)
 
     def _interrupts(self, agent: AgentId) -> Interrupts:
         return Interrupts(self._stops, lambda: self._report.interrupted(agent, self._newest()))
@@ -165,8 +185,7 @@ class Here:
 
     async def _others(self, first: AgentId, run: LocalRun) -> None:
         """The agents of the run that have not ended go on, too."""
-        views = [await self._home.describe(agent) for agent in await self._home.agents()]
-        others = [view for view in views if view and view.start.run == first and view.status not in FINAL]
+        others = await self._unfinished(first)
         paused = [view for view in others if view.status is Status.PAUSED]
         self._report.tell_others(len(others) - len(paused))
         for view in others:
@@ -174,6 +193,11 @@ class Here:
                 self._report.tell_paused(view.agent, view.why)
             elif view.agent not in run.lives:
                 await run.go_on(view)
+
+    async def _unfinished(self, first: AgentId) -> list[AgentView]:
+        """Agents of the run that *first* began."""
+        views = [await self._home.describe(agent) for agent in await self._home.agents()]
+        return [view for view in views if view and view.start.run == first and view.status not in FINAL]
 
     def _newest(self) -> Header | None:
         life = self._run.first_life if self._run is not None else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 import structlog
 
@@ -27,6 +28,7 @@ from playbooks_worker.host.outcome import Ended
 from playbooks_worker.host.patience import patiently
 from playbooks_worker.host.post import Finishing, Home, sender_of
 
+T = TypeVar("T")
 _READ = 100  # letters at once
 
 _log = structlog.get_logger()
@@ -65,8 +67,8 @@ async def _last(
     owed: Iterable[Owed],
     read: int,
     how: str,
-    end: Callable[[int], Awaitable[Done | Unread | Gone]],
-) -> Done | Gone:
+    end: Callable[[int], Awaitable[T | Unread]],
+) -> T:
     while True:
         for question in owed:
             await _tell(home, sealer, question, birth, how)
@@ -116,9 +118,15 @@ async def _owed(checkpoints: Checkpoints, sealer: Sealer, agent: AgentId) -> tup
     return (), 0
 
 
-async def begins_again(home: Home, checkpoints: Checkpoints, sealer: Sealer, agent: AgentId, birth: int) -> None:
-    """Tell who asked an agent that is about to be begun again: the next one of its id knows nothing of them."""
-    questions, cursor = await _owed(checkpoints, sealer, agent)
-    unread, _ = await _unread(home, sealer, agent, cursor)
-    for question in (*questions, *unread):
-        await _tell(home, sealer, question, birth, "begun again")
+async def begins_again(
+    home: Home,
+    checkpoints: Checkpoints,
+    sealer: Sealer,
+    agent: AgentId,
+    birth: int,
+    again: Callable[[int], Awaitable[T | Unread]],
+) -> T:
+    """What *again* answers, which begins an agent again unless there is mail beyond the given place. Who asked it is told
+    before: the next one of its id knows nothing of them."""
+    owed, read = await _owed(checkpoints, sealer, agent)
+    return await _last(home, sealer, agent, birth, owed, read, "begun again", again)

@@ -1,10 +1,12 @@
--- retry(a, fence, choice) -> its ticket: a person lets an agent go on that was set aside or has failed.
+-- retry(a, fence, choice, read) -> its ticket: a person lets an agent go on that was set aside or has failed.
 -- uses: mint, state, fold
 --
 -- KEYS  1 meta  2 checkpoints  3 state  4 inbox  5 events
 -- ARGV  1 fence  2 choice: 'resume', 'accept-changed' (both from its newest checkpoint) or 'restart' (from its start record)
+--       3 place up to which its mail was looked through ('': nobody looks)
 -- ANSWERS  {'ready', fence, queue}                 its caller enqueues the ticket
 --          {'waiting', fence, queue, due in ms}    it goes on already, and its owner has handed it over with a delay
+--          {'unread'}                              there is mail beyond that place: nothing has changed
 --          {'gone'}                                running, completed, cancelled, unknown
 -- The choice stands in the mint's entry, so that every owner is told it until one has written a checkpoint. A failed agent,
 -- and one that was paused while it was parked, gets the stream back that was folded into `state`; its keys lose their end.
@@ -24,6 +26,9 @@ if known[2] ~= ARGV[1] then
 end
 if not (known[1] == 'failed' or known[1] == 'paused' or known[1] == 'blocked' or known[1] == 'quarantined') then
   return {'gone'}
+end
+if ARGV[3] ~= '' and #redis.call('XRANGE', KEYS[4], string.format('%.0f', ARGV[3] + 1) .. '-0', '+', 'COUNT', 1) > 0 then
+  return {'unread'}
 end
 unfold(KEYS[2], KEYS[3])
 local from = ''
