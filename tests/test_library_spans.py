@@ -230,7 +230,7 @@ class Pool:
         self.keeper = asyncio.get_running_loop().create_task(get("a pool's own task"))
 
 
-pool = resource("pool", Pool)
+pool = resource("a pool with a task of its own", Pool)
 
 
 @playbook
