@@ -43,7 +43,7 @@ async def measure(arguments: argparse.Namespace) -> report.Run:
     if "parking" in arguments.only:
         _say("parked agents")
         with redis_server() as server:
-            figures += await parking.measure(server.url)
+            figures += await parking.measure(server.url, agents=arguments.parked)
     with tempfile.TemporaryDirectory(prefix="playbooks-bench-") as name:
         for what, times, run in (
             ("executors", arguments.kills, kills.kill_executors),
@@ -67,6 +67,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="repetitions of each measurement [5]")
     parser.add_argument("--kills", type=int, default=25, help="executors to kill, 0 for none [25]")
     parser.add_argument("--worker-kills", type=int, default=6, help="whole workers to kill, 0 for none [6]")
+    parser.add_argument("--parked", type=int, default=2000, help="agents to park, 400 or more [2000]")
     arguments = parser.parse_args()
     in_part = arguments.only is not None
     arguments.only = arguments.only or _PARTS

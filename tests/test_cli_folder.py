@@ -153,6 +153,7 @@ def test_a_failed_agent_is_retried_from_its_last_checkpoint(shells) -> None:
     said = shells.says("retry", "a1")
     assert "Nobody runs it: playbooksctl run errands.py --resume a1 --storage-path .checkpoints" in said
     (shells.path / "mended").touch()
+    assert "It goes on with: playbooksctl run errands.py --resume a1" in shells.says("retry", "a1", code=2)
     code, out, _ = shells.goes_on()
     assert (code, out.splitlines()[-1], shells.log()) == (0, "the second time", ["tried"])
 

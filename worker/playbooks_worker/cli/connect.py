@@ -49,6 +49,11 @@ class Home(Generic[HomeT]):
     def see(self, agent: str) -> str:
         return f"See it: playbooksctl wait {agent}{self.there()}"
 
+    def anew(self, view: AgentView) -> str:
+        """The command that starts another one like it."""
+        program = view.start.program
+        return f"playbooksctl submit {program}" if self.folder is None else f"playbooksctl run {program_file(program)}"
+
     def goes_on(self, view: AgentView) -> str:
         """The command by which an agent of a folder goes on, when no process runs it."""
         return f"playbooksctl run {program_file(view.start.program)} --resume {view.agent}{self.there()}"

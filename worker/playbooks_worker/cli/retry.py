@@ -44,7 +44,7 @@ async def _retry(out: Output, agent: str, chosen: Choice, storage_path: Path | N
     async with home_of(storage_path, redis_url) as home:
         before = await known(home, agent)
         if not await goes_on(home, before, chosen):
-            raise _refused(before)
+            raise _refused(home, before)
         command = await nobody_runs(home, before)
     if out.as_json:
         out.json({"agent_id": before.agent, "status": "ready", "was": before.status.value, "choice": chosen.value})
@@ -76,12 +76,16 @@ async def goes_on(home: AnyHome, before: AgentView, chosen: Choice) -> bool:
     return True
 
 
-def _refused(view: AgentView) -> CommandError:
-    from playbooks_providers.model import FINAL
+def _refused(home: AnyHome, view: AgentView) -> CommandError:
+    from playbooks_providers.model import FINAL, Status
 
-    ended = view.status in FINAL
+    if view.status in FINAL:
+        hint = f"Start it anew: {home.anew(view)}"
+    else:
+        ready = home.folder is not None and view.status is Status.READY
+        hint = f"It goes on with: {home.goes_on(view)}" if ready else "It goes on by itself."
     return CommandError(
         f"agent {view.agent} is {view.status}: there is nothing to retry",
-        hint=f"Start it anew: playbooksctl submit {view.start.program}" if ended else "It goes on by itself.",
+        hint=hint,
         facts={"agent_id": view.agent, "status": view.status.value},
     )
