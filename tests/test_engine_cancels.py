@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 
 import pytest
-from harness import kill_everywhere, same_everywhere
+from harness import Store, kill_everywhere, resume, same_everywhere, start
 
 from playbooks_worker import playbook
 from playbooks_worker.engine import Completed, Failed
@@ -358,3 +358,44 @@ def same_everywhere_but_for_the_error(playbook):
     expected, resumed = kill_everywhere(playbook)
     assert all(type(outcome) is type(expected) is Failed for _, outcome in resumed)
     return expected
+
+
+class Connection:
+    """Tries two ways as it is opened, the second when the first takes too long."""
+
+    async def __aenter__(self):
+        try:
+            async with asyncio.timeout(0):
+                await asyncio.sleep(9)
+        except TimeoutError:
+            await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *raised):
+        await asyncio.sleep(0)
+
+    def __reduce__(self):
+        raise TypeError("nobody can save a live connection")
+
+
+@playbook
+async def uses_a_connection():
+    async with Connection():
+        return [await turns(7) for _ in range(3)]
+
+
+@playbook
+async def beside_a_connection():
+    return await asyncio.gather(uses_a_connection(), effects(12))
+
+
+def test_a_timeout_that_has_expired_as_a_header_was_entered_again_is_told_nobody_in_the_next_life():
+    whole = Store()
+    expected = start(beside_a_connection, store=whole)
+    for number in range(1, len(whole.payloads) + 1):
+        store = Store(number)
+        outcome = start(beside_a_connection, store=store)
+        while outcome is None:
+            payload, store = store.payloads[-1], Store(1)
+            outcome = resume(payload, store)
+        assert outcome == expected

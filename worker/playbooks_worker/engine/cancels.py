@@ -167,6 +167,8 @@ def on_the_way(agent: Agent, task: Any) -> bool:
     cancel = agent.cancels.get(task)
     if cancel is None or task.done() or _decided_again(cancel) or cancel.turn == _TOLD:
         return False
+    if cancel.by is not None and is_taken_back(task):  # a timeout of an entry, say, that has expired in it
+        return False
     frame = cancel.frame
     if getattr(getattr(frame, "value", None), "_cancel_requested", False):
         return False  # a gather: its branches are told, and it knows (branch_table.py)

@@ -5,6 +5,8 @@ They are made again by the built-in base's `__new__`, never by the program's own
 
 from __future__ import annotations
 
+import functools
+from types import BuiltinFunctionType
 from typing import Any
 
 from playbooks_worker.engine import tracebacks
@@ -12,11 +14,25 @@ from playbooks_worker.engine import tracebacks
 
 def reduced(error: BaseException) -> tuple[Any, ...]:
     """How *error* is pickled."""
+    if _knows_itself(type(error)):
+        answered: Any = error.__reduce__()
+        maker, arguments = answered[:2]
+        return maker, arguments, _state(error), None, None, _fill_exception
+    return _exception, (type(error), error.args), _state(error), None, None, _fill_exception
+
+
+def _state(error: BaseException) -> tuple[Any, ...]:
     attributes = dict(vars(error))
     places = tracebacks.places(error)
     own = {name: value for name in _members(type(error)) if (value := getattr(error, name, None)) is not None}
-    state = (attributes, own, error.__cause__, error.__context__, error.__suppress_context__, places)
-    return _exception, (type(error), error.args), state, None, None, _fill_exception
+    return attributes, own, error.__cause__, error.__context__, error.__suppress_context__, places
+
+
+@functools.lru_cache(maxsize=1024)
+def _knows_itself(kind: Any) -> bool:
+    """Whether errors of this *kind* are made by a library in C or Rust (pydantic's `ValidationError`)."""
+    made_by = next(base for base in kind.__mro__ if isinstance(vars(base).get("__new__"), BuiltinFunctionType))
+    return made_by.__module__ != "builtins"
 
 
 def _exception(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:

@@ -18,6 +18,7 @@ import types
 import weakref
 from typing import Any, Protocol, TypeAlias
 
+from playbooks_worker.engine import bare
 from playbooks_worker.engine.errors import NotRestoredError
 from playbooks_worker.engine.markers import About, Marker, marker
 
@@ -100,7 +101,7 @@ def reduce_as_it_wants(saver: Losing, value: Any) -> Reduced:
         maker, arguments = reduced[:2]
         if maker is _NEW or maker is _NEW_WITH_NAMES:
             if arguments and arguments[0] is value.__class__:
-                return reduced
+                return bare.reduced(value, reduced) if maker is _NEW else reduced
         elif callable(maker):
             return reduced
         return lost(saver, value, f"it is made by {getattr(maker, '__qualname__', maker)}, which cannot be saved")

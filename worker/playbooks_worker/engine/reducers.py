@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import concurrent.futures
 import contextvars
 import datetime
 import decimal
@@ -39,6 +40,7 @@ from playbooks_worker.engine import (
     losses,
     managers,
     of_process,
+    rebuilt,
     resources,
     synchronisers,
     undoing,
@@ -294,6 +296,7 @@ REDUCERS: dict[type, Callable[[Saving, Any], Reduced] | None] = {
     **classes.REDUCERS,
     **iterator_states.REDUCERS,
     **itertool_states.REDUCERS,
+    **rebuilt.REDUCERS,
     ModuleType: _reduce_module,
     types.CoroutineType: _reduce_coroutine,
     contextvars.Token: _reduce_token,
@@ -332,6 +335,8 @@ def _reducer_for(kind: type) -> Callable[[Saving, Any], Reduced] | None:
         return _unless_named(of_process.reduce_retrying)
     if issubclass(kind, asyncio.AbstractEventLoop):
         return of_process.reduce_loop
+    if issubclass(kind, concurrent.futures.Future):
+        return rebuilt.reduce_future
     if losses.never(kind):
         return losses.reduce_never
     if kind in synchronisers.KINDS:

@@ -70,7 +70,11 @@ def _next_of_users(trace: TracebackType | None) -> TracebackType | None:
 # --- through a checkpoint ------------------------------------------------------------------------------------------------
 def places(error: BaseException) -> list[Place]:
     """Where *error* was raised, for a checkpoint."""
-    return [_place(trace) for trace in _entries(error.__traceback__)][-_KEPT:]
+    return places_of(error.__traceback__)
+
+
+def places_of(trace: TracebackType | None) -> list[Place]:
+    return [_place(entry) for entry in _entries(trace)][-_KEPT:]
 
 
 def _entries(trace: TracebackType | None) -> Iterator[TracebackType]:
