@@ -14,11 +14,12 @@ from playbooks_worker.engine import tracebacks
 
 def reduced(error: BaseException) -> tuple[Any, ...]:
     """How *error* is pickled."""
-    if _knows_itself(type(error)):
+    kind: Any = type(error)
+    if _knows_itself(kind):
         answered: Any = error.__reduce__()
         maker, arguments = answered[:2]
         return maker, arguments, _state(error), None, None, _fill_exception
-    return _exception, (type(error), error.args), _state(error), None, None, _fill_exception
+    return _exception, (kind, error.args), _state(error), None, None, _fill_exception
 
 
 def _state(error: BaseException) -> tuple[Any, ...]:
@@ -31,7 +32,7 @@ def _state(error: BaseException) -> tuple[Any, ...]:
 @functools.lru_cache(maxsize=1024)
 def _knows_itself(kind: Any) -> bool:
     """Whether errors of this *kind* are made by a library in C or Rust (pydantic's `ValidationError`)."""
-    made_by = next(base for base in kind.__mro__ if isinstance(vars(base).get("__new__"), BuiltinFunctionType))
+    made_by: type = next(base for base in kind.__mro__ if isinstance(vars(base).get("__new__"), BuiltinFunctionType))
     return made_by.__module__ != "builtins"
 
 
