@@ -111,6 +111,15 @@ def test_a_person_finds_the_question_in_the_inbox_and_the_agent_goes_on_with_the
     assert told("inbox", "ann") == ([], 0)
 
 
+def test_a_message_of_a_person_wakes_a_parked_agent():
+    submitted("hears_one", "hearing")
+    assert playbooksctl("send", "hearing", "7", "--value", "--from", "ann").exit_code == 0
+    end, code = told("wait", "hearing", "--timeout", str(SOON_S))
+    assert (code, end["result"]) == (0, 7)
+    assert told("send", "hearing", "again")[1] == 2
+    assert "without '#'" in playbooksctl("send", "hearing", "x", "--from", "a#b").stderr
+
+
 def test_a_cancelled_agent_ends_as_cancelled_with_its_children():
     playbooksctl("submit", "talkers:parent_of_sleepers", "--agent-id", "family")
     until("family", "waiting")

@@ -122,6 +122,23 @@ def test_a_run_whose_first_agent_is_terminated_ends(shells) -> None:
     assert (code, err.splitlines()[-1]) == (3, "error: agent a1 was terminated: enough")
 
 
+def test_a_message_of_a_person_reaches_a_running_agent_and_an_orphan(shells) -> None:
+    shells.process = shells.start("run", "errands.py:hears", "--agent-id", "a1")
+    shells.becomes("running")
+    assert "sent to a1" in shells.says("send", "a1", "hello", "--from", "ann")
+    code, out, _ = shells.ends()
+    assert (code, json.loads(out)) == (0, ["person:ann", "hello"])
+    assert "a1 is completed: nobody would read the message" in shells.says("send", "a1", "again", code=2)
+    shells.process = shells.start("run", "errands.py:hears", "--agent-id", "a2")
+    shells.becomes("running", "a2")
+    shells.killed()
+    assert "Nobody runs it: it reads the message when it goes on: playbooksctl run" in shells.says(
+        "send", "a2", '{"n": 1}', "--value"
+    )
+    code, out, _ = shells.goes_on("a2")
+    assert code == 0 and json.loads(out[out.index("[") :]) == ["person:anyone", {"n": 1}]
+
+
 def test_one_that_does_not_end_is_ended_at_its_deadline(shells) -> None:
     shells.runs("ignores")
     shells.says("cancel", "a1", "--within", "3")

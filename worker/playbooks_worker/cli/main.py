@@ -20,6 +20,7 @@ from playbooks_worker.cli.retry import retry
 from playbooks_worker.cli.run import run
 from playbooks_worker.cli.runs import runs
 from playbooks_worker.cli.scale import drain, scale_hint
+from playbooks_worker.cli.send import send
 from playbooks_worker.cli.show import show
 from playbooks_worker.cli.submit import submit
 from playbooks_worker.cli.tail import tail
@@ -48,6 +49,7 @@ app.command("explain", short_help="Explain where a playbook can be resumed.")(ex
 app.command("retry", short_help="Let a blocked or failed agent go on.")(retry)
 app.command("inbox", short_help="List what agents ask people.")(inbox)
 app.command("answer", short_help="Answer what an agent asks a person.")(answer)
+app.command("send", short_help="Send a message to an agent.")(send)
 app.command("cancel", short_help="Cancel an agent and its children.")(cancel)
 app.command("terminate", short_help="End an agent at once, as cancelled.")(terminate)
 app.command("pause", short_help="Stop an agent until `unpause`.")(pause)

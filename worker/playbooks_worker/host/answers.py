@@ -20,10 +20,10 @@ def answer_letter(sealer: Sealer, agent: AgentId, question: str, value: Any) -> 
 
 
 async def answered(
-    home: Home, agent: AgentId, letter: Letter, *, birth: int | None = None
+    home: Home, agent: AgentId, letter: Letter, *, birth: int | None = None, limit: int = _NO_LIMIT
 ) -> Delivered | Full | Gap | Gone:
     """Deliver it, and wake or tell whoever waits. May be repeated."""
-    said = await home.deliver(agent, letter, limit=_NO_LIMIT, birth=birth)
+    said = await home.deliver(agent, letter, limit=limit, birth=birth)
     if isinstance(said, Delivered):
         await heard_of(home, Poke(agent), said)
     return said
