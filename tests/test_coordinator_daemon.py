@@ -233,7 +233,7 @@ def test_it_waits_for_a_redis_that_is_not_there_yet_and_says_so_in_one_line(star
 
 
 def test_a_restart_of_redis_kills_no_session(start: Callable[..., Process]) -> None:
-    with redis_server("--appendonly", "yes") as server:
+    with redis_server("--appendonly", "yes", "--appendfsync", "always") as server:
         one = start("one", server.url, "--session-timeout", "2")
         one.wait_for("leader won")
 
