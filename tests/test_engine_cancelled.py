@@ -302,3 +302,32 @@ async def beside_effects_that_are_cancelled_twice():
 def test_an_effect_that_was_cancelled_twice_before_a_crash_is_told_both_times_again():
     told = ["one", "two", 2]
     assert same_everywhere(beside_effects_that_are_cancelled_twice) == Completed([20, told, told, told])
+
+
+@playbook
+async def gathers_its_task(made):
+    return (await asyncio.gather(asyncio.create_task(made()), return_exceptions=True))[0]
+
+
+@playbook
+async def in_a_group_that_fails(awaits, made):
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(awaits(made))
+            await effect("work", turns=4)
+            raise LookupError
+    except* LookupError:
+        group = None
+    return (await asyncio.gather(task, return_exceptions=True))[0]
+
+
+@playbook
+async def beside_groups_that_cancel_who_awaits():
+    made = [in_a_group_that_fails(awaits, swallows) for awaits in (awaits_its_task, gathers_its_task)]
+    awaited, gathered = await asyncio.gather(*made)
+    return awaited, type(gathered)
+
+
+def test_what_a_group_cancels_hands_that_on_after_a_resume_too():
+    """Nobody told the task that the group's own one awaits, and both waited for ever."""
+    assert same_everywhere(beside_groups_that_cancel_who_awaits) == Completed((([1], 1, 1), asyncio.CancelledError))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from playbooks_worker.engine.frames import Call, Frame
@@ -110,7 +111,10 @@ def told(call: Call) -> bool:
 def _by_header(agent: Agent) -> bool:
     """Whether a group or a timeout that is an open header cancels now, whatever code it was that started its tasks, or its
     clock. Found on the stack, as nothing else tells it from what one of its tasks does itself."""
-    caller = sys._getframe(3).f_locals.get("self")  # behind us, `note` and `AgentTask.cancel`
+    step: FrameType | None = sys._getframe(3)  # behind us, `note` and `AgentTask.cancel`
+    while step is not None and isinstance(step.f_locals.get("self"), asyncio.Future):
+        step = step.f_back  # a task, or a gather, that hands it on to what it awaits
+    caller = None if step is None else step.f_locals.get("self")
     if not isinstance(caller, _HEADERS):
         return False
     frames = [call.frame for call in agent.running.values() if call.frame is not None]
