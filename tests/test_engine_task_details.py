@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from playbooks_worker import playbook
+from playbooks_worker import NotRestoredError, playbook
 from playbooks_worker.engine import Agent, Completed, Stopped
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 import snippets  # noqa: E402
-from harness import Store, resume, same_everywhere, start, to_end  # noqa: E402
+from harness import Store, kill_everywhere, resume, same_everywhere, start, to_end  # noqa: E402
 
 LOG: list[object] = []
 
@@ -612,3 +613,103 @@ MADE_BEFORE = {
 @pytest.mark.parametrize("name", MADE_BEFORE)
 def test_a_manager_of_asyncio_may_be_made_before_its_header(name, tmp_path):
     assert snippets.same(MADE_BEFORE[name], tmp_path)
+
+
+# --- a callback that starts tasks ---
+
+
+async def after_turns(value, turns):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return value
+
+
+@playbook
+async def one_after_the_other():
+    found, tasks = [], set()
+
+    def start_one(value, turns):
+        task = asyncio.create_task(after_turns(value, turns))
+        tasks.add(task)
+        task.add_done_callback(done)
+
+    def done(task):
+        tasks.discard(task)
+        found.append(task.result())
+        if len(found) < 3:
+            start_one(f"task {len(found)}", 1)
+
+    start_one("first", 2)
+    for _ in range(4):
+        await after_turns(None, 1)
+    while tasks:
+        await asyncio.wait(set(tasks))
+    return found
+
+
+def test_a_task_that_a_callback_has_started_comes_back_with_its_own_callback():
+    assert same_everywhere(one_after_the_other) == Completed(["first", "task 1", "task 2"])
+
+
+SPOKEN = contextvars.ContextVar("SPOKEN", default="nothing")
+
+
+@playbook
+async def says_in_a_callback():
+    heard = []
+
+    async def says():
+        SPOKEN.set("inside")
+
+    SPOKEN.set("outside")
+    task = asyncio.create_task(says())
+    task.add_done_callback(lambda _: heard.append(SPOKEN.get()))
+    await task
+    return heard
+
+
+def test_a_callback_runs_in_the_context_in_which_it_was_added():
+    assert start(says_in_a_callback) == Completed(["outside"]) == Completed(asyncio.run(says_in_a_callback()))
+
+
+# --- `async for` over `as_completed`, from Python 3.13 on ---
+
+
+@playbook
+async def counts_to(number):
+    return [await after_turns(n, 1) for n in range(number)]
+
+
+@playbook
+async def as_they_complete():
+    tasks = [asyncio.create_task(counts_to(number), name=f"to {number}") for number in (3, 1)]
+    found = []
+    async for task in asyncio.as_completed(tasks):
+        found.append((task.get_name(), await task, task in tasks))
+        await after_turns(None, 1)
+    try:
+        async for task in asyncio.as_completed([asyncio.sleep(9), after_turns("soon", 1)], timeout=0.05):
+            found.append(await task)
+            await after_turns(None, 1)
+    except TimeoutError:
+        found.append("too late")
+    return found
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="a generator before Python 3.13")
+def test_async_for_over_as_completed_goes_on_with_those_that_have_not_been_seen():
+    expected = [("to 1", [0], True), ("to 3", [0, 1, 2], True), "soon", "too late"]
+    assert same_everywhere(as_they_complete) == Completed(expected)
+
+
+@playbook
+async def keeps_an_iterator():
+    kept = asyncio.as_completed([after_turns("one", 1)])
+    await after_turns(None, 3)
+    return [await each for each in kept]
+
+
+def test_an_as_completed_that_is_kept_is_an_error_after_a_resume_and_waits_for_nobody():
+    expected, resumed = kill_everywhere(keeps_an_iterator)
+    assert expected == Completed(["one"])
+    assert isinstance(resumed[0][1].error, NotRestoredError)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from types import CellType, TracebackType
 from typing import Any
 
-from playbooks_worker.engine import capture, regions
+from playbooks_worker.engine import capture, completed, regions
 from playbooks_worker.engine.frames import HELPERS, Call, Frame
 from playbooks_worker.engine.place import here, in_region
 
@@ -50,6 +50,7 @@ class AsyncLoop:
         iterator = _iterator_of(iterable)
         if frame.agent.regions and in_region(here.get()):
             return cls(iterator)
+        iterator = completed.saved(iterator) or iterator
         saved = saved_aiter(frame, iterator)
         return cls(iterator, frame) if saved is None else cls(saved)
 

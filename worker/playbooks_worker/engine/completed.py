@@ -68,8 +68,9 @@ class AsCompleted:
     async def __anext__(self) -> asyncio.Future[Any]:
         if not self._left:
             raise StopAsyncIteration
-        self._left -= 1
-        return await self.next()
+        future = await self.next()
+        self._left -= 1  # not before: in flight it is begun again
+        return future
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_timer"}

@@ -49,6 +49,8 @@ _KINDS: tuple[type, ...] = (
     weakref.ProxyType,
     weakref.CallableProxyType,
 )
+if hasattr(asyncio.tasks, "_AsCompletedIterator"):  # from Python 3.13 on, before that a generator
+    _KINDS = (*_KINDS, asyncio.tasks._AsCompletedIterator)
 _MODULES = frozenset({"multiprocessing.process"})  # imported by those who need it
 
 

@@ -88,6 +88,7 @@ class AgentTask(Counting):
             if not self.done():
                 self.branch.callbacks.append(fn)
             fn = callbacks.OfLiving(self.agent, fn)
+        context = context or contextvars.copy_context()  # None says to asyncio: that of who ends it
         super().add_done_callback(fn, context=context)
 
     def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
