@@ -613,3 +613,24 @@ async def holds_picky():
 
 def test_one_marker_for_all_who_hold_it():
     assert restored(holds_picky) == Completed([Marker, True, True, True])
+
+
+@playbook
+async def sets_a_future(future):
+    await asyncio.sleep(0)
+    future.set_result("set")
+
+
+@playbook
+async def waits_for_a_future():
+    future = asyncio.get_running_loop().create_future()
+    setting = asyncio.create_task(sets_a_future(future))
+    await asyncio.sleep(0)
+    await setting
+    return await future
+
+
+def test_a_future_that_others_are_to_end_says_what_to_take_instead():
+    expected, resumed = kill_everywhere(waits_for_a_future)
+    assert expected == Completed("set")
+    assert "`asyncio.Event` or `Queue`" in str(resumed[0][1].error)

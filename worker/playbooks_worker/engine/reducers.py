@@ -110,6 +110,8 @@ def _reduce_future(saver: Saving, future: asyncio.Future[Any]) -> Reduced:
         saver.branches[branch.id] = branch
         return _task, (branch.id,)
     reduced = gathering.reduced(future)
+    if reduced is None and not isinstance(future, asyncio.Task):
+        return lost(saver, future, "nobody knows who would end it; let others tell by an `asyncio.Event` or `Queue`")
     return losses.reduce_never(saver, future) if reduced is None else reduced
 
 
