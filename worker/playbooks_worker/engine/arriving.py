@@ -66,7 +66,11 @@ class Arriving(Telling):
         frame.saved = None
         begins = frame.outcome is None
         if begins and frame.call_.id in self.loader().gathers:
-            value._cancel_requested = True  # what `cancel` had noted there
+            if value.done():  # its children had ended: from Python 3.12 on such a gather ends as it is made
+                frame.outcome = (False, asyncio.CancelledError())
+                self.owed = self.gated = True
+            else:
+                value._cancel_requested = True  # what `cancel` had noted there
         self._progress += 1
         self.unreached.discard(frame.call_.id)
         wake(self._maker_waiters)
