@@ -7,14 +7,17 @@ import json
 import socket
 import threading
 import time
+from contextlib import asynccontextmanager
 
 import pytest
 from typer.testing import CliRunner
 
 from playbooks_providers.envelope import Header, Sealer
+from playbooks_providers.errors import Unreachable
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
 from playbooks_providers.model import Entry, ProgramInfo, Saved, SessionInfo, StartRecord, Status, Taken
 from playbooks_providers.redis import connect
+from playbooks_worker.cli import connect as cli_connect
 from playbooks_worker.cli import submit as submit_module
 from playbooks_worker.cli.main import app
 
@@ -343,6 +346,24 @@ def test_a_redis_that_is_not_there_exits_3_at_once_with_what_to_do(words, monkey
     assert result.exit_code == 3
     assert "--redis-url" in result.stderr and "playbooksctl dev" in result.stderr
     assert time.monotonic() - began < 8
+
+
+def test_where_no_redis_is_configured_and_none_answers_the_folder_of_run_is_meant(tmp_path, monkeypatch):
+    """Whoever has only ever typed `run` here has no Redis."""
+
+    async def nobody(redis_url):
+        raise Unreachable("nobody listens there")
+        yield
+
+    monkeypatch.delenv("PLAYBOOKS_REDIS__URL", raising=False)
+    monkeypatch.setattr(cli_connect, "redis_home", asynccontextmanager(nobody))
+    result = playbooksctl("list")
+    assert result.exit_code == 3
+    assert "nobody listens there" in result.stderr
+    (tmp_path / ".checkpoints").mkdir()
+    result = playbooksctl("list")
+    assert result.exit_code == 0, result.stderr
+    assert "no agents" in result.stderr
 
 
 def test_list_without_a_redis_points_at_the_folder_of_run(tmp_path, monkeypatch):

@@ -1,7 +1,8 @@
 """Opens the home of state that a command looks at: Redis, or a folder of `run`. The wiring of the short commands.
 
-Where Redis is: --redis-url, else the environment, else `playbooks.toml`, else a `dev` that runs in this folder. The
-signing key is found the same way; without one, what agents ended with is shown unverified, and said to be.
+Where Redis is: --redis-url, else the environment, else `playbooks.toml`, else a `dev` that runs in this folder, else the
+usual place; where nothing answers there, the agents that `run` keeps in this folder are meant. The signing key is found the
+same way; without one, what agents ended with is shown unverified, and said to be.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from playbooks_providers import contracts
     from playbooks_providers.contracts import Checkpoints, Coordination
     from playbooks_providers.envelope import Sealer
+    from playbooks_providers.errors import Unreachable
     from playbooks_providers.filesystem import FilesystemCoordination
     from playbooks_providers.ids import AgentId
     from playbooks_providers.model import AgentView
@@ -52,7 +54,11 @@ class Home(Generic[HomeT]):
     def anew(self, view: AgentView) -> str:
         """The command that starts another one like it."""
         program = view.start.program
-        return f"playbooksctl submit {program}" if self.folder is None else f"playbooksctl run {program_file(program)}"
+        return (
+            f"playbooksctl submit {program}"
+            if self.folder is None
+            else f"playbooksctl run {program_file(program)}{self.there()}"
+        )
 
     def goes_on(self, view: AgentView) -> str:
         """The command by which an agent of a folder goes on, when no process runs it."""
@@ -146,20 +152,36 @@ def _quiet_logs() -> None:
 
 @asynccontextmanager
 async def home_of(storage_path: Path | None, redis_url: str | None) -> AsyncIterator[AnyHome]:
-    """The folder *storage_path* when one is named, else Redis."""
+    """The folder *storage_path* when one is named, else Redis; where nobody has said which Redis, and none is at the usual
+    place, the folder of `run` if there is one here."""
     from playbooks_providers.errors import Unreachable
 
-    if storage_path is not None:
-        yield folder_home(storage_path)
-        return
-    try:
-        async with redis_home(redis_url) as home:
-            yield home
-    except Unreachable as error:
-        if redis_url is None and Path(".checkpoints").is_dir():
-            hint = "The agents that `run` keeps here are shown with --storage-path .checkpoints."
-            raise CommandError(str(error), Exit.SET_ASIDE, kind="Unreachable", hint=hint) from error
-        raise
+    async with AsyncExitStack() as opened:
+        home: AnyHome
+        try:
+            home = (
+                folder_home(storage_path)
+                if storage_path is not None
+                else await opened.enter_async_context(redis_home(redis_url))
+            )
+        except Unreachable as error:
+            home = folder_home(_folder_here(redis_url, error))
+        yield home
+
+
+def _folder_here(redis_url: str | None, unreachable: Unreachable) -> Path:
+    """The folder of `run`, if nobody has said that Redis is meant. Raises *unreachable* where there is none."""
+    from playbooks_providers.settings import load_settings
+
+    settings, here = load_settings({}, Path.cwd()), Path.cwd()
+    path = settings.durability.storage_path
+    if redis_url is not None or not path.is_dir():
+        raise unreachable
+    path = path.relative_to(here) if path.is_relative_to(here) else path
+    if "redis.url" in settings.sources:
+        hint = f"The agents that `run` keeps here are shown with --storage-path {shlex.quote(str(path))}."
+        raise CommandError(str(unreachable), Exit.SET_ASIDE, kind="Unreachable", hint=hint) from unreachable
+    return path
 
 
 def folder_home(path: Path) -> Home[FilesystemCoordination]:
