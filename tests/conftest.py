@@ -25,6 +25,7 @@ ONCE = (
         "test_priorities",
         "test_redis_",
         "test_systemd",
+        "test_talk_files",
         "test_tracing",
     ),
 )
