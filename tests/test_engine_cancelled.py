@@ -331,3 +331,28 @@ async def beside_groups_that_cancel_who_awaits():
 def test_what_a_group_cancels_hands_that_on_after_a_resume_too():
     """Nobody told the task that the group's own one awaits, and both waited for ever."""
     assert same_everywhere(beside_groups_that_cancel_who_awaits) == Completed((([1], 1, 1), asyncio.CancelledError))
+
+
+@playbook
+async def waits_for_who_swallows():
+    try:
+        return await asyncio.wait_for(goes_on_all_the_same(), 30)
+    except asyncio.CancelledError:
+        return await effect("told")
+
+
+@playbook
+async def cancelled_in_a_wait_for(turns):
+    task = asyncio.create_task(waits_for_who_swallows())
+    await effect("work", turns=turns)
+    task.cancel("why")
+    return await task
+
+
+def test_who_has_swallowed_what_a_wait_for_handed_on_ends_behind_that_again():
+    """Seed 54001519: it had ended before the `wait_for` that runs again was told, which then answered its result. (From
+    Python 3.12 on a `wait_for` has no task of its own, and answers that.)"""
+    for turns in (3, 4, 5):
+        plain = asyncio.run(cancelled_in_a_wait_for(turns))
+        assert (plain == "told") == (sys.version_info < (3, 12))
+        assert same_everywhere(cancelled_in_a_wait_for, turns) == Completed(plain)

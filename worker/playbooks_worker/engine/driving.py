@@ -6,6 +6,7 @@ What a statement of a playbook awaits goes another way, `frames.go`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import types
 from collections.abc import Generator
@@ -70,6 +71,11 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
             contextual.put_back(call.context)
         if call.outcome[0] is None and call.again:
             yield from cancelled_again(call)
+        elif (
+            call.told is True and call.again and call.outcome[0]
+        ):  # it has swallowed that, and who waits for it has not
+            with contextlib.suppress(asyncio.CancelledError):
+                yield from cancelled_again(call)
         elif not call.outcome[0]:
             came_to_plain_code(None if below is None else below.frame, call.outcome[1], None, sys.exception())
     assert call.outcome is not None
