@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from playbooks_providers import logs
 from playbooks_providers.ids import AgentId
@@ -214,3 +215,21 @@ def test_what_the_engine_and_libraries_say_by_the_standard_way_is_an_event_too(m
     told = json.loads(line)
     assert (told["event"], told["level"], told["worker"]) == ("agent a1: nothing goes on", "warning", "w")
     assert told["logger"] == "playbooks_worker.engine"
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_an_error_of_ours_is_told_with_its_lines_and_without_the_variables_there(
+    log_format: logs.LogFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be payloads, or keys."""
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    logs.configure(log_format)
+    signing_key = KEY
+    try:
+        raise RuntimeError(f"a key of {len(signing_key)} letters")
+    except RuntimeError:
+        structlog.get_logger().exception("it failed")
+    assert "a key of 34 letters" in stderr.getvalue()
+    assert "test_logs.py" in stderr.getvalue()
+    assert KEY not in stderr.getvalue()

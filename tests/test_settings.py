@@ -183,6 +183,21 @@ def test_printing_shows_sources_and_hides_secrets(tmp_path: Path, monkeypatch: p
     assert "PLAYBOOKS_REDIS__URL in the environment" in settings_table(settings)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://db:1/0?password=hunter2&db=3", "redis://db:1/0?password=********&db=3"),
+        ("unix:///run/redis.sock?db=0&password=hunter2", "unix:///run/redis.sock?db=0&password=********"),
+        ("rediss://me:hunter2@db/0?p%61ssword=hunter2", "rediss://me:********@db/0?p%61ssword=********"),
+        ("redis://db:1/0?db=3", "redis://db:1/0?db=3"),
+        ("redis://db:1/0", "redis://db:1/0"),
+    ],
+)
+def test_a_password_is_hidden_wherever_a_url_has_it(url: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYBOOKS_REDIS__URL", url)
+    assert json.loads(settings_json(load_settings()))["redis"]["url"]["value"] == shown
+
+
 def test_plain_settings_are_the_defaults_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAYBOOKS_WORKER__CONCURRENCY", "9")
     assert Settings().worker.concurrency == 50

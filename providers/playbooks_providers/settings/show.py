@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import BaseModel
 
@@ -50,8 +50,12 @@ def settings_table(settings: Settings) -> str:
 
 
 def hide_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{HIDDEN}@{host}"))
+    """*url* with stars for a password, which may be part of the query: a socket's URL has no other place for one."""
+    address, asked, query = url.partition("?")
+    parts = urlsplit(address)
+    if parts.password is not None:
+        user, _, host = parts.netloc.rpartition("@")
+        address = urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{HIDDEN}@{host}"))
+    words = [word.partition("=") for word in query.split("&")]
+    shown = [f"{name}={HIDDEN}" if unquote(name) == "password" else name + is_ + value for name, is_, value in words]
+    return f"{address}{asked}{'&'.join(shown)}"
