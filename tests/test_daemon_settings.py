@@ -56,7 +56,7 @@ PROBLEMS = [
     ),
     (
         "[worker]\ngrace_s = 30\n",
-        "worker.drain_timeout_s = 25 (default) must be at least 6 less than worker.grace_s = 30 "
+        "worker.drain_timeout_s = 25 (default) must be at least 10 less than worker.grace_s = 30 "
         "([worker] grace_s in {toml}): the worker would be killed while its agents are handed over",
     ),
     (
@@ -104,7 +104,7 @@ def test_a_blocking_read_ends_before_its_sockets_timeout_and_a_drain_before_the_
     server = Server(Address.parse("redis://127.0.0.1:1/0"), timeout_s=0.001, max_connections=1)
     kwargs = server._pools["blocking"].connection_pool.connection_kwargs
     assert kwargs["socket_timeout"] > BLOCK_S
-    assert AFTER_DRAIN_S >= 2 * GRACE_S
+    assert AFTER_DRAIN_S >= 3 * GRACE_S  # and a third of that besides: a machine may be busy
 
 
 # --- --help --------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from playbooks_providers.service import Notifier
 from playbooks_providers.settings import load_settings
 from playbooks_providers.testing import eventually
 
@@ -60,6 +61,23 @@ def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Systemd]
     there = Systemd(getattr(request, "param", str(tmp_path / "notify")))
     yield there
     there.close()
+
+
+def test_what_systemd_could_not_take_is_told_again(systemd: Systemd) -> None:
+    """Given a systemd so busy that its socket is full as a daemon has come up, Then the next beat tells that again."""
+    filling = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    filling.setblocking(False)
+    filling.connect(systemd.env["NOTIFY_SOCKET"])
+    with pytest.raises(BlockingIOError):
+        while True:
+            filling.send(b"FILLED=1")
+    filling.close()
+    notifier = Notifier(dict(systemd.env), started=lambda: True, unready=lambda: "", ending=lambda: True)
+    notifier.tell()
+    assert set(systemd.listen()) == {"FILLED=1"}
+    for _ in range(2):
+        notifier.tell()
+    assert [line for line in systemd.listen() if line != "FILLED=1"] == ["READY=1", "STOPPING=1", "STATUS=ready"]
 
 
 @pytest.mark.redis

@@ -42,35 +42,38 @@ class Notifier:
         self._watched_s = float("-inf")
 
     def tell(self) -> None:
-        """What has changed, and that the loop turns."""
+        """What has changed, and that the loop turns. What systemd has not taken is told again."""
         if not self._address:
             return
-        said = []
+        once = []
         if self._started() and "READY=1" not in self._told:
-            said.append("READY=1")
+            once.append("READY=1")
         if self._ending() and "STOPPING=1" not in self._told:
-            said.append("STOPPING=1")
-        self._told.update(said)
+            once.append("STOPPING=1")
+        said = once.copy()
         status = self._unready() or "ready"
         kind = status.partition(" for ")[0]  # how long it has been so is no news
         if kind != self._status:
-            self._status = kind
             said.append(f"STATUS={status}")
         now_s = time.monotonic()
-        if self._watchdog_s is not None and now_s - self._watched_s >= self._watchdog_s:
-            self._watched_s = now_s
+        turns = self._watchdog_s is not None and now_s - self._watched_s >= self._watchdog_s
+        if turns:
             said.append("WATCHDOG=1")
-        if said:
-            self._send("\n".join(said))
+        if said and self._sent("\n".join(said)):
+            self._told.update(once)
+            self._status = kind
+            self._watched_s = now_s if turns else self._watched_s
 
-    def _send(self, text: str) -> None:
+    def _sent(self, text: str) -> bool:
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to_systemd:
-                to_systemd.setblocking(False)  # never hold the loop up: the next beat tells again what matters
+                to_systemd.setblocking(False)  # never hold the loop up
                 to_systemd.connect(address)
                 to_systemd.send(text.encode())
         except OSError as error:
             if "unheard" not in self._told:
                 self._told.add("unheard")
                 _log.warning("systemd not told", reason=str(error), socket=self._address)
+            return False
+        return True
