@@ -39,6 +39,14 @@ TEAM: Manifest = {
 }
 """The patch by which a team says which programs are its own."""
 
+HASTY: Manifest = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "playbooks-worker"},
+    "spec": {"replicas": 3, "template": {"spec": {"terminationGracePeriodSeconds": 6}}},
+}
+"""A patch of a team that forgot the drain (25 s), so that a worker which cannot stop is killed by the kubelet."""
+
 
 def new_secrets() -> list[Manifest]:
     script = KUBERNETES / "overlays" / "dev" / "new-secrets.sh"
@@ -46,12 +54,17 @@ def new_secrets() -> list[Manifest]:
 
 
 def under_load(
-    folder: Path, test: Callable[[Kubelet, Load], Awaitable[None]], *, agents: int = 20, probe_timeout_s: float = 60
+    folder: Path,
+    test: Callable[[Kubelet, Load], Awaitable[None]],
+    *,
+    agents: int = 20,
+    probe_timeout_s: float = 60,
+    patches: tuple[Manifest, ...] = (TEAM,),
 ) -> None:
     """The dev overlay with a program of a team, all pods ready, and agents that have begun."""
 
     async def main() -> None:
-        manifests = render(overlay(folder / "overlay", "kubernetes/overlays/dev", patches=(TEAM,)))
+        manifests = render(overlay(folder / "overlay", "kubernetes/overlays/dev", patches=patches))
         pace = Pace(probe_timeout_s=probe_timeout_s)
         async with running(folder, manifests, new_secrets(), programs={"until.py": PROGRAM}, pace=pace) as kubelet:
             redis_url = kubelet.world.secrets["playbooks-redis"]["url"]
@@ -77,6 +90,37 @@ def test_a_rolling_update_of_all_workers_and_coordinators_under_load_repeats_no_
             assert (pod.restarts, pod.failed_probes) == (0, []), pod.name
 
     under_load(tmp_path, update)
+
+
+def test_a_rolling_update_kills_the_worker_that_cannot_stop_after_its_grace_period_and_every_agent_completes(
+    tmp_path: Path,
+):
+    """Given three workers under load, and an effect that blocks one of them for good, When all workers and coordinators are
+    updated, Then two workers end by themselves, that one is killed, and only what was in flight in it runs again."""
+
+    async def update(kubelet: Kubelet, load: Load) -> None:
+        workers, coordinators = kubelet.deployments["playbooks-worker"], kubelet.deployments["playbooks-coordinator"]
+        stubborn = await load.submit_stubborn()
+        (blocked,) = [pod for pod in workers.pods if stubborn in {told["agent"] for told in pod.events("agent taken")}]
+
+        async with asyncio.TaskGroup() as updates:
+            for deployment in (workers, coordinators):
+                updates.create_task(deployment.replace())
+        assert sorted((ended.code, ended.killed) for ended in workers.ended) == [(-9, True), (0, False), (0, False)]
+        assert [(ended.code, ended.killed) for ended in coordinators.ended] == [(0, False)] * 2
+        (killed,) = [ended for ended in workers.ended if ended.killed]
+        assert killed.seconds >= blocked.grace_s == 6
+        assert blocked.events("worker draining")
+
+        await load.goes_on()
+        again = await load.completed()
+        assert again.pop(stubborn) == [0]
+        held = {told["agent"] for told in blocked.events("agent taken")}
+        assert again.keys() <= held, "a worker that ended by itself repeated an effect"
+        assert all(len(numbers) == 1 for numbers in again.values()), again
+        assert all(len(load.processes(agent)) > 1 for agent in load.agents), "the load was over before the update"
+
+    under_load(tmp_path, update, patches=(TEAM, HASTY))
 
 
 def test_an_update_to_a_program_that_does_not_load_stands_still_and_the_old_workers_go_on(tmp_path: Path):

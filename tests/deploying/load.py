@@ -1,4 +1,8 @@
-"""Agents that count until they are told that it is enough, and what they have done: a load under which pods come and go."""
+"""Agents that count until they are told that it is enough, and what they have done: a load under which pods come and go.
+
+One of them may be stubborn: its first effect blocks the loop of its first process for good, so that nothing there can be
+handed over, and only the end of that process ends it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from playbooks_providers.envelope import read_header
 from playbooks_providers.redis import connect
 
 PROGRAM = """
-import asyncio, os
+import asyncio, os, time
 from playbooks_worker import playbook
 
 async def step(number, log, enough):
@@ -28,6 +32,18 @@ async def main(number, log, enough):
     while await count(number, log, enough):
         number += 1
     return number + 1
+
+async def block(number, log, enough):
+    first = not os.path.exists(log)
+    more = await step(number, log, enough)
+    while first:
+        time.sleep(0.05)
+    return more
+
+@playbook
+async def stubborn(number, log, enough):
+    await block(number, log, enough)
+    return await main(number + 1, log, enough)
 """
 
 
@@ -45,6 +61,13 @@ class Load:
             self.agents.append(await self._crowd.submit(f"a{number}", 0, str(self._enough), program="until"))
         for agent in self.agents:
             await self._crowd.begun(agent, 1)
+
+    async def submit_stubborn(self) -> str:
+        """Returns when it has begun, and blocks its process from now on."""
+        agent = await self._crowd.submit("stubborn", 0, str(self._enough), program="until", entry="stubborn")
+        self.agents.append(agent)
+        await self._crowd.begun(agent, 1)
+        return agent
 
     async def goes_on(self) -> None:
         """Wait until each has begun two more effects, wherever it is now: the first is then recorded."""
