@@ -57,8 +57,8 @@ class FilesystemCoordination:
     def __init__(self, store: FilesystemStore, checkpoints: FilesystemCheckpoints) -> None:
         self._store = store
         self._agents = FilesystemAgents(store, checkpoints)
-        self.came = Pokes(store.root).came
-        self._tell = Pokes(store.root).tell
+        pokes = Pokes(store.root)
+        self.came, self._tell = pokes.came, pokes.tell
         self._inboxes = FilesystemInboxes(store, self._agents)
         self._events = FilesystemEvents(store)
         self._orders = FilesystemOrders(store, self._agents)
@@ -161,10 +161,10 @@ class FilesystemCoordination:
         await self._orders.obeyed(lock, order)
 
     async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
-        return await self._orders.terminate(agent, why, read=read)
+        return await self._agents.terminate(agent, why, read=read)
 
     async def delete(self, agent: AgentId) -> Done | Gone:
-        return await self._orders.delete(agent)
+        return await self._agents.delete(agent)
 
     async def asks(self, lock: Lock, asking: bool) -> None:
         """A folder has few agents: who looks for questions reads them all."""

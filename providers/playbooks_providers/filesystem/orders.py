@@ -15,13 +15,13 @@ from playbooks_providers.filesystem.files import translated, write_durably
 from playbooks_providers.filesystem.records import Left, Wanted
 from playbooks_providers.filesystem.store import FilesystemStore
 from playbooks_providers.ids import AgentId, SessionId
-from playbooks_providers.letters import Ordered, Unread
+from playbooks_providers.letters import Ordered
 from playbooks_providers.lifecycle import Step, after
-from playbooks_providers.model import FINAL, Choice, Done, Gone, Lock, Minted, Order, OrderKind, Status, Ticket
+from playbooks_providers.model import FINAL, Choice, Gone, Lock, Minted, Order, OrderKind, Status, Ticket
 
 
 class FilesystemOrders:
-    """`contracts.Orders` over a `FilesystemStore`."""
+    """`contracts.Orders` over a `FilesystemStore`, but for what `FilesystemAgents` does at once: terminate, delete."""
 
     def __init__(self, store: FilesystemStore, agents: FilesystemAgents) -> None:
         self._store = store
@@ -37,12 +37,6 @@ class FilesystemOrders:
 
     async def obeyed(self, lock: Lock, order: Order) -> None:
         await asyncio.to_thread(self._obeyed, lock, order)
-
-    async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
-        return await self._agents.terminate(agent, why, read=read)
-
-    async def delete(self, agent: AgentId) -> Done | Gone:
-        return await self._agents.delete(agent)
 
     def _order(self, agent: AgentId, order: Order) -> Ordered | Gone:
         while True:

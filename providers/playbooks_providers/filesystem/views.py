@@ -57,9 +57,8 @@ class FilesystemViews:
             wanted = self._store.wanted(agent)
             birth = owner.birth or start.created_ms
         try:
-            mail = (
-                0 if status in (Status.COMPLETED, Status.CANCELLED) else len(self._store.inbox(agent).read(birth).mail)
-            )
+            over = status in (Status.COMPLETED, Status.CANCELLED)
+            mail = 0 if over else len(self._store.inbox(agent).read(birth).mail)
         except StorageFailed as error:  # whoever reads the mail is told; the agent can still be looked at
             log.warning("inbox not readable", agent=agent, reason=str(error))
             mail = 0

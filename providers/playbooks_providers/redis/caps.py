@@ -31,7 +31,10 @@ class Caps(Room):
 
     async def caps(self) -> Mapping[str, int]:
         names = await self._server.command("SMEMBERS", self._keys.queues)
-        queues = sorted({queue_of(name.decode()) for name in names})
+        return await self._caps_of(name.decode() for name in names)
+
+    async def _caps_of(self, lanes: Iterable[str]) -> Mapping[str, int]:
+        queues = sorted({queue_of(lane) for lane in lanes})
         found = await self._server.commands([("GET", self._keys.cap(queue)) for queue in queues])
         return {queue: int(cap) for queue, cap in zip(queues, found, strict=True) if cap is not None}
 

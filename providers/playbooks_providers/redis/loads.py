@@ -34,7 +34,7 @@ class Loads(Queue):
         lengths = await self._server.commands([("XLEN", self._keys.queue(queue)) for queue in queues])
         holders = {queue: await self._consumers(queue) for queue in queues}
         offered = await self._server.command("HGETALL", self._keys.offers)
-        caps = await self.caps()
+        caps = await self._caps_of(queues)
         leaving = await self.draining()
         alive = await self._alive()  # last: one that registers in between is not taken for dead
         capacity: Counter[str] = Counter()

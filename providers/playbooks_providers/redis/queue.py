@@ -21,9 +21,8 @@ from playbooks_providers.redis.keys import GROUP
 from playbooks_providers.redis.scripts import script
 
 _PAGE = 500  # tickets in one script call
-_TURN_S = (
-    0.2  # how long who waits for several queues waits for those without a cap, before it looks at the others again
-)
+_TURN_S = 0.2
+"""How long who waits for several queues waits for those without a cap, before it looks at the others again."""
 
 
 class _Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -47,12 +48,12 @@ class AgentsHome(Home, Protocol):
 OneHome = TypeVar("OneHome")
 
 
-class Kit(Generic[OneHome]):
+class Kit(abc.ABC, Generic[OneHome]):
     """Stories about a home. Subclass a kit in a test module, and say there how to open one."""
 
+    @abc.abstractmethod
     def home(self) -> AbstractAsyncContextManager[OneHome]:
         """An empty one, closed behind each story."""
-        raise NotImplementedError("say how to open a home")
 
 
 def _no_clock_of_its_own(seconds: float) -> None:

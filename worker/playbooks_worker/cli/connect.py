@@ -54,11 +54,9 @@ class Home(Generic[HomeT]):
     def anew(self, view: AgentView) -> str:
         """The command that starts another one like it."""
         program = view.start.program
-        return (
-            f"playbooksctl submit {program}"
-            if self.folder is None
-            else f"playbooksctl run {program_file(program)}{self.there()}"
-        )
+        if self.folder is None:
+            return f"playbooksctl submit {program}"
+        return f"playbooksctl run {program_file(program)}{self.there()}"
 
     def goes_on(self, view: AgentView) -> str:
         """The command by which an agent of a folder goes on, when no process runs it."""

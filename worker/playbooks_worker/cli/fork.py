@@ -59,7 +59,7 @@ async def _fork(
         out.json({"agent_id": chosen, "forked_from": agent, "checkpoint": entry.id.seq})
         return
     out.say(f"agent {chosen} goes on from checkpoint {entry.id.seq} of {agent}")
-    if storage_path is None:
-        out.note(f"See it: playbooksctl wait {chosen}")
+    if home.folder is None:
+        out.note(home.see(chosen))
     else:
         out.note(f"Let it go on: {home.goes_on(replace(view, agent=chosen))}")

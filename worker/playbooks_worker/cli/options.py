@@ -21,6 +21,7 @@ Folder = Annotated[
     Path | None,
     typer.Option("--storage-path", metavar="DIR", help="Where agents are kept (else .checkpoints, or as configured)."),
 ]
+AsValue = Annotated[bool, typer.Option("--value", help="TEXT is JSON: the agent gets the value, not the text.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON; the last line of stdout is the answer.")]
 Entry = Annotated[str | None, typer.Option("--entry", metavar="NAME", help="The playbook to call (the same as :NAME).")]
 Arguments = Annotated[

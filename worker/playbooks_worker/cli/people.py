@@ -7,8 +7,6 @@ so that there is one for each.
 from __future__ import annotations
 
 import asyncio
-import json as json_
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +14,7 @@ import typer
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Output, exit_of
-from playbooks_worker.cli.views import Record, ago, as_text, table_of
+from playbooks_worker.cli.views import Record, ago, as_text, given, table_of
 
 if TYPE_CHECKING:
     from playbooks_providers.envelope import Asked
@@ -32,31 +30,29 @@ def inbox(
 ) -> None:
     """List what agents ask people and wait for, the oldest question first."""
     with Output(json) as out:
-        found = asyncio.run(_inbox(person, storage_path, redis_url))
+        found, there = asyncio.run(_inbox(person, storage_path, redis_url))
         found.sort(key=lambda told: told["asked_ms"])
         if out.as_json:
             out.json(found)
         elif found:
             _print(out, found)
-            out.note(f"Answer one: playbooksctl answer AGENT TEXT{_there(storage_path)}")
+            out.note(f"Answer one: playbooksctl answer AGENT TEXT{there}")
         else:
             out.note("nobody is asked anything" if person is None else f"{person} is not asked anything")
 
 
-def _there(storage_path: Path | None) -> str:
-    return "" if storage_path is None else f" --storage-path {shlex.quote(str(storage_path))}"
-
-
-async def _inbox(person: str | None, storage_path: Path | None, redis_url: str | None) -> list[Record]:
+async def _inbox(person: str | None, storage_path: Path | None, redis_url: str | None) -> tuple[list[Record], str]:
+    """What is asked, and what the command that answers needs besides."""
     from playbooks_worker.cli.connect import described, home_of
 
     async with home_of(storage_path, redis_url) as home:
-        return [
+        found = [
             _told(view.agent, each)
             for view in await described(home, await home.coordination.asking())
             for each in asked_by(view)
             if person in (None, each.person)
         ]
+        return found, home.there()
 
 
 def asked_by(view: AgentView) -> list[Asked]:
@@ -99,9 +95,7 @@ def answer(
     question: Annotated[
         str | None, typer.Option("--question", metavar="ID", help="Which one, when AGENT asks several.")
     ] = None,
-    as_value: Annotated[
-        bool, typer.Option("--value", help="TEXT is JSON: the agent gets the value, not the text.")
-    ] = False,
+    as_value: options.AsValue = False,
     storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
@@ -110,12 +104,7 @@ def answer(
     with Output(json) as out:
         from playbooks_providers import ids
 
-        value: Any = text
-        if as_value:
-            try:
-                value = json_.loads(text)
-            except ValueError as error:
-                raise CommandError(f"--value takes JSON: {error}", hint="e.g. '{\"ok\": true}', true, 12") from error
+        value = given(text, as_value=as_value)
         asyncio.run(_answer(out, ids.agent_id(agent_id), value, question, storage_path, redis_url))
 
 
@@ -128,7 +117,7 @@ async def _answer(
 
     async with home_of(storage_path, redis_url) as home:
         view = await known(home, agent)
-        asked = chosen(view, question, f"playbooksctl inbox{_there(storage_path)}")
+        asked = chosen(view, question, f"playbooksctl inbox{home.there()}")
         letter = answer_letter(signing(home), agent, asked.id, value)
         said = await answered(home.coordination, agent, letter)
     if not isinstance(said, Delivered):

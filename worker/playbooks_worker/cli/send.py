@@ -7,7 +7,6 @@ overtake each other.
 from __future__ import annotations
 
 import asyncio
-import json as json_
 import secrets
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ import typer
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Output
+from playbooks_worker.cli.views import given
 
 _ONCE = 1  # its birth, and its number
 
@@ -26,21 +26,14 @@ def send(
     sender: Annotated[
         str, typer.Option("--from", metavar="PERSON", help="Whom it is from: `person(PERSON)` there.")
     ] = "anyone",
-    as_value: Annotated[
-        bool, typer.Option("--value", help="TEXT is JSON: the agent gets the value, not the text.")
-    ] = False,
+    as_value: options.AsValue = False,
     storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
     """Send a message to an agent, which reads it with `receive`, whatever it does now."""
     with Output(json) as out:
-        value: Any = text
-        if as_value:
-            try:
-                value = json_.loads(text)
-            except ValueError as error:
-                raise CommandError(f"--value takes JSON: {error}", hint="e.g. '{\"ok\": true}', true, 12") from error
+        value = given(text, as_value=as_value)
         if not sender or sender != sender.strip() or "#" in sender:
             raise CommandError(f"--from takes a name without '#', not {sender!r}")
         asyncio.run(_send(out, agent_id, value, sender, storage_path, redis_url))

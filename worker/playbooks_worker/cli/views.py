@@ -192,6 +192,16 @@ def table_of(headings: Sequence[str], *, right: Sequence[str] = ()) -> Table:
     return table
 
 
+def given(text: str, *, as_value: bool) -> Any:
+    """What a person tells an agent: *text*, or (``--value``) what it says as JSON. Raises `CommandError`."""
+    if not as_value:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise CommandError(f"--value takes JSON: {error}", hint="e.g. '{\"ok\": true}', true, 12") from error
+
+
 def as_text(value: Any) -> str:
     """What agents say: text as it is, everything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -65,15 +65,12 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
             yield from agent.commit()
     else:
         yield from agent.goes_on()
-        if (
-            contextual.DECLARED and call.context is not None
-        ):  # plain code that awaits it in a task of its own, or in this one
+        if call.context is not None:  # plain code awaits it, in a task of its own or in this one
             contextual.put_back(call.context)
         if call.outcome[0] is None and call.again:
             yield from cancelled_again(call)
-        elif (
-            call.told is True and call.again and call.outcome[0]
-        ):  # it has swallowed that, and who waits for it has not
+        elif call.told is True and call.again and call.outcome[0]:
+            # it has swallowed that, and who waits for it has not
             with contextlib.suppress(asyncio.CancelledError):
                 yield from cancelled_again(call)
         elif not call.outcome[0]:

@@ -68,12 +68,8 @@ def _end(future: concurrent.futures.Future[Any], state: tuple[dict[str, Any], tu
 # --- containers of weak references ---
 
 
-def _reduce_weak_values(saver: Losing, held: weakref.WeakValueDictionary[Any, Any]) -> Reduced:
+def _reduce_weak_items(saver: Losing, held: Any) -> Reduced:
     """What nobody else holds is gone after a resume, as it might be at any time."""
-    return type(held), (), dict(held), None, None, _update
-
-
-def _reduce_weak_keys(saver: Losing, held: weakref.WeakKeyDictionary[Any, Any]) -> Reduced:
     return type(held), (), list(held.items()), None, None, _update
 
 
@@ -121,8 +117,8 @@ def _scanner(said: dict[str, Any]) -> Any:
 
 REDUCERS: dict[type, Callable[[Any, Any], Reduced]] = {
     re.Match: _reduce_match,
-    weakref.WeakValueDictionary: _reduce_weak_values,
-    weakref.WeakKeyDictionary: _reduce_weak_keys,
+    weakref.WeakValueDictionary: _reduce_weak_items,
+    weakref.WeakKeyDictionary: _reduce_weak_items,
     weakref.WeakSet: _reduce_weak_set,
     types.TracebackType: _reduce_traceback,
     sqlite3.Row: _reduce_row,

@@ -149,8 +149,7 @@ class Loader:
     def of_header(self, frame: Frame, number: int) -> dict[str, Any]:
         """What was saved of *frame* up to the temporaries of this header, wherever they were."""
         call = frame.call_.id
-        while ("header", call, number) in self._segments or ("cells", call, number) in self._segments:
-            self._next()
+        self._take_all(("header", call, number), ("cells", call, number))
         if frame.pc and self._entering(frame) == number:
             return self.locals(frame)
         assert frame.saved is not None
@@ -214,8 +213,7 @@ class Loader:
     def stack(self, frame: Frame, number: int) -> list[stacks.Entry]:
         """What the exit stack of this header held."""
         call = frame.call_.id
-        while ("stack", call, number) in self._segments or ("cells", call, number) in self._segments:
-            self._next()
+        self._take_all(("stack", call, number), ("cells", call, number))
         assert frame.saved is not None
         entries: list[stacks.Entry] = frame.saved.get(stacks.saved_as(number), [])
         return entries
@@ -237,6 +235,10 @@ class Loader:
     # --- loading ---------------------------------------------------------------------------------------------------
     def _headers_left(self) -> bool:
         return any(kind == "header" for kind, _, _ in self._segments)
+
+    def _take_all(self, *segments: tuple[str, int, int]) -> None:
+        while any(one in self._segments for one in segments):
+            self._next()
 
     def _next(self) -> None:
         try:
@@ -279,13 +281,8 @@ class Loader:
         else:
             for call_number, key, arguments, outcome, given, context in loaded:
                 call = self.calls[call_number]
-                call.key, call.arguments, call.outcome, call.given, call.context = (
-                    key,
-                    arguments,
-                    outcome,
-                    given,
-                    context,
-                )
+                call.key, call.arguments, call.outcome = key, arguments, outcome
+                call.given, call.context = given, context
 
     def _describe(
         self, number: int, kept: dict[str, Any], cells: Any, outcome: Any, rows: Any, given: Any, arguments: Any
