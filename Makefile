@@ -58,7 +58,7 @@ fuzz: $(VENV)/.installed-dev  ## 2,000 random programs, killed, stopped and resu
 	  $(BIN)/python tests/programs/$$part | tee $$said || wrong=1; in_all+=$$'\n  '"$$(tail -n 1 $$said)"; \
 	done; echo "SEED=$$seed, in all:$$in_all"; rm $$said; exit $$wrong
 
-tools: .venv-tools/.installed  ## make the tools that read deploy/ (schemas of Kubernetes, hadolint, checkov), apart from all else
+tools: .venv-tools/.installed .venv-tools/.models  ## make the tools that read deploy/ (schemas of Kubernetes, of KEDA and of the Prometheus operator, hadolint, checkov), apart from all else
 
 clean:  ## remove the environment and the caches of the tools
 	rm -rf $(VENV) .venv-tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
@@ -86,3 +86,10 @@ $(VENV)/.installed-%: pyproject.toml | python
 	  && uv pip install --quiet --python .venv-tools/bin/python $(tools); then :; \
 	else $(PYTHON) -m venv .venv-tools && .venv-tools/bin/python -m pip install --quiet $(tools); fi
 	@touch '$@'
+
+# The definitions of custom resources come as packages for node, and no others: where there is no npm, their tests are skipped.
+.venv-tools/.models: models = @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 typescript@5.9.3
+.venv-tools/.models: .venv-tools/.installed
+	@if command -v npm >/dev/null; then \
+	  npm install --prefix .venv-tools --silent --no-audit --no-fund --no-save --no-package-lock $(models) && touch '$@'; \
+	else echo "no npm here: the custom resources of deploy/ are not validated"; fi
