@@ -1,7 +1,7 @@
 """Validates custom resources by the definitions of those who make them: KEDA and the Prometheus operator.
 
-`make tools` gets those definitions as packages for node (@kubernetes-models, MIT, generated from the operators' own Go types).
-Each manifest is read twice. Their validators see types, patterns, bounds, and what has to be there; but they let fields pass
+`make tools` gets them as packages for node (@kubernetes-models, MIT, generated from the operators' own Go types). Each
+manifest is read twice. Their validators see types, patterns, bounds, and what has to be there; but they let fields pass
 that nobody knows. The TypeScript compiler sees exactly these, at any depth, where the manifest is a literal of the
 definition's type. Called by the tests of manifests; knows nothing of what deploy/ says.
 """
