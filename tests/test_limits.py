@@ -153,6 +153,7 @@ def test_a_growing_state_is_told_once_and_again_when_it_is_twice_as_big() -> Non
     big = [line for line in logs if line["event"] == "checkpoint is big"]
     assert len(big) == 1  # at 2 MB: a quarter of the limit; the state grows to 2.0 MB
     assert big[0]["agent"] == AGENT and big[0]["log_level"] == "warning" and "25%" in big[0]["share"]
+    assert {"session", "fence"} <= big[0].keys()
     with structlog.testing.capture_logs() as logs:
         asyncio.run(lived(hoard, 10, 20_000, limit=2_100_000))
     sizes = [line["size_mb"] for line in logs if line["event"] == "checkpoint is big"]
@@ -160,7 +161,9 @@ def test_a_growing_state_is_told_once_and_again_when_it_is_twice_as_big() -> Non
 
 
 def test_what_is_slow_is_told_once_and_again_when_it_takes_twice_as_long() -> None:
-    watch = Watch(AGENT, 1_000_000)
+    store = MemoryStore()
+    lock = asyncio.run(CoordinatedHome(MemoryCheckpoints(store), MemoryCoordination(store)).own(AGENT))
+    watch = Watch(lock, 1_000_000)
     with structlog.testing.capture_logs() as logs:
         for took_s in (0.01, 0.06, 0.07, 0.1, 0.13):
             watch.taken(CheckpointId(1, 2), 10, took_s)
@@ -172,7 +175,8 @@ def test_what_is_slow_is_told_once_and_again_when_it_takes_twice_as_long() -> No
         ("write", 1500),
         ("write", 3500),
     ]
-    assert logs[0]["checkpoint"] == "1-2" and logs[0]["agent"] == AGENT
+    whose = {"agent": AGENT, "session": lock.session, "fence": lock.fence}
+    assert logs[0]["checkpoint"] == "1-2" and all(whose.items() <= line.items() for line in logs)
 
 
 def test_a_store_that_is_slow_is_told(monkeypatch: Any) -> None:

@@ -99,6 +99,9 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path, monkeypatch: pytest.M
         ("PLAYBOOKS_WORKER__CONCURRENCY", "0", ["greater than or equal to 1"]),
         ("PLAYBOOKS_REDIS__URL", "http://user:secret@x", ["redis.url", "use redis://HOST:PORT/DB"]),
         ("PLAYBOOKS_WORKER", "5x", ["environment", "worker"]),
+        ("PLAYBOOKS_WORKR__CONCURRENCY", "3", ["unknown", "did you mean PLAYBOOKS_WORKER__CONCURRENCY?"]),
+        ("PLAYBOOKS_REDISS__URL", "redis://:secret@x", ["did you mean PLAYBOOKS_REDIS__URL?"]),
+        ("playbooks_coordinators__tick_s", "1", ["did you mean PLAYBOOKS_COORDINATOR__TICK_S?"]),
     ],
 )
 def test_a_bad_variable_is_one_line_with_key_source_and_what_is_allowed(
@@ -120,6 +123,7 @@ def test_a_bad_variable_is_one_line_with_key_source_and_what_is_allowed(
         ("[worker]\nxyzzy = 5", ["unknown setting worker.xyzzy", "[worker] has: processes, concurrency"]),
         ('[worker]\nprocesses = "two"', ["bad setting worker.processes = 'two'", "[worker] processes in"]),
         ("worker = 3", ["[worker] must be a table"]),
+        ("[durabilty]\nkeep_last_n = 3", ["unknown section [durabilty] in", "toml", "did you mean [durability]?"]),
         ("[worker", ["playbooks.toml cannot be read"]),
         ('[durability]\nsigning_key = ""', ["durability.signing_key", "any non-empty string"]),
         ('[durability]\nsigning_key = "a"\nsigning_key_file = "b"', ["not both"]),
@@ -137,7 +141,8 @@ def test_a_bad_file_is_one_line_with_key_source_and_what_is_allowed(
 
 
 def test_sections_of_the_upstream_framework_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PLAYBOOKS_MODEL__NAME", "x")
+    for name in ("PLAYBOOKS_MODEL__NAME", "PLAYBOOKS_TEST__X", "PLAYBOOKS_WORKR_CONCURRENCY", "PLAYBOOKS_TEST_SECONDS"):
+        monkeypatch.setenv(name, "x")
     project(tmp_path, 'model = "claude"\n[litellm]\nretries = 3\n[worker]\nprocesses = 2')
     assert load_settings(cwd=tmp_path).worker.processes == 2
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from playbooks_providers.service import Notifier
-from playbooks_providers.settings import load_settings
+from playbooks_providers.settings import Settings, load_settings
 from playbooks_providers.testing import eventually
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
@@ -176,3 +176,28 @@ def test_the_units_leave_time_for_what_the_settings_allow(tmp_path: Path) -> Non
         text = unit.read_text()
         assert "Type=notify" in text and "WatchdogSec=" in text and "DynamicUser=yes" in text
         assert not re.search(r"(?i)^Environment=.*SIGNING_KEY=", text, re.MULTILINE), "a secret is no line of a unit"
+
+
+def test_each_worker_of_a_host_has_settings_of_its_own_and_a_port_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given the file that the documentation shows, Then the two workers and the coordinator of a host share no port."""
+    operating = (UNITS.parents[1] / "docs" / "operating.md").read_text()
+    comment, *lines = operating.split("# /etc/playbooks/heavy.environment")[1].split("```")[0].strip().splitlines()
+    assert "playbooks-worker@heavy" in comment
+    (tmp_path / "heavy.environment").write_text("\n".join(lines))
+    (tmp_path / "environment").write_text("PLAYBOOKS_WORKER__CONCURRENCY=8")
+
+    def of(instance: str) -> Settings:
+        """What the unit's own EnvironmentFile lines say, the later ones stronger, as systemd reads them."""
+        unit = (UNITS / "playbooks-worker@.service").read_text()
+        with monkeypatch.context() as environment:
+            for path in re.findall(r"^EnvironmentFile=-/etc/playbooks/(.+)$", unit, re.MULTILINE):
+                file = tmp_path / path.replace("%i", instance)
+                for line in file.read_text().splitlines() if file.exists() else []:
+                    environment.setenv(*line.split("=", 1))
+            return load_settings(cwd=tmp_path)
+
+    first, heavy = of("audit"), of("heavy")
+    assert (first.worker.concurrency, heavy.worker.concurrency) == (8, 4)
+    assert len({first.worker.http, heavy.worker.http, first.coordinator.http}) == 3

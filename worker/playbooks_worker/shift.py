@@ -173,7 +173,8 @@ class Shift:
         if self._alone is not None:
             return False
         self._alone = hold
-        _log.warning("agent runs alone", agent=hold.ticket.agent, session=self.session, others=len(self._holds) - 1)
+        ticket, others = hold.ticket, len(self._holds) - 1
+        _log.warning("agent runs alone", agent=ticket.agent, session=self.session, fence=ticket.fence, others=others)
         await self._empty(_ON_TRIAL, self._drain_timeout_s, but=hold)
         return True
 

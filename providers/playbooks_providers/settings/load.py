@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError, TomlConfigSettingsSource
 
 from playbooks_providers.errors import ConfigError
+from playbooks_providers.settings import misspelt
 from playbooks_providers.settings.sections import Settings
 
 CONFIG_FILE = "playbooks.toml"
@@ -66,6 +67,7 @@ def _layers(overrides: Mapping[str, Mapping[str, object]], folder: Path, *, dev_
         for section, values in overrides.items()
     }
     yield _Layer("{section}.{key} on the command line", flags)
+    misspelt.refuse_variables(os.environ, Settings.model_fields)
     try:
         yield _Layer("PLAYBOOKS_{SECTION}__{KEY} in the environment", EnvSettingsSource(Settings)())
     except SettingsError as error:
@@ -73,9 +75,11 @@ def _layers(overrides: Mapping[str, Mapping[str, object]], folder: Path, *, dev_
     user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     for path in (folder / CONFIG_FILE, user / "playbooks" / CONFIG_FILE):
         try:
-            yield _Layer(f"[{{section}}] {{key}} in {_literal(path)}", TomlConfigSettingsSource(Settings, path)())
+            said = TomlConfigSettingsSource(Settings, path)()
         except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
             raise ConfigError(f"{path} cannot be read: {error}") from error
+        misspelt.refuse_tables(said, Settings.model_fields, str(path))
+        yield _Layer(f"[{{section}}] {{key}} in {_literal(path)}", said)
     if dev_file:
         yield _dev_layer(folder / DEV_FILE)
 

@@ -50,7 +50,7 @@ class Persisting:
         # one that starts again has older checkpoints, which go as always: with those that take their place
         known = lock.resume_from is None and lock.choice is not Choice.RESTART
         self._history = History(around.keep_last_n, plain_below=around.plain_below, known=known)
-        self._watch = Watch(lock.agent, around.max_bytes)
+        self._watch = Watch(lock, around.max_bytes)
         self.courier: Courier | None = None  # of an agent whose home has inboxes
         self._mailing: Mailing | None = None  # what follows from the write under way
         self._last: Entry | None = None  # the newest checkpoint that this owner wrote, or resumed from

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import structlog
 
-from playbooks_providers.ids import AgentId, CheckpointId
+from playbooks_providers.ids import CheckpointId
+from playbooks_providers.model import Lock
 
 SLOW_SNAPSHOT_S = 0.05
 """All other agents of the process stand still for so long."""
@@ -25,10 +26,10 @@ _log = structlog.get_logger()
 class Watch:
     """One agent's, in one process. Beyond ``big_from`` bytes, ``slow_from_s``, ``late_from_s`` seconds: tell it."""
 
-    __slots__ = ("_agent", "_limit", "big_from", "late_from_s", "slow_from_s")
+    __slots__ = ("_limit", "_lock", "big_from", "late_from_s", "slow_from_s")
 
-    def __init__(self, agent: AgentId, limit: int) -> None:
-        self._agent = agent
+    def __init__(self, lock: Lock, limit: int) -> None:
+        self._lock = lock
         self._limit = limit
         self.big_from = limit * BIG_SHARE
         self.slow_from_s = SLOW_SNAPSHOT_S
@@ -39,9 +40,7 @@ class Watch:
         if size > self.big_from:
             self.big_from = 2 * size
             share = f"{size / self._limit:.0%} of durability.max_checkpoint_size_mb"
-            _log.warning(
-                "checkpoint is big", agent=self._agent, checkpoint=str(id), size_mb=round(size / _MB, 2), share=share
-            )
+            self._warn("checkpoint is big", id, size_mb=round(size / _MB, 2), share=share)
         if took_s > self.slow_from_s:
             self.slow_from_s = 2 * took_s
             self._slow(id, "snapshot", took_s)
@@ -53,6 +52,8 @@ class Watch:
             self._slow(id, "write", took_s)
 
     def _slow(self, id: CheckpointId, what: str, took_s: float) -> None:
-        _log.warning(
-            "checkpoint is slow", agent=self._agent, checkpoint=str(id), what=what, took_ms=round(took_s * 1000)
-        )
+        self._warn("checkpoint is slow", id, what=what, took_ms=round(took_s * 1000))
+
+    def _warn(self, event: str, id: CheckpointId, **told: object) -> None:
+        lock = self._lock
+        _log.warning(event, agent=lock.agent, session=lock.session, fence=lock.fence, checkpoint=str(id), **told)
