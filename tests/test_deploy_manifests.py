@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,7 +15,7 @@ import yaml
 from playbooks_providers.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent / "deploying"))
-from rendering import KUBERNETES, ROOT, Manifest, made_by_make, named, of_kind, overlay, render  # noqa: E402
+from rendering import KUBERNETES, ROOT, Manifest, copied, made_by_make, named, of_kind, overlay, readme_block, render  # noqa: E402
 from upstream import is_custom, upstream_errors  # noqa: E402
 
 VERSIONS = ("1.31", "1.34", "1.37")
@@ -293,18 +292,7 @@ def test_an_autoscaler_alone_says_how_many_workers_there_are(manifests: tuple[Ma
 
 
 def test_a_further_group_of_workers_as_the_readme_says_is_apart_from_the_first(tmp_path: Path):
-    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
-    production = tmp_path / "kubernetes" / "overlays" / "production"
-    readme = (ROOT / "deploy" / "README.md").read_text()
-    (production / "heavy").mkdir()
-    (production / "heavy" / "kustomization.yaml").write_text(
-        readme.split("`heavy/kustomization.yaml`:")[1].split("```")[1][5:]
-    )
-    said = yaml.safe_load((production / "kustomization.yaml").read_text())
-    said["resources"].append("heavy")
-    (production / "kustomization.yaml").write_text(yaml.safe_dump(said))
-
-    manifests = render(production)
+    manifests = render(copied(tmp_path, "production", ["programs/audit.py"], heavy={}))
     groups = {
         name: named(manifests, "Deployment", name)["spec"] for name in ("playbooks-worker", "playbooks-worker-heavy")
     }
@@ -322,3 +310,38 @@ def test_a_further_group_of_workers_as_the_readme_says_is_apart_from_the_first(t
     assert first["containers"][0].get("args") == ["programs/audit.py"]
     assert heavy["volumes"] == first["volumes"]
     assert heavy["containers"][0]["image"] == first["containers"][0]["image"]
+
+
+SCALERS = {
+    "hpa": ("HorizontalPodAutoscaler", "With the HPA (`components: [../../../components/hpa]`) it is"),
+    "keda": ("ScaledObject", "and behind `patches`, "),
+}
+"""By component: what it makes, and before which words of README.md's the patch for a further group is."""
+
+
+@pytest.mark.parametrize("component", SCALERS)
+def test_each_group_of_workers_has_a_scaler_of_its_own_load(component: str, tmp_path: Path):
+    kind, words = SCALERS[component]
+    heavy = {"components": [f"../../../components/{component}"], "patches": yaml.safe_load(readme_block(words))}
+    assert component == "hpa" or yaml.safe_load(readme_block("in the same file"))["components"] == heavy["components"]
+    where = copied(tmp_path, "production", ["programs/audit.py"], f"kubernetes/components/{component}", heavy=heavy)
+    manifests = render(where)
+    for group, name in (("main", "playbooks-worker"), ("heavy", "playbooks-worker-heavy")):
+        worker = named(manifests, "Deployment", name)["spec"]
+        assert "replicas" not in worker
+        assert worker["template"]["metadata"]["labels"]["app.kubernetes.io/instance"] == group
+        (container,) = worker["template"]["spec"]["containers"]
+        (said,) = [each for each in container["env"] if each["name"] == "PLAYBOOKS_WORKER__GROUP"]
+        assert said["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.labels['app.kubernetes.io/instance']"}}
+        scaler = named(manifests, kind, name)["spec"]
+        assert scaler["scaleTargetRef"]["name"] == name
+        if kind == "ScaledObject":
+            query = scaler["triggers"][0]["metadata"]["query"]
+            assert query == f'max(playbooks:load:ratio{{namespace="playbooks", group="{group}"}})'
+        else:
+            metric = scaler["metrics"][0]["external"]["metric"]
+            assert metric == {"name": "playbooks_load_ratio", "selector": {"matchLabels": {"group": group}}}
+    assert len(of_kind(manifests, kind)) == 2
+    builtin = [each for each in manifests if not is_custom(each)]
+    assert schema_errors(VERSIONS[0], builtin, tmp_path / "all") == ""
+    assert upstream_errors([each for each in manifests if is_custom(each)], tmp_path / "upstream") == ""

@@ -23,7 +23,7 @@ import monitoring  # noqa: E402
 from kubelet import Kubelet, running  # noqa: E402
 from load import PROGRAM, Load  # noqa: E402
 from pod import Pace  # noqa: E402
-from rendering import KUBERNETES, ROOT, Manifest, of_kind, overlay, render  # noqa: E402
+from rendering import KUBERNETES, ROOT, Manifest, copied, of_kind, overlay, readme_block, render  # noqa: E402
 
 pytestmark = [
     pytest.mark.redis,
@@ -67,13 +67,18 @@ def under_load(
         manifests = render(overlay(folder / "overlay", "kubernetes/overlays/dev", patches=patches))
         pace = Pace(probe_timeout_s=probe_timeout_s)
         async with running(folder, manifests, new_secrets(), programs={"until.py": PROGRAM}, pace=pace) as kubelet:
-            redis_url = kubelet.world.secrets["playbooks-redis"]["url"]
-            load = Load(folder / "effects", kubelet.pods[-1].sandbox.here(redis_url))
+            load = a_load(folder, kubelet)
             await load.submit(agents)
+            await load.begun()
             await test(kubelet, load)
             await load.close()
 
     asyncio.run(main())
+
+
+def a_load(folder: Path, kubelet: Kubelet) -> Load:
+    redis_url = kubelet.world.secrets["playbooks-redis"]["url"]
+    return Load(folder / "effects", kubelet.pods[-1].sandbox.here(redis_url))
 
 
 def test_a_rolling_update_of_all_workers_and_coordinators_under_load_repeats_no_effect(tmp_path: Path):
@@ -179,20 +184,45 @@ def test_the_example_of_the_readme_runs_and_nothing_is_written_where_the_root_fi
     asyncio.run(main())
 
 
-def test_prometheus_sees_the_load_that_autoscalers_read_and_nobody_to_wake(tmp_path: Path):
-    async def look(kubelet: Kubelet, load: Load) -> None:
-        ours = [pod for deployment in kubelet.deployments.values() for pod in deployment.pods]
-        with monitoring.prometheus(tmp_path, {pod.name: f"{pod.ip}:{pod.ports['http']}" for pod in ours}) as prometheus:
-            # 20 agents, two workers with 50 slots each
-            await kubelet.until(lambda: prometheus.ask("playbooks:load:ratio") == [0.2], "a load of 20 / 100")
-            await kubelet.until(
-                lambda: sum(prometheus.ask("rate(playbooks_checkpoint_seconds_count[5s])")) > 20, "a rate"
-            )
-            # before its first look at them, "there is no leader" was about to wake somebody
-            await kubelet.until(lambda: prometheus.pages() == [], "nobody to wake")
-        await load.completed()
+def test_prometheus_sees_the_load_that_the_autoscaler_of_each_group_reads_and_nobody_to_wake(tmp_path: Path):
+    mine = [f"programs/{name}.py" for name in ("until", "tea", "coffee")]
+    queries = scalers_ask(tmp_path / "scaled", mine)
+    where = copied(tmp_path / "team", "dev", mine, heavy={})
+    settings = where.parents[1] / "base" / "playbooks.toml"
+    settings.write_text(settings.read_text().replace("concurrency = 50", "concurrency = 2"))
+    programs = {f"{name}.py": PROGRAM for name in ("until", "tea", "coffee", "heavy")}
 
-    under_load(tmp_path, look)
+    async def main() -> None:
+        async with running(tmp_path, render(where), new_secrets(), programs=programs) as kubelet:
+            load = a_load(tmp_path, kubelet)
+            for program in ("until", "tea", "coffee"):
+                await load.submit(2, program=program)
+            await load.submit(1, program="heavy")
+            ours = [pod for deployment in kubelet.deployments.values() for pod in deployment.pods]
+            pages = {pod.name: f"{pod.ip}:{pod.ports['http']}" for pod in ours}
+            with monitoring.prometheus(tmp_path, pages) as prometheus:
+                # two workers of each group with two slots, three programs and six agents here, one program and agent there
+                await kubelet.until(lambda: prometheus.ask(queries["playbooks-worker"]) == [1.5], "a load of 6 / 4")
+                await kubelet.until(lambda: prometheus.ask(queries["playbooks-worker-heavy"]) == [0.25], "one of 1 / 4")
+                await kubelet.until(
+                    lambda: sum(prometheus.ask("rate(playbooks_checkpoint_seconds_count[5s])")) > 20, "a rate"
+                )
+                # before its first look at them, "there is no leader" was about to wake somebody
+                await kubelet.until(lambda: prometheus.pages() == [], "nobody to wake")
+            await load.completed()
+            await load.close()
+
+    asyncio.run(main())
+
+
+def scalers_ask(folder: Path, programs: list[str]) -> dict[str, str]:
+    """By Deployment, what KEDA would ask Prometheus on its behalf."""
+    heavy = {
+        "components": ["../../../components/keda"],
+        "patches": yaml.safe_load(readme_block("and behind `patches`, ")),
+    }
+    scaled = of_kind(render(copied(folder, "dev", programs, "kubernetes/components/keda", heavy=heavy)), "ScaledObject")
+    return {each["spec"]["scaleTargetRef"]["name"]: each["spec"]["triggers"][0]["metadata"]["query"] for each in scaled}
 
 
 def test_the_five_commands_of_the_readme_are_about_what_is_there():

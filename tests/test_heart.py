@@ -50,7 +50,7 @@ class World:
         self.seats = [Seat(0), Seat(1)]
         self.drained = 0
         self.refused: list[SessionId | None] = []
-        staff = Staff("w", 2, ORDERS, 1.0, 5.0, 1.0, stall_timeout_s)
+        staff = Staff("w", "main", 2, ORDERS, 1.0, 5.0, 1.0, stall_timeout_s)
         self.heart = Heart(staff, self.seats, self.coordination, self.clock, self.on_refused, self.on_drain)
         self.executors: list[Any] = [Executor(), Executor()]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from playbooks_providers.loads import QueueLoad, in_queues
+from playbooks_providers.loads import Offer, QueueLoad, system_load
 from playbooks_providers.redis import connect
 from playbooks_providers.testing import eventually
 from playbooks_worker.cli.views import waits_for_room
@@ -99,7 +99,7 @@ def test_a_cap_holds_over_two_workers_whose_executors_and_supervisor_are_killed(
         assert most_at_once(log, deaths) == 3
 
         async def nothing_held() -> bool:  # what has ended is acknowledged in a moment
-            (load,) = await cluster.home.coordination.loads()
+            (load,) = (await cluster.home.coordination.load()).queues
             return (load.ready, load.running, load.cap) == (0, 0, 3)
 
         await eventually(nothing_held, SOON_S, "every slot to be free")
@@ -126,7 +126,7 @@ def test_a_person_says_it_and_workers_that_run_already_obey_within_seconds(tmp_p
         await eventually(obeyed, SOON_S, "the worker to wait for the queue's bell")
         await cluster.submit("c", 1)
         code, out, _ = await cluster.ctl("scale-hint")
-        assert [line.split() for line in out.splitlines()][1] == ["count", "1", "2", "1", "20", "0.10"]
+        assert [line.split() for line in out.splitlines()][1] == ["count", "1", "2", "1", "20"]
         assert (await cluster.ctl("terminate", "a"))[0] == 0
         code, out, _ = await cluster.ctl("workers")
         assert out.endswith("\nprograms: count\nat most at once, of a queue: count 1\n")
@@ -148,7 +148,6 @@ def test_a_person_says_it_and_workers_that_run_already_obey_within_seconds(tmp_p
             "max_agents": None,
             "runnable": 0,
             "capacity": 20,
-            "hint": 0.0,
         }
 
     on_redis(test, tmp_path, redis_url)
@@ -173,7 +172,7 @@ def test_a_queue_that_nobody_knows_is_told_apart_from_a_misspelt_number(tmp_path
         assert out == "queue coffee: held, no agent of it is taken\n"
         assert err.startswith("Let it go on: playbooksctl queue coffee --max-agents none\n")
         code, out, _ = await cluster.ctl("queue", "tea")
-        assert out.splitlines()[1].split() == ["tea", "0", "0", "2", "0", "0.00"]
+        assert out.splitlines()[1].split() == ["tea", "0", "0", "2", "0"]
 
     on_redis(test, tmp_path, redis_url)
 
@@ -206,24 +205,38 @@ def test_a_reader_elsewhere_that_knew_of_no_cap_hears_of_it_within_seconds(redis
 
 
 def test_those_that_wait_for_the_cap_are_not_runnable_and_those_above_a_lowered_one_are() -> None:
-    lanes = [QueueLoad("q", 40, 1, 0, 0), QueueLoad("q!high", 9, 0, 0, 0), QueueLoad("q", 0, 0, 0, 100, 3)]
-    (load,) = in_queues(lanes)
-    assert (load.ready, load.running, load.runnable, load.hint) == (49, 1, 3, 0.03)
+    lanes = [QueueLoad("q", 40, 1, 0, 0), QueueLoad("q!high", 9, 0, 0, 0), QueueLoad("q", 0, 0, 0, 0, 3)]
+    load = system_load(lanes, [Offer("main", 100, {"q": 100})])
+    (queue,) = load.queues
+    assert (queue.ready, queue.running, queue.runnable, queue.capacity) == (49, 1, 3, 100)
+    assert load.total.hint == load.groups["main"].hint == 0.03
     assert QueueLoad("q", 5, 4, 0, 8, 3).runnable == 4
-    assert QueueLoad("q", 5, 0, 0, 0, 0).hint == 0.0  # held: no worker would help
+    assert system_load([QueueLoad("q", 5, 0, 0, 0, 0)], []).total.hint == 0.0  # held: no worker would help
+
+
+def test_a_queue_that_two_groups_take_from_is_shared_between_them_by_their_slots() -> None:
+    offers = [Offer("main", 6, {"q": 6, "tea": 6}), Offer("heavy", 3, {"q": 3})]
+    load = system_load([QueueLoad("q", 2, 1, 0, 0), QueueLoad("tea", 5, 0, 0, 0)], offers)
+    assert {name: (each.runnable, each.slots) for name, each in load.groups.items()} == {
+        "main": (7, 6),
+        "heavy": (1, 3),
+    }
+    assert (load.total.runnable, load.total.slots) == (8, 9)
 
 
 @pytest.mark.parametrize(
-    ("load", "told"),
+    ("lanes", "slots", "told"),
     [
-        (None, "a worker: none takes from queue q"),
-        (QueueLoad("q", 5, 0, 0, 0), "a worker: none takes from queue q"),
-        (QueueLoad("q", 5, 0, 0, 9), ""),
-        (QueueLoad("q", 5, 9, 0, 9), "a free slot: workers have 9 for queue q, all taken"),
-        (QueueLoad("q", 5, 2, 0, 9, 3), ""),
-        (QueueLoad("q", 5, 3, 0, 9, 3), "room: queue q runs 3 at once, and no more (playbooksctl queue q)"),
-        (QueueLoad("q", 5, 0, 0, 9, 0), "room: queue q is held (playbooksctl queue q)"),
+        ([], 0, "a worker: none takes from queue q"),
+        ([QueueLoad("q", 5, 0, 0, 0)], 0, "a worker: none takes from queue q"),
+        ([QueueLoad("q", 5, 0, 0, 0)], 9, ""),
+        ([QueueLoad("q", 5, 9, 0, 0)], 9, "a free slot: workers have 9 for queue q, all taken"),
+        ([QueueLoad("q", 5, 2, 0, 0), QueueLoad("tea", 0, 7, 0, 0)], 9, "a free slot: workers have 9, all taken"),
+        ([QueueLoad("q", 5, 2, 0, 0, 3)], 9, ""),
+        ([QueueLoad("q", 5, 3, 0, 0, 3)], 9, "room: queue q runs 3 at once, and no more (playbooksctl queue q)"),
+        ([QueueLoad("q", 5, 0, 0, 0, 0)], 9, "room: queue q is held (playbooksctl queue q)"),
     ],
 )
-def test_a_ready_agent_says_what_it_waits_for(load: QueueLoad | None, told: str) -> None:
-    assert waits_for_room("q", load) == told
+def test_a_ready_agent_says_what_it_waits_for(lanes: list[QueueLoad], slots: int, told: str) -> None:
+    offers = [Offer("main", slots, {"q": slots, "tea": slots})] if slots else []
+    assert waits_for_room("q", system_load(lanes, offers)) == told

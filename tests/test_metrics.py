@@ -14,7 +14,7 @@ import pytest
 from playbooks_coordinator.census import Census
 from playbooks_providers import metrics
 from playbooks_providers.ids import SessionId
-from playbooks_providers.loads import QueueLoad
+from playbooks_providers.loads import Load, QueueLoad, SystemLoad
 from playbooks_providers.metrics.instruments import Counter, Gauge, Histogram, Registry
 from playbooks_providers.model import Status
 from playbooks_providers.testing import eventually
@@ -78,9 +78,10 @@ def test_an_observation_at_a_bound_belongs_to_it_and_one_beyond_all_is_counted()
 
 def test_a_census_is_told_when_a_whole_round_is_over_and_forgotten_with_the_office() -> None:
     census = Census()
-    load = QueueLoad("q", ready=2, running=1, orphans=1, capacity=50)
+    queue = QueueLoad("q", ready=2, running=1, orphans=1, capacity=50)
+    load = SystemLoad([queue], {"main": Load(runnable=3, slots=40)})
     census.saw({(Status.PAUSED, "q"): 3}, begins=True, ends=False, now_ms=0)
-    census.tell([load], sessions=1)
+    census.tell(load, sessions=1)
     assert metrics.AGENTS.values == {("ready", "q"): 2, ("running", "q"): 1}
     census.saw(
         {(Status.PAUSED, "q"): 1, (Status.QUARANTINED, "r"): 1, (Status.READY, "q"): 9},
@@ -88,14 +89,16 @@ def test_a_census_is_told_when_a_whole_round_is_over_and_forgotten_with_the_offi
         ends=True,
         now_ms=9000,
     )
-    census.tell([load], sessions=1)
+    census.tell(load, sessions=1)
     told = metrics.AGENTS.values
     assert (told["paused", "q"], told["quarantined", "r"], told["quarantined", "q"]) == (4, 1, 0)
     assert (told["ready", "q"], told["running", "q"], told["failed", "r"]) == (2, 1, 0)
     assert metrics.RUNNABLE_AGENTS.values == {("q",): 3} and metrics.CAPACITY.values == {("q",): 50}
+    assert metrics.GROUP_RUNNABLE.values == {("main",): 3} and metrics.SLOTS.values == {("main",): 40}
     assert metrics.CENSUS_TIMESTAMP.values == {(): 9}
     census.forget()
     assert metrics.AGENTS.values == metrics.RUNNABLE_AGENTS.values == metrics.CENSUS_TIMESTAMP.values == {}
+    assert metrics.SLOTS.values == metrics.GROUP_RUNNABLE.values == {}
 
 
 # --- a real run ----------------------------------------------------------------------------------------------------------

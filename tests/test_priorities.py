@@ -62,7 +62,7 @@ def test_agents_that_wait_are_taken_by_priority(tmp_path: Path, redis_url: str) 
         code, out, err = await cluster.ctl("submit", "count", "--args", args, *words)
         assert code == 0, err
         assert (json.loads(out)["queue"], json.loads(out)["priority"]) == ("q", "high")
-        (load,) = await cluster.home.coordination.loads()
+        (load,) = (await cluster.home.coordination.load()).queues
         assert (load.queue, load.ready, load.running, load.capacity) == ("q", 4, 1, 1)
         code, out, _ = await cluster.ctl("show", "h")
         assert code == 0 and "high" in out
@@ -103,8 +103,9 @@ def test_of_a_limited_queue_no_more_are_held_and_others_go_on(tmp_path: Path, re
             await cluster.submit(f"few-{number}", 2, pause=0.5, queue="few")
         for number in range(6):
             await cluster.submit(f"many-{number}", 2, pause=0.01, queue="many")
-        loads = {load.queue: load.capacity for load in await cluster.home.coordination.loads()}
-        assert loads == {"few": 2, "many": 9}
+        load = await cluster.home.coordination.load()
+        assert {one.queue: one.capacity for one in load.queues} == {"few": 2, "many": 9}
+        assert load.total.slots == 9
         for number in range(6):
             await cluster.ended(f"many-{number}")
         statuses = [(await cluster.view(f"few-{number}")).status for number in range(4)]

@@ -7,10 +7,10 @@ would count everything several times. It must not know a store.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from playbooks_providers import metrics
-from playbooks_providers.loads import QueueLoad
+from playbooks_providers.loads import SystemLoad
 from playbooks_providers.model import Status
 
 
@@ -30,27 +30,30 @@ class Census:
             self._last = dict(self._round)
             metrics.CENSUS_TIMESTAMP.set(now_ms / 1000)
 
-    def tell(self, loads: Sequence[QueueLoad], sessions: int) -> None:
+    def tell(self, load: SystemLoad, sessions: int) -> None:
         """Say how much there is to do, and where all agents are."""
         metrics.LIVE_SESSIONS.set(sessions)
-        metrics.RUNNABLE_AGENTS.replace(((load.queue,), load.runnable) for load in loads)
-        metrics.CAPACITY.replace(((load.queue,), load.capacity) for load in loads)
-        metrics.MAX_AGENTS.replace(((load.queue,), load.cap) for load in loads if load.cap is not None)
-        metrics.ORPHANS.replace(((load.queue,), load.orphans) for load in loads)
+        metrics.SLOTS.replace(((group,), of_group.slots) for group, of_group in load.groups.items())
+        metrics.GROUP_RUNNABLE.replace(((group,), of_group.runnable) for group, of_group in load.groups.items())
+        metrics.RUNNABLE_AGENTS.replace(((one.queue,), one.runnable) for one in load.queues)
+        metrics.CAPACITY.replace(((one.queue,), one.capacity) for one in load.queues)
+        metrics.MAX_AGENTS.replace(((one.queue,), one.cap) for one in load.queues if one.cap is not None)
+        metrics.ORPHANS.replace(((one.queue,), one.orphans) for one in load.queues)
         agents: dict[tuple[str, ...], float] = {}
         if self._last is not None:
-            queues = {load.queue for load in loads} | {queue for _, queue in self._last}
+            queues = {one.queue for one in load.queues} | {queue for _, queue in self._last}
             for status in Status:
                 agents |= {(status.value, queue): self._last.get((status, queue), 0) for queue in queues}
-        for load in loads:
-            agents[Status.READY.value, load.queue] = load.ready
-            agents[Status.RUNNING.value, load.queue] = load.running
+        for one in load.queues:
+            agents[Status.READY.value, one.queue] = one.ready
+            agents[Status.RUNNING.value, one.queue] = one.running
         metrics.AGENTS.replace(agents.items())
 
     def forget(self) -> None:
         """Another coordinator speaks now."""
         self._round.clear()
         self._last = None
-        load = (metrics.RUNNABLE_AGENTS, metrics.CAPACITY, metrics.MAX_AGENTS, metrics.ORPHANS)
-        for gauge in (*load, metrics.LIVE_SESSIONS, metrics.AGENTS, metrics.CENSUS_TIMESTAMP):
+        by_group = (metrics.SLOTS, metrics.GROUP_RUNNABLE)
+        by_queue = (metrics.RUNNABLE_AGENTS, metrics.CAPACITY, metrics.MAX_AGENTS, metrics.ORPHANS)
+        for gauge in (*by_group, *by_queue, metrics.LIVE_SESSIONS, metrics.AGENTS, metrics.CENSUS_TIMESTAMP):
             gauge.forget()

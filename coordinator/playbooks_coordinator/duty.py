@@ -154,7 +154,7 @@ class Coordinator:
         if todo.sweep:
             await self._sweep(self._tenure)
         if todo.count:
-            self._census.tell(await store.loads(), len(self._watch.pulses))
+            self._census.tell(await store.load(), len(self._watch.pulses))
 
     async def _sweep(self, tenure: rules.Tenure) -> None:
         step = await self._coordination.sweep(tenure.cursor, limit=SWEPT_PER_TICK)

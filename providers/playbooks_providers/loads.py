@@ -7,8 +7,10 @@ be counted wrong (docs/decisions/0033).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from playbooks_providers.ids import SessionId
@@ -19,8 +21,10 @@ from playbooks_providers.model import Status, Ticket
 @dataclass(frozen=True, slots=True)
 class QueueLoad:
     """One queue now, all its lanes together: ``ready`` agents that wait for an executor, ``running`` ones that a session
-    holds (``orphans`` of them a session that is over), ``capacity``: how many the sessions that take from it could hold at
-    once if there was no ``cap``, and that: how many may be held at once by all together (None: as many as can)."""
+    holds (``orphans`` of them a session that is over), ``capacity``: how many of it the sessions that take from it could
+    hold at once if there was no ``cap``, and that: how many may be held at once by all together (None: as many as can).
+
+    Capacities of queues do not add up: a session that takes from three of them has its slots once (`SystemLoad`)."""
 
     queue: str
     ready: int
@@ -35,12 +39,64 @@ class QueueLoad:
         together = self.ready + self.running
         return together if self.cap is None else min(together, max(self.cap, self.running))
 
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one session takes: from each queue so many agents at once at most, and ``slots`` of all queues together.
+    ``group``: of the workers that are started, stopped and scaled as one. Persisted as JSON (`dataclasses.asdict`)."""
+
+    group: str
+    slots: int
+    queues: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Agents that could run, and the slots that there are for them."""
+
+    runnable: int
+    slots: int
+
     @property
     def hint(self) -> float | None:
         """Runnable agents for each slot: above 1 agents wait, far below 1 slots do. None: agents, and no slot at all."""
-        if self.capacity == 0:
+        if self.slots == 0:
             return None if self.runnable else 0.0
-        return round(self.runnable / self.capacity, 4)
+        return round(self.runnable / self.slots, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class SystemLoad:
+    """All of it: each queue, by name, and each group of live workers. What a group has to do is what is in the queues it
+    takes from; of a queue that others take from, too, its part of the slots. So a queue that nobody takes from is in no
+    group, and in `total`."""
+
+    queues: Sequence[QueueLoad]
+    groups: Mapping[str, Load]
+
+    @property
+    def total(self) -> Load:
+        return Load(sum(load.runnable for load in self.queues), sum(load.slots for load in self.groups.values()))
+
+
+def system_load(lanes: Iterable[QueueLoad], offers: Collection[Offer]) -> SystemLoad:
+    """*lanes*: what waits and runs, capacity left out; *offers*: of sessions that live and do not drain."""
+    capacity: Counter[str] = Counter()
+    slots: Counter[str] = Counter()
+    taken_by: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for offer in offers:
+        capacity.update(offer.queues)
+        slots[offer.group] += offer.slots
+        taken_by[offer.group].update(offer.queues)
+    found = _in_queues([*lanes, *(QueueLoad(queue, 0, 0, 0, 0) for queue in capacity)])
+    queues = [replace(load, capacity=capacity[load.queue]) for load in found]
+    share = {load.queue: load.runnable / load.capacity for load in queues if load.capacity}
+    groups = {
+        # rounded first: a third and two thirds of three agents are three
+        group: Load(math.ceil(round(sum(share[queue] * part for queue, part in parts.items()), 6)), slots[group])
+        for group, parts in sorted(taken_by.items())
+    }
+    return SystemLoad(queues, groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +109,8 @@ class Swept:
     seen: Mapping[tuple[Status, str], int] = field(default_factory=dict)
 
 
-def in_queues(lanes: Iterable[QueueLoad]) -> list[QueueLoad]:
-    """The loads of *lanes* by the queues they belong to, by name."""
+def _in_queues(lanes: Iterable[QueueLoad]) -> list[QueueLoad]:
+    """The loads of *lanes* by the queues they belong to, by name, without a capacity."""
     found: dict[str, QueueLoad] = {}
     for one in lanes:
         queue = queue_of(one.queue)
@@ -64,7 +120,7 @@ def in_queues(lanes: Iterable[QueueLoad]) -> list[QueueLoad]:
             so_far.ready + one.ready,
             so_far.running + one.running,
             so_far.orphans + one.orphans,
-            so_far.capacity + one.capacity,
+            0,
             one.cap if so_far.cap is None else so_far.cap,
         )
     return sorted(found.values(), key=lambda load: load.queue)
@@ -74,8 +130,8 @@ def in_queues(lanes: Iterable[QueueLoad]) -> list[QueueLoad]:
 class Loads(Protocol):
     """What sessions offer, and what is asked of them."""
 
-    async def offer(self, session: SessionId, slots: Mapping[str, int]) -> None:
-        """Say how many agents of each queue *session* takes at once, at most. Forgotten with the session."""
+    async def offer(self, session: SessionId, offer: Offer) -> None:
+        """Say how many agents *session* takes at once, at most. Forgotten with the session."""
 
     async def set_cap(self, queue: str, most: int | None) -> None:
         """Let no more than *most* agents of *queue* be held at once by all sessions together (None: as many as can).
@@ -91,5 +147,5 @@ class Loads(Protocol):
     async def draining(self) -> frozenset[SessionId]:
         """The sessions that live and were asked to drain. Each supervisor looks for its own with its heartbeats."""
 
-    async def loads(self) -> Sequence[QueueLoad]:
-        """Each queue that has tickets or is offered to, by name. Tickets that nobody can open count until they are taken."""
+    async def load(self) -> SystemLoad:
+        """Each queue that has tickets or a cap, or is taken from. Tickets that nobody can open count until taken."""

@@ -55,10 +55,14 @@ class Load:
         self._enough = folder / "enough"
         self.agents: list[str] = []
 
-    async def submit(self, agents: int) -> None:
-        """Returns when each has begun."""
-        for number in range(agents):
-            self.agents.append(await self._crowd.submit(f"a{number}", 0, str(self._enough), program="until"))
+    async def submit(self, agents: int, *, program: str = "until") -> None:
+        """They begin when there is room for them."""
+        for _ in range(agents):
+            name = f"a{len(self.agents)}"
+            self.agents.append(await self._crowd.submit(name, 0, str(self._enough), program=program))
+
+    async def begun(self) -> None:
+        """Wait until each has."""
         for agent in self.agents:
             await self._crowd.begun(agent, 1)
 

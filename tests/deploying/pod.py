@@ -47,7 +47,7 @@ class Pod:
         self.restarts = 0
         self.failed_probes: list[str] = []
         self.log = world.folder / f"{name}.log"
-        self.sandbox = Sandbox(world, name, ip, template["spec"], claims)
+        self.sandbox = Sandbox(world, name, ip, template, claims)
         self._pace = pace
         self._image = world.image
         self._spec = template["spec"]

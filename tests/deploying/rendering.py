@@ -65,6 +65,33 @@ def overlay(folder: Path, base: str, *components: str, patches: tuple[Manifest, 
     return folder
 
 
+def copied(folder: Path, name: str, programs: list[str], *components: str, heavy: Manifest | None = None) -> Path:
+    """A copy of all our manifests in *folder*, as a team begins with; in it the overlay *name*, with its own *programs*,
+    with *components* of deploy/, and with the further group of workers of README.md, whose kustomization *heavy* adds to."""
+    shutil.copytree(ROOT / "deploy", folder / "deploy")
+    copy = folder / "deploy" / "kubernetes" / "overlays" / name
+    patch = yaml.safe_load((copy / "programs.yaml").read_text())
+    patch["spec"]["template"]["spec"]["containers"][0]["args"] = programs
+    (copy / "programs.yaml").write_text(yaml.safe_dump(patch))
+    said = yaml.safe_load((copy / "kustomization.yaml").read_text())
+    said["components"] = [f"../../../{component}" for component in components]
+    if heavy is not None:
+        said["resources"].append("heavy")
+        (copy / "heavy").mkdir()
+        group = yaml.safe_load(readme_block("`heavy/kustomization.yaml`:"))
+        for key, value in heavy.items():
+            group[key] = [*group.get(key, []), *value]
+        (copy / "heavy" / "kustomization.yaml").write_text(yaml.safe_dump(group))
+    (copy / "kustomization.yaml").write_text(yaml.safe_dump(said))
+    return copy
+
+
+def readme_block(before: str) -> str:
+    """The YAML that follows these words in deploy/README.md."""
+    block: str = (ROOT / "deploy" / "README.md").read_text().split(before)[1].split("```")[1]
+    return block.removeprefix("yaml\n")
+
+
 def of_kind(manifests: tuple[Manifest, ...], *kinds: str) -> list[Manifest]:
     return [each for each in manifests if each["kind"] in kinds]
 

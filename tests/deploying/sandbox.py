@@ -29,10 +29,12 @@ class World:
 
 
 class Sandbox:
-    def __init__(self, world: World, name: str, ip: str, spec: dict[str, Any], claims: dict[str, Path]) -> None:
+    def __init__(self, world: World, name: str, ip: str, template: dict[str, Any], claims: dict[str, Path]) -> None:
         self._world = world
         self._name = name
         self._ip = ip
+        self._labels: dict[str, str] = template["metadata"]["labels"]
+        spec = template["spec"]
         (self._container,) = spec["containers"]
         self.root = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=world.folder))
         mounts = self._container["volumeMounts"]
@@ -65,6 +67,7 @@ class Sandbox:
         for name, value in self._world.image_environment.items():
             made[name] = str(self.root) + value if value.startswith("/") else value
         fields = {"status.podIP": self._ip, "metadata.name": self._name}
+        fields |= {f"metadata.labels['{name}']": value for name, value in self._labels.items()}
         said: dict[str, str] = {}
         for each in self._container.get("env", []):
             source = each.get("valueFrom", {})

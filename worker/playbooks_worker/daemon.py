@@ -54,6 +54,9 @@ def work(  # noqa: PLR0913 - the options of a command
         str | None, typer.Option(metavar="URL", help="The Redis server (else PLAYBOOKS_REDIS__URL, playbooks.toml).")
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What people call this worker [host-pid].")] = None,
+    group: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The workers that are scaled together with this one [main].")
+    ] = None,
     drain_timeout: Annotated[
         float | None, typer.Option(metavar="S", help="Seconds that agents have to reach a checkpoint on SIGTERM [25].")
     ] = None,
@@ -81,6 +84,7 @@ def work(  # noqa: PLR0913 - the options of a command
         flags: dict[str, dict[str, object]] = {
             "redis": {"url": redis_url},
             "worker": {
+                "group": group,
                 "processes": processes,
                 "concurrency": concurrency,
                 "drain_timeout_s": drain_timeout,
@@ -158,6 +162,7 @@ def staff_of(
     )
     return Staff(
         name=name,
+        group=settings.worker.group,
         processes=settings.worker.processes,
         orders=orders,
         heartbeat_s=settings.worker.heartbeat_s,
@@ -195,6 +200,7 @@ async def supervise(settings: Settings, staff: Staff, surface: Surface) -> int:
         "worker started",
         redis=str(home.server.address),
         programs=staff.orders.programs,
+        group=staff.group,
         processes=staff.processes,
         concurrency=staff.orders.concurrency,
     )

@@ -11,7 +11,7 @@ class WorkerManual(Manual):
     arguments: ClassVar = {"programs": ("PROGRAM...", "A .py file or an importable module; one or more.")}
     groups: ClassVar = {
         "Arguments": ["programs"],
-        "Work": ["queue", "processes", "concurrency", "limit", "name", "drain_timeout"],
+        "Work": ["queue", "processes", "concurrency", "limit", "name", "group", "drain_timeout"],
         "Redis": ["redis_url"],
         "What it shows": ["http", "otel", "log_format"],
         "Settings": ["print_config", "check_config", "help"],

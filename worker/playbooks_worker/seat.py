@@ -16,6 +16,7 @@ class Staff:
     """What a worker is told: how many executors, with which orders, and how their sessions live (seconds)."""
 
     name: str
+    group: str
     processes: int
     orders: Orders
     heartbeat_s: float
@@ -31,6 +32,7 @@ class Seat:
         self.index = index
         self.child: Child | None = None
         self.session: SessionId | None = None
+        self.slots = 0  # of the session
         self.source = f"seat {index}"  # of what its executor has counted
         self.infos: list[ProgramInfo] = []
         self.heard_at = 0.0  # monotonic seconds: when its event loop last said that it turns

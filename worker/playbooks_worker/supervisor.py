@@ -18,6 +18,7 @@ from playbooks_providers.clock import Clock
 from playbooks_providers.contracts import Coordination
 from playbooks_providers.errors import ProviderError
 from playbooks_providers.ids import SessionId, new_session_id
+from playbooks_providers.loads import Offer
 from playbooks_providers.model import SessionInfo
 from playbooks_worker.channel import Alive, Broken, Drain, Drained, Dropped, Ready, Refused, Serve
 from playbooks_worker.child import Child
@@ -193,7 +194,7 @@ class Supervisor:
         """*seat* serves *session* from now on; None: no one."""
         seat.session = session
         metrics.SESSIONS.set(sum(one.session is not None for one in self._seats))
-        metrics.WORKER_SLOTS.set(sum(self._staff.orders.concurrency for one in self._seats if one.session is not None))
+        metrics.WORKER_SLOTS.set(sum(one.slots for one in self._seats if one.session is not None))
 
     async def _give_up(self, session: SessionId, kind: str, noticed_s: float) -> None:
         """Everything that the session held goes to others; then the session itself."""
@@ -254,8 +255,10 @@ class Supervisor:
         await patiently(lambda: self._coordination.publish(info.session, seat.infos), "publish programs")
         orders = self._staff.orders
         most = orders.concurrency
-        slots = {told.queue: min(most, orders.limits.get(told.queue, most)) for told in seat.infos}
-        await patiently(lambda: self._coordination.offer(info.session, slots), "offer its slots")
+        queues = {told.queue: min(most, orders.limits.get(told.queue, most)) for told in seat.infos}
+        offer = Offer(self._staff.group, min(most, sum(queues.values())), queues)
+        await patiently(lambda: self._coordination.offer(info.session, offer), "offer its slots")
+        seat.slots = offer.slots
         sent_at = self._clock.monotonic()
         refused, timeout_s = await patiently(lambda: self._coordination.beat([info.session]), "renew a session")
         if info.session in refused:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from playbooks_providers.ids import SessionId
-from playbooks_providers.loads import QueueLoad, in_queues
+from playbooks_providers.loads import Offer, QueueLoad, SystemLoad, system_load
 from playbooks_providers.memory.store import MemoryStore
 
 
@@ -16,10 +16,10 @@ class MemoryLoads:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
-    async def offer(self, session: SessionId, slots: Mapping[str, int]) -> None:
+    async def offer(self, session: SessionId, offer: Offer) -> None:
         self._store.require()
         if session in self._store.sessions:
-            self._store.sessions[session].offer = dict(slots)
+            self._store.sessions[session].offer = offer
 
     async def set_cap(self, queue: str, most: int | None) -> None:
         self._store.require()
@@ -42,18 +42,15 @@ class MemoryLoads:
         self._store.require()
         return frozenset(name for name, record in self._store.sessions.items() if record.draining)
 
-    async def loads(self) -> Sequence[QueueLoad]:
+    async def load(self) -> SystemLoad:
         self._store.require()
-        capacity: Counter[str] = Counter()
-        for record in self._store.sessions.values():
-            if not record.draining:
-                capacity.update(record.offer)
         ready = Counter({queue: len(tickets) for queue, tickets in self._store.queues.items()})
         held = Counter(ticket.queue for _, ticket in self._store.pending.values())
         alive = self._store.sessions
         lost = Counter(ticket.queue for at, ticket in self._store.pending.values() if at not in alive)
         caps = self._store.caps
-        names = sorted({*capacity, *ready, *held, *caps})
-        return in_queues(
-            QueueLoad(name, ready[name], held[name], lost[name], capacity[name], caps.get(name)) for name in names
-        )
+        lanes = [
+            QueueLoad(name, ready[name], held[name], lost[name], 0, caps.get(name)) for name in {*ready, *held, *caps}
+        ]
+        offers = [record.offer for record in self._store.sessions.values() if record.offer and not record.draining]
+        return system_load(lanes, offers)

@@ -12,6 +12,7 @@ from playbooks_providers.errors import Unreachable
 from playbooks_providers.events import Event
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce, SessionId
 from playbooks_providers.letters import Mail, Poke
+from playbooks_providers.loads import Offer
 from playbooks_providers.model import Choice, Entry, Order, ProgramInfo, SessionInfo, StartRecord, Status, Ticket
 
 
@@ -71,7 +72,7 @@ class SessionRecord:
     info: SessionInfo
     beats: int = 0
     programs: tuple[ProgramInfo, ...] = ()
-    offer: dict[str, int] = field(default_factory=dict)
+    offer: Offer | None = None
     draining: bool = False
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from playbooks_providers.metrics.instruments import Counter, Gauge, Histogram, Registry
 
 _QUEUE = ("queue",)
+_GROUP = ("group",)
 _LAGS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 _CALLS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _OUTAGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -139,7 +140,22 @@ RUNNABLE_AGENTS = Gauge(
     on=("coordinator",),
 )
 CAPACITY = Gauge(
-    "playbooks_capacity", "Slots that live workers have for the queue, by the leader.", _QUEUE, on=("coordinator",)
+    "playbooks_capacity",
+    "How many agents of the queue live workers take at once, by the leader; not to be added up.",
+    _QUEUE,
+    on=("coordinator",),
+)
+SLOTS = Gauge(
+    "playbooks_slots",
+    "How many agents a group's live workers take at once, of all their queues together, by the leader.",
+    _GROUP,
+    on=("coordinator",),
+)
+GROUP_RUNNABLE = Gauge(
+    "playbooks_group_runnable_agents",
+    "Runnable agents of the queues that the group takes from (its part of those it shares), by the leader.",
+    _GROUP,
+    on=("coordinator",),
 )
 MAX_AGENTS = Gauge(
     "playbooks_max_agents",

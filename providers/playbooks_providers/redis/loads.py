@@ -6,19 +6,19 @@ A part of `contracts.Coordination`. A queue's entries are the tickets of ready a
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 
 from playbooks_providers.ids import SessionId
 from playbooks_providers.lanes import SIGN
-from playbooks_providers.loads import QueueLoad, in_queues
+from playbooks_providers.loads import Offer, QueueLoad, SystemLoad, system_load
 from playbooks_providers.redis.queue import Queue
 from playbooks_providers.redis.scripts import script
 
 
 class Loads(Queue):
-    async def offer(self, session: SessionId, slots: Mapping[str, int]) -> None:
-        told = json.dumps(dict(slots), separators=(",", ":"))
+    async def offer(self, session: SessionId, offer: Offer) -> None:
+        told = json.dumps(asdict(offer), separators=(",", ":"))
         await self._server.run(script("put_hash"), [self._keys.offers], [0, session, told])
 
     async def ask_to_drain(self, sessions: Sequence[SessionId]) -> None:
@@ -29,7 +29,7 @@ class Loads(Queue):
         names = await self._server.command("SMEMBERS", self._keys.draining, pool="beats")
         return frozenset(SessionId(name.decode()) for name in names)
 
-    async def loads(self) -> Sequence[QueueLoad]:
+    async def load(self) -> SystemLoad:
         queues = await self._queues()
         lengths = await self._server.commands([("XLEN", self._keys.queue(queue)) for queue in queues])
         holders = {queue: await self._consumers(queue) for queue in queues}
@@ -37,21 +37,15 @@ class Loads(Queue):
         caps = await self._caps_of(queues)
         leaving = await self.draining()
         alive = await self._alive()  # last: one that registers in between is not taken for dead
-        capacity: Counter[str] = Counter()
-        for name, text in offered.items():
-            session = SessionId(name.decode())
-            if session in alive and session not in leaving:
-                capacity.update(json.loads(text))
-        await self._forget({SessionId(name.decode()) for name in offered} - alive, leaving - alive)
-        loads = []
+        offers = {SessionId(name.decode()): Offer(**json.loads(text)) for name, text in offered.items()}
+        await self._forget(offers.keys() - alive, leaving - alive)
+        lanes = [QueueLoad(queue, 0, 0, 0, 0, cap) for queue, cap in caps.items()]
         for queue, length in zip(queues, lengths, strict=True):
             running = sum(pending for _, pending in holders[queue])
             orphans = sum(pending for session, pending in holders[queue] if session not in alive)
             if length or running or SIGN not in queue:  # a lane that nobody waits in says nothing of its queue
-                loads.append(QueueLoad(queue, max(0, length - running), running, orphans, 0))
-        loads += [QueueLoad(queue, 0, 0, 0, slots) for queue, slots in capacity.items()]
-        loads += [QueueLoad(queue, 0, 0, 0, 0, cap) for queue, cap in caps.items()]
-        return in_queues(loads)
+                lanes.append(QueueLoad(queue, max(0, length - running), running, orphans, 0))
+        return system_load(lanes, [offer for session, offer in offers.items() if session in alive - leaving])
 
     async def _forget(self, offered: set[SessionId], leaving: frozenset[SessionId]) -> None:
         """What is left of sessions whose burial was cut short."""

@@ -61,8 +61,10 @@ class WorkerSettings(_Section):
     parked agent keeps its last checkpoint alone, unless ``keep_when_parked``. ``grace_s``: how long whoever stops this
     worker waits before it is killed (Kubernetes, systemd), if that is known: the drain has to end before. ``http``: where
     it shows probes and metrics, or `off`. ``limits``: by queue, how many of its agents an executor holds at once.
-    ``otel``: send traces of agents by OpenTelemetry."""
+    ``group``: the workers that read the same queues and are scaled together have one; a label of metrics, so use few, and
+    no ids. ``otel``: send traces of agents by OpenTelemetry."""
 
+    group: str = Field(default="main", pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$")
     processes: int = Field(default=1, ge=1)
     concurrency: int = Field(default=50, ge=1)
     heartbeat_s: float = Field(default=1.0, gt=0)

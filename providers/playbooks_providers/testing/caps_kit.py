@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from playbooks_providers.ids import SessionId
 from playbooks_providers.lanes import Priority, lane, lanes_of
-from playbooks_providers.loads import QueueLoad
+from playbooks_providers.loads import Load, Offer, QueueLoad
 from playbooks_providers.model import Created, Ticket
 from playbooks_providers.testing.agents_kit import WAIT_S
 from playbooks_providers.testing.homes import CoordinatedHome, Kit, start_record, story
@@ -163,13 +163,13 @@ class CapsKit(Kit[CoordinatedHome]):
     @story
     async def test_agents_that_wait_for_the_cap_are_ready_and_not_runnable(self, home: CoordinatedHome) -> None:
         await home.coordination.register(info(ONE))
-        await home.coordination.offer(ONE, {"q": 50})
+        await home.coordination.offer(ONE, Offer("main", 50, {"q": 50}))
         await home.coordination.set_cap("q", 3)
         await _enqueue(home, *(f"a{number}" for number in range(5)))
-        (load,) = await home.coordination.loads()
+        (load,) = (await home.coordination.load()).queues
         assert load == QueueLoad("q", 5, 0, 0, 50, 3)
-        assert (load.runnable, load.hint) == (3, 0.06)
+        assert (await home.coordination.load()).groups == {"main": Load(runnable=3, slots=50)}
         await _read(home, ONE)
         await home.coordination.set_cap("q", 1)
-        (load,) = await home.coordination.loads()
+        (load,) = (await home.coordination.load()).queues
         assert load == QueueLoad("q", 2, 3, 0, 50, 1) and load.runnable == 3

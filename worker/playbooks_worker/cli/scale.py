@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from playbooks_providers.ids import SessionId
-    from playbooks_providers.loads import QueueLoad
+    from playbooks_providers.loads import Load, QueueLoad, SystemLoad
     from playbooks_worker.cli.connect import RedisHome
 
 _POLL_S = 0.1
@@ -96,37 +96,48 @@ def _near(name: str, names: Iterable[str]) -> str:
 
 
 def scale_hint(
-    queue: Annotated[str | None, typer.Option("--queue", metavar="NAME", help="This queue alone.")] = None,
+    group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="This group of workers alone.")] = None,
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Say for each queue how many agents can run, and how many could at once.
+    """Say how many agents can run, and how many could at once: by queue, by group of workers, and in all.
 
-    HINT is runnable / CAPACITY: above 1 agents wait for workers, far below 1 workers wait for agents. Runnable are those
-    READY and RUNNING, up to MAX (`playbooksctl queue`): for who waits for that, workers need not be more. With --json `hint`
-    is null where agents wait and there is no worker at all."""
+    HINT is RUNNABLE / SLOTS: above 1 agents wait for workers, far below 1 workers wait for agents. Runnable are those
+    READY and RUNNING, up to MAX (`playbooksctl queue`): for who waits for that, workers need not be more. CAPACITY says how
+    many of a queue workers take at once; a worker that reads several queues has its slots once. A queue that no worker reads
+    is in the total alone. With --json `hint` is null where agents wait and there is no worker at all."""
     with Output(json) as out:
-        told = asyncio.run(_loads(queue, redis_url))
-        if out.as_json:
-            out.json(told)
-            return
-        if not told:
+        load = asyncio.run(_load(redis_url))
+        groups = {name: _facts(each) for name, each in load.groups.items()}
+        if group is not None and group not in groups:
+            hint = _near(group, groups) or "playbooksctl scale-hint lists all"
+            raise CommandError(f"there is no live worker of group {group}", kind="UnknownGroup", hint=hint)
+        if out.as_json and group is not None:
+            out.json(groups[group])
+        elif out.as_json:
+            out.json(
+                {"queues": [facts_of(each) for each in load.queues], "groups": groups, "total": _facts(load.total)}
+            )
+        elif group is not None:
+            out.show(_table_of_groups([(group, groups[group])]))
+        elif not load.queues:
             out.note("no queues: nothing was submitted, and no worker is there; start one: playbooks-worker PROGRAM.py")
-            return
-        out.show(table(told))
+        else:
+            out.show(table([facts_of(each) for each in load.queues]))
+            out.say("")
+            out.show(_table_of_groups([*groups.items(), ("total", _facts(load.total))]))
 
 
-async def _loads(queue: str | None, redis_url: str | None) -> list[dict[str, Any]]:
+async def _load(redis_url: str | None) -> SystemLoad:
     from playbooks_worker.cli.connect import redis_home
 
     async with redis_home(redis_url) as home:
-        loads = await home.coordination.loads() if queue is None else [await of_queue(home, queue)]
-    return [facts_of(load) for load in loads]
+        return await home.coordination.load()
 
 
 async def of_queue(home: RedisHome, queue: str) -> QueueLoad:
     """The load of one queue. Raises `CommandError`."""
-    loads = {load.queue: load for load in await home.coordination.loads()}
+    loads = {load.queue: load for load in (await home.coordination.load()).queues}
     if queue not in loads:
         hint = _near(queue, loads) or "playbooksctl scale-hint lists all"
         raise CommandError(f"there is no queue {queue}", kind="UnknownQueue", hint=hint)
@@ -141,19 +152,33 @@ def facts_of(load: QueueLoad) -> dict[str, Any]:
         "max_agents": load.cap,
         "runnable": load.runnable,
         "capacity": load.capacity,
-        "hint": load.hint,
     }
 
 
+def _facts(load: Load) -> dict[str, Any]:
+    return {"runnable": load.runnable, "slots": load.slots, "hint": load.hint}
+
+
 def table(told: Sequence[dict[str, Any]]) -> Table:
+    """Of queues."""
     from rich.text import Text
 
-    numbers = ("READY", "RUNNING", "MAX", "CAPACITY", "HINT")
+    numbers = ("READY", "RUNNING", "MAX", "CAPACITY")
     shown = table_of(("QUEUE", *numbers), right=numbers)
     for each in told:
         most = "-" if each["max_agents"] is None else str(each["max_agents"])
+        shown.add_row(Text(each["queue"]), str(each["ready"]), str(each["running"]), most, str(each["capacity"]))
+    return shown
+
+
+def _table_of_groups(told: Iterable[tuple[str, dict[str, Any]]]) -> Table:
+    from rich.text import Text
+
+    numbers = ("RUNNABLE", "SLOTS", "HINT")
+    shown = table_of(("GROUP", *numbers), right=numbers)
+    for name, each in told:
         hint = "no workers" if each["hint"] is None else f"{each['hint']:.2f}"
-        shown.add_row(Text(each["queue"]), str(each["ready"]), str(each["running"]), most, str(each["capacity"]), hint)
+        shown.add_row(Text(name), str(each["runnable"]), str(each["slots"]), hint)
     return shown
 
 

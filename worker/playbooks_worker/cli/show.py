@@ -66,8 +66,7 @@ async def _one(
             told["host"] = session.host if session else None
         if view.status is Status.READY and isinstance(home.coordination, Loads):
             queue = queue_of(view.start.queue)
-            loads = {load.queue: load for load in await home.coordination.loads()}
-            told["waits_for"] = waits_for_room(queue, loads.get(queue))
+            told["waits_for"] = waits_for_room(queue, await home.coordination.load())
         if with_locals:
             from playbooks_worker.cli.locals import frames
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from playbooks_providers.envelope import Sealer
-    from playbooks_providers.loads import QueueLoad
+    from playbooks_providers.loads import SystemLoad
     from playbooks_providers.model import AgentView
 
 Record = dict[str, Any]
@@ -170,8 +170,9 @@ def waits_for(told: Record) -> str:
     return f"{text} until {wakes}" if wakes and "until" not in text else text
 
 
-def waits_for_room(queue: str, load: QueueLoad | None) -> str:
+def waits_for_room(queue: str, of_all: SystemLoad) -> str:
     """Of a ready agent, what for; nothing: it is taken at any moment."""
+    load = next((one for one in of_all.queues if one.queue == queue), None)
     if load is None or load.capacity == 0:
         return f"a worker: none takes from queue {queue}"
     if load.cap is not None and load.running >= load.cap:
@@ -179,6 +180,8 @@ def waits_for_room(queue: str, load: QueueLoad | None) -> str:
         return f"room: queue {queue} {held} (playbooksctl queue {queue})"
     if load.running >= load.capacity:
         return f"a free slot: workers have {load.capacity} for queue {queue}, all taken"
+    if sum(one.running for one in of_all.queues) >= of_all.total.slots:
+        return f"a free slot: workers have {of_all.total.slots}, all taken"
     return ""
 
 
