@@ -64,7 +64,6 @@ class WorkerSettings(_Section):
     ``group``: the workers that read the same queues and are scaled together have one; a label of metrics, so use few, and
     no ids. ``otel``: send traces of agents by OpenTelemetry."""
 
-    group: str = Field(default="main", pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$")
     processes: int = Field(default=1, ge=1)
     concurrency: int = Field(default=50, ge=1)
     heartbeat_s: float = Field(default=1.0, gt=0)
@@ -78,6 +77,7 @@ class WorkerSettings(_Section):
     http: _Http = "127.0.0.1:9464"
     otel: bool = False
     limits: dict[str, Annotated[int, Field(ge=1)]] = {}
+    group: str = Field(default="main", pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$")
 
     @property
     def http_address(self) -> HttpAddress | None:
