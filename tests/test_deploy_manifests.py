@@ -345,3 +345,15 @@ def test_each_group_of_workers_has_a_scaler_of_its_own_load(component: str, tmp_
     builtin = [each for each in manifests if not is_custom(each)]
     assert schema_errors(VERSIONS[0], builtin, tmp_path / "all") == ""
     assert upstream_errors([each for each in manifests if is_custom(each)], tmp_path / "upstream") == ""
+
+
+def test_monitors_and_rules_get_the_label_by_which_prometheus_selects_as_the_readme_says(tmp_path: Path):
+    folder = overlay(tmp_path, "kubernetes/overlays/production", "monitoring", "kubernetes/components/service-monitor")
+    said = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    readme = (ROOT / "deploy" / "README.md").read_text()
+    said |= yaml.safe_load(readme.split("with the name of its Helm release")[1].split("```")[1].removeprefix("yaml"))
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(said))
+    for each in render(folder):
+        labels = each["metadata"].get("labels", {})
+        assert (labels.get("release") == "kube-prometheus-stack") == is_custom(each), each["metadata"]["name"]
+    assert of_kind(render(folder), "ServiceMonitor", "PrometheusRule")

@@ -50,7 +50,9 @@ HASTY: Manifest = {
 
 def new_secrets() -> list[Manifest]:
     script = KUBERNETES / "overlays" / "dev" / "new-secrets.sh"
-    return list(yaml.safe_load_all(subprocess.run([script], capture_output=True, text=True, check=True).stdout))
+    done = subprocess.run([script], capture_output=True, text=True, check=True)
+    assert done.stderr == "", "somebody's terminal would show this between the lines of kubectl"
+    return list(yaml.safe_load_all(done.stdout))
 
 
 def under_load(

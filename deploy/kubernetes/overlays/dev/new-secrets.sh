@@ -21,8 +21,8 @@ metadata:
 stringData:
   url: redis://playbooks:$password@playbooks-redis:6379/0
 ---
-# Ours may use keys of ours, and of the server only what it tells about itself; the probes may say PING. `default` is off,
-# and yet may do everything: Redis reads its append-only file as this user, and was seen to leave out what that may not do.
+# Ours may use keys of ours, and of the server only what it tells about itself; the probes may say PING. The user default is
+# off, and yet may do everything: Redis reads its append-only file as this user, and was seen to leave out what it may not do.
 apiVersion: v1
 kind: Secret
 metadata:
