@@ -93,6 +93,7 @@ class Agent(Talking):
         self.watches: dict[undoing.Header, undoing.Watch] = {}  # headers that are open, being entered or left
         self.resources: dict[Key, bool] = {}  # that it has awaited, here or before: made again where it goes on
         self.last_id = 0  # of a call or a branch
+        self.endings = 0  # so far: what endings.py puts in order
 
     # --- the seam --------------------------------------------------------------------------------------------------
     async def start(
@@ -129,6 +130,7 @@ class Agent(Talking):
             if not self.letters.raised:
                 asyncio.get_running_loop().call_soon(self.raise_cancelled, context=self.context)
         self.last_id = loader.last_id
+        self.endings = loader.endings
         self.unreached = set(loader.running)
         self.restoring = True
         self.gated = True

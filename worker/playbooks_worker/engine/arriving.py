@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from playbooks_worker.engine import cancels, restore, standstill, synchronisers
 from playbooks_worker.engine.callbacks import added_again
+from playbooks_worker.engine.endings import Ending, put_in_order
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import Awaitable, wake
@@ -39,6 +40,7 @@ class Arriving(Telling):
         self.entering = 0  # headers being entered again
         self.root_id = 0
         self._barrier_waiters: list[asyncio.Future[None]] = []
+        self._turn_waiters: list[asyncio.Future[None]] = []  # for those that come in the same turn of the loop
         self._header_waiters: list[asyncio.Future[None]] = []
         self._maker_waiters: list[asyncio.Future[None]] = []  # for what their branches were made in
         self._late_waiters: list[asyncio.Future[None]] = []  # the same, where its makers come behind an effect
@@ -116,13 +118,13 @@ class Arriving(Telling):
         assert self._loader is not None
         return self._loader
 
-    def barrier(self) -> Generator[Any, Any, None]:
+    def barrier(self, ending: Ending | None = None) -> Generator[Any, Any, None]:
         """Wait until every saved frame that can reach its site without waiting for an effect has reached it; who comes later
-        waits for those that come with it."""
+        waits for those that come with it. *ending*: what goes on behind it."""
         if not self.restoring and self.unreached:
             yield from self._late_ones()
         while self.restoring and not self.dead:
-            yield from self._not_told(self._barrier_waiters)
+            yield from self._not_told(self._barrier_waiters, ending=ending)
         if self.dead:
             raise AgentStopped(self.why)
 
@@ -131,6 +133,7 @@ class Arriving(Telling):
         waiters: list[asyncio.Future[None]],
         call: Call | None = None,
         needs: Callable[[], bool] | None = None,
+        ending: Ending | None = None,
     ) -> Generator[Any, Any, None]:
         """Wait among *waiters*, where the program does not wait: a cancellation is told at the task's next await, of what is
         to begin, or to go on, first. *call*: what goes on; *needs*: whether it has to wait still."""
@@ -139,7 +142,7 @@ class Arriving(Telling):
         waiting = True
         while waiting:
             try:
-                yield from self.waits(waiters)
+                yield from self.waits(waiters, ending)
                 waiting = needs is not None and needs()
             except asyncio.CancelledError as cancelled:
                 self.raise_if_dead()
@@ -155,13 +158,27 @@ class Arriving(Telling):
         else:
             self.told_later(held)
 
-    def goes_on(self) -> Generator[Any, Any, None]:
-        """The running task goes on with a saved outcome, behind the barrier. If it is to be told of a cancellation, its next
-        await tells it, as before."""
-        if self.restoring or self.unreached:
-            yield from self.barrier()
+    def goes_on(self, ending: Ending | None = None) -> Generator[Any, Any, None]:
+        """The running task goes on with a saved outcome, behind the barrier, in the turn of its *ending*. If it is to be
+        told of a cancellation, its next await tells it, as before."""
+        restoring = self.restoring
+        if restoring or self.unreached:
+            yield from self.barrier(ending)
         if self._loader is not None:
+            if not restoring and ending is not None and ending.number <= self._loader.endings:
+                yield from self._comes_late(ending)
             self.tell(asyncio.current_task())
+
+    def _comes_late(self, ending: Ending) -> Generator[Any, Any, None]:
+        """Plain code between playbooks comes to what had ended behind the barrier: to all that it gathers in one turn."""
+        assert self._loop is not None
+        if not self._turn_waiters:
+            self._loop.call_soon(self._next_turn, context=self.context)
+        yield from self._not_told(self._turn_waiters, ending=ending)
+
+    def _next_turn(self) -> None:
+        put_in_order(self._turn_waiters)
+        wake(self._turn_waiters)
 
     def _late_ones(self) -> Generator[Any, Any, None]:
         """Frames that plain code comes to behind the barrier wait for one another, too: one may be about to wait for what
@@ -231,6 +248,7 @@ class Arriving(Telling):
             for branch in self.to_call:
                 self.loader().task(branch.id)
                 added_again(branch)
+            put_in_order(self._barrier_waiters)
             wake(self._barrier_waiters)
             wake(self._header_waiters)
             wake(self._maker_waiters)

@@ -24,6 +24,7 @@ from playbooks_worker.engine.cancels import (
     was_told,
 )
 from playbooks_worker.engine.coroutines import Making
+from playbooks_worker.engine.endings import Ending
 from playbooks_worker.engine.errors import DetachedTask
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.groups import groups_of
@@ -109,6 +110,7 @@ class Writing:
         self._groups = groups_of(frames) if self._left else {}
         self._written: set[int] = set()
         self.rows = Rows([], [], {}, [], [])
+        self.endings: list[Ending] = []  # of those whose outcome is an error
         for frame in frames:
             if frame.in_flight and getattr(frame.value, "_cancel_requested", False):
                 self.rows.gathers.append(frame.call_.id)
@@ -149,6 +151,7 @@ class Writing:
                     contents.append((branch.id, None, None, None, None))
                 continue
             outcome = self._outcome(branch)
+            self._ended(branch, outcome)
             calls = calls_of(branch.below, self._calls) if outcome is None else []
             if calls or cancelled or outcome is not None:
                 row = OperandRow(branch.id, creator, branch.number, outcome is not None, cancelled, times, calls)
@@ -164,6 +167,7 @@ class Writing:
         self._written.add(branch.id)
         frame = branch.below.frame
         outcome = self._outcome(branch)
+        self._ended(branch, outcome)
         alive = branch.alive or (branch.call is not None and told(branch.call))
         call = branch.call if alive else None
         if call is not None:
@@ -195,6 +199,11 @@ class Writing:
         making = branch.making if outcome is None and call is None else None
         context = branch.context if alive and outcome is None else None
         return branch.id, making, outcome, branch.callbacks or None, context
+
+    def _ended(self, branch: Branch, outcome: Outcome | None) -> None:
+        if outcome is not None and not outcome[0]:
+            number = branch.ending or (0 if branch.call is None else branch.call.ending)
+            self.endings.append(Ending(number, branch.id))
 
     def _untold(self, branch: Branch) -> tuple[Said, ...]:
         if branch.task is None or not self._agent.cancels:

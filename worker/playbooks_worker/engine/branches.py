@@ -18,6 +18,7 @@ from playbooks_worker.engine import contextual, observing
 from playbooks_worker.engine.callbacks import Callback
 from playbooks_worker.engine.coroutines import Making, give, made, making_of
 from playbooks_worker.engine.effects import branch_key
+from playbooks_worker.engine.endings import Ending
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import Awaitable
 from playbooks_worker.engine.place import Below, Outcome, here
@@ -42,6 +43,7 @@ class Branch:
         "counted",
         "ended",
         "ended_with",
+        "ending",
         "group",
         "id",
         "key",
@@ -67,6 +69,7 @@ class Branch:
         self.outcome: Outcome | None = None
         self.ended = False
         self.ended_with: Said = ()
+        self.ending = 0  # that of an outcome which is an error (endings.py)
         self.cancelled: tuple[Said, ...] = ()  # loaded: somebody has cancelled it, and it has not been told yet
         self.counted = 0  # loaded: how often it had been cancelled, and told
         self.group: tuple[int, int] | None = None  # loaded: the header (call, number) whose TaskGroup waits for it
@@ -202,6 +205,7 @@ async def _run(branch: Branch, coroutine: Any, *, again: bool) -> Any:
         if agent.observer is not None and not agent.dead:
             agent.observer.effect_ended(branch.id, error)
         branch.ended_with = error.args
+        _ends(branch)
         agent.owed = agent.gated = True
         await agent.passed_barrier()  # who waits for it goes on
         raise
@@ -209,6 +213,7 @@ async def _run(branch: Branch, coroutine: Any, *, again: bool) -> Any:
         if agent.must_stop(error):
             raise
         branch.outcome = (False, error)
+        _ends(branch)
     finally:
         branch.making = None
         coroutine.close()  # it may not have started
@@ -221,8 +226,13 @@ async def _run(branch: Branch, coroutine: Any, *, again: bool) -> Any:
     return _outcome_of(branch)
 
 
+def _ends(branch: Branch) -> None:
+    branch.agent.endings += 1
+    branch.ending = branch.agent.endings
+
+
 async def _replayed(branch: Branch) -> Any:
-    await Awaitable(branch.agent.goes_on())
+    await Awaitable(branch.agent.goes_on(Ending(branch.ending, branch.id)))
     return _outcome_of(branch)
 
 

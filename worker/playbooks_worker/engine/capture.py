@@ -28,6 +28,7 @@ from playbooks_worker.engine.branch_table import Writing, calls_of
 from playbooks_worker.engine.cancels import counted, leaving_told
 from playbooks_worker.engine.described import Still, needed
 from playbooks_worker.engine.diagnosis import Examination, Written, contents
+from playbooks_worker.engine.endings import Ending, order_of
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.iterators import HIDDEN
 from playbooks_worker.engine.markers import About
@@ -111,6 +112,7 @@ class _Attempt:
         self.others: tuple[tuple[int, str], ...] = ()
         self.rows: Any = None
         self.entries: list[Any] = []
+        self.endings: list[Ending] = []  # of what has ended and may not have gone on yet
         self.branches: Writing | None = None
         self.undone: undoing.Undone | None = None
         self.bound: set[tuple[int, str]] = set()  # variables that are in a segment of their own
@@ -187,6 +189,7 @@ class _Attempt:
             self.rows,
             [tuple(about) for about in markers],
             needs_of(saver.resources, agent.resources, saver.codes),
+            order_of(self.endings),
             None if agent.mailbox is None else agent.mailbox.plain(),
         )
         whole = payload.written(index, saver.sink, summed=agent.summed)
@@ -196,7 +199,11 @@ class _Attempt:
     # --- frames ----------------------------------------------------------------------------------------------------
     def _frame(self, call: Call, frame: Frame) -> None:
         made = call.playbook
+        if call.id in self.agent.unreached:
+            self.agent.loader().everything(frame)
         completed = frame.outcome is not None
+        if completed:
+            self.endings.append(Ending(frame.ending, call.id))
         meta = (
             call.id,
             made.id,
@@ -339,6 +346,7 @@ class _Attempt:
                 if self.agent.restoring_calls:
                     for call in fresh:
                         self.agent.complete(call)
+                self.endings += [Ending(c.ending, c.id) for c in fresh if c.outcome and not c.outcome[0]]
                 self._dump("calls", 0, 0, [(c.id, c.key, c.arguments, c.outcome, c.given, c.context) for c in fresh])
                 continue
             if writing is None and self.saver.branches:
@@ -347,6 +355,8 @@ class _Attempt:
             if not more:
                 break
             self._dump("branches", 0, 0, more)
+        if writing is not None:
+            self.endings += writing.endings
         return tuple(rows), None if writing is None else writing.plain()
 
     def _writing(self) -> Writing:

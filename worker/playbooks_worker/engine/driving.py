@@ -13,6 +13,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine import contextual
+from playbooks_worker.engine.endings import Ending
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.place import here
 from playbooks_worker.engine.raising import came_to_plain_code, raise_as_it_was
@@ -64,7 +65,7 @@ def drive(call: Call) -> Generator[Any, Any, Any]:
         if place is not None:  # the end of the entry playbook is the end of the agent, which `Agent` writes
             yield from agent.commit()
     else:
-        yield from agent.goes_on()
+        yield from agent.goes_on(Ending(call.ending, call.id))
         if call.context is not None:  # plain code awaits it, in a task of its own or in this one
             contextual.put_back(call.context)
         if call.outcome[0] is None and call.again:

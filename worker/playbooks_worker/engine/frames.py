@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from playbooks_worker.engine import contextual, iterators, observing, remaking, seen
 from playbooks_worker.engine.driving import drive, steps_of
+from playbooks_worker.engine.endings import Ending
 from playbooks_worker.engine.errors import AgentStopped, AwaitedTwice
 from playbooks_worker.engine.place import NOTHING, OWN, Below, Outcome, Region, here
 from playbooks_worker.engine.raising import came_to, raise_as_it_was
@@ -36,6 +37,7 @@ class Frame(Reentry):
         "below",
         "brought",
         "depth",
+        "ending",
         "headers",
         "in_flight",
         "pc",
@@ -61,6 +63,7 @@ class Frame(Reentry):
         self.atomic: Region | None = None  # of its own statements (regions.py)
         self.value: Any = None
         self.outcome: Outcome | None = None
+        self.ending = 0  # of its site, while it has an outcome (endings.py)
         self.saved: dict[str, Any] | None = None
         self.still: Still | None = None  # what the last checkpoint said of it, while it waits at its site
         self.came = NOTHING
@@ -109,6 +112,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         "awaiting",
         "context",
         "driver",
+        "ending",
         "frame",
         "given",
         "id",
@@ -127,6 +131,7 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
         self.arguments = arguments
         self.frame: Frame | None = None
         self.outcome: Outcome | None = None
+        self.ending = 0  # that of an outcome which is an error (endings.py)
         self.driver: Any = None
         self.awaiting: tuple[Any, Any] | None = None  # the task whose plain code awaits it
         self.owner: Below | None = None
@@ -166,6 +171,9 @@ class Call(collections.abc.Coroutine):  # type: ignore[type-arg]  # accepted whe
 
     def end(self, outcome: Outcome) -> None:
         self.outcome = outcome
+        if not outcome[0]:
+            self.agent.endings += 1
+            self.ending = self.agent.endings
         self.frame = None
         if self.given is None:
             self.arguments = ()  # otherwise matching.py may ask for them
@@ -215,7 +223,7 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
         again = agent.restoring
         agent.reached(frame, value)
         if frame.outcome is not None:
-            yield from agent.goes_on()
+            yield from agent.goes_on(Ending(frame.ending, frame.call_.id))
             done, result = frame.outcome
             frame.outcome = None
             if done:
@@ -281,6 +289,8 @@ def go(frame: Frame, number: int, value: Any) -> Generator[Any, Any, Any]:
             raise
         outcome = (False, error)
     frame.outcome = outcome
+    agent.endings += 1
+    frame.ending = agent.endings
     frame.turned()
     if not frame.playbook.of_operation:  # the end of its call is the checkpoint
         yield from agent.commit()

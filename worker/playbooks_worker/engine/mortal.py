@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from playbooks_worker.engine.endings import Ending, InTurn
 from playbooks_worker.engine.errors import AgentStopped
 from playbooks_worker.engine.frames import Call
 from playbooks_worker.engine.tracebacks import cleaned
@@ -202,10 +203,15 @@ class Mortal(abc.ABC):
                 self.told_later(cancelled)
 
     # --- waiting ---------------------------------------------------------------------------------------------------
-    def waits(self, waiters: list[asyncio.Future[None]]) -> Generator[Any, Any, None]:
-        """Wait among *waiters*. A collected coroutine dies without a word to its playbooks."""
+    def waits(self, waiters: list[asyncio.Future[None]], ending: Ending | None = None) -> Generator[Any, Any, None]:
+        """Wait among *waiters*, in the turn of *ending*. A collected coroutine dies without a word to its playbooks."""
         assert self._loop is not None
-        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiter: asyncio.Future[None]
+        if ending is None:
+            waiter = self._loop.create_future()
+        else:
+            waiter = InTurn(loop=self._loop)
+            waiter.ending = ending
         waiters.append(waiter)
         try:
             yield from waiter

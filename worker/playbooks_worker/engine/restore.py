@@ -92,7 +92,7 @@ class Loader:
     """Loads segments in order, as far as somebody needs."""
 
     def __init__(self, agent: Agent, index: tuple[Any, ...], body: memoryview) -> None:
-        _, _, self.last_id, root, segments, metas, again, adrift, others, rows, markers, needs, mailbox = index
+        _, _, self.last_id, root, segments, metas, again, adrift, others, rows, markers, needs, ended, mailbox = index
         self.root, self.root_counted, untold = root
         self.untold: dict[int, list[Said]] = {}  # calls whose tasks are to be cancelled again
         for number, said in untold:
@@ -120,6 +120,9 @@ class Loader:
             self.calls[number] = Call(agent, number, find_playbook(playbook_id), ())
         if rows is not None:
             branch_table.read(self, rows)
+        self.endings = len(ended)
+        for ending, identity in enumerate(ended, 1):
+            self._ended(identity).ending = ending
         self.entry = self.calls[self.root]
 
     def _frame(self, meta: tuple[Any, ...], again: dict[int, list[str]]) -> None:
@@ -137,6 +140,10 @@ class Loader:
         self.agent.running[number] = call
         self.agent.ordered = None
         self.running.append(number)
+
+    def _ended(self, identity: int) -> Frame | Call | Branch:
+        call = self.calls.get(identity)
+        return _known(self.branches, identity, "branch") if call is None else call.frame or call
 
     # --- asked by frames -------------------------------------------------------------------------------------------
     def value(self, frame: Frame, name: str) -> Any:
