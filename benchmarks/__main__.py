@@ -14,13 +14,13 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import engine, kills, parking, rates, report, talking, workload
+from benchmarks import engine, kills, parking, rates, replicas, report, talking, workload
 from benchmarks.figures import Figure, Raw
 from playbooks_providers.testing import redis_server
 from playbooks_worker.host.programs import load
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-_PARTS = ["engine", "rates", "talking", "parking", "kills"]
+_PARTS = ["engine", "rates", "replicas", "talking", "parking", "kills"]
 
 
 async def measure(arguments: argparse.Namespace) -> report.Run:
@@ -36,6 +36,9 @@ async def measure(arguments: argparse.Namespace) -> report.Run:
         with redis_server() as server:
             more, raw = await rates.measure(server.url, program, rounds=4 * arguments.rounds, awaits=1500)
             figures += more
+    if "replicas" in arguments.only:
+        _say("rates on Redis, with a replica")
+        figures += await replicas.measure(program, rounds=2 * arguments.rounds, awaits=1000)
     if "talking" in arguments.only:
         _say("agents that talk")
         with redis_server() as server:

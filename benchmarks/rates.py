@@ -16,7 +16,7 @@ from playbooks_providers.clock import SystemClock
 from playbooks_providers.envelope import Sealer
 from playbooks_providers.ids import AgentId, new_agent_id, new_session_id
 from playbooks_providers.model import FINAL, Created, StartRecord
-from playbooks_providers.redis import RedisHome, connect
+from playbooks_providers.redis import RedisHome, Wait, connect
 from playbooks_providers.testing import eventually
 from playbooks_worker.hold import Bench
 from playbooks_worker.host.gate import Gate
@@ -32,13 +32,14 @@ _PATIENCE_S = 120.0
 class Executor:
     """A session's shift in this process, as `executor.host` puts it together, with its connection and its gate."""
 
-    def __init__(self, url: str, program: Program) -> None:
+    def __init__(self, url: str, program: Program, *, queue: str, wait: Wait | None) -> None:
         self.program = program
+        self.queue = queue
         gate = Gate(time.monotonic, deadline=math.inf)
-        self.home: RedisHome = connect(url, gate=gate)
+        self.home: RedisHome = connect(url, gate=gate, wait=wait)
         around = Surroundings(self.home.checkpoints, Sealer(KEY), SystemClock().now_ms)
         bench = Bench(self.home.coordination, around, {program.name: program})
-        self.shift = Shift(new_session_id(), gate, bench, [program.name], concurrency=CROWD, drain_timeout_s=5.0)
+        self.shift = Shift(new_session_id(), gate, bench, [queue], concurrency=CROWD, drain_timeout_s=5.0)
 
     async def rate(self, agents: int, awaits: int) -> float:
         """Awaits per second of so many agents together, from when all have begun until the first has ended."""
@@ -52,7 +53,7 @@ class Executor:
 
     async def submit(self, awaits: int) -> AgentId:
         name = self.program.name
-        start = StartRecord(new_agent_id("bench"), name, "loop", [awaits], {}, name, 0)
+        start = StartRecord(new_agent_id("bench"), name, "loop", [awaits], {}, self.queue, 0)
         created = await self.home.coordination.create(start)
         assert isinstance(created, Created) and created.ticket is not None
         await self.home.coordination.enqueue(created.ticket)
@@ -80,8 +81,10 @@ class Executor:
 
 
 @asynccontextmanager
-async def executor(url: str, program: Program) -> AsyncIterator[Executor]:
-    made = Executor(url, program)
+async def executor(
+    url: str, program: Program, *, queue: str = "bench", wait: Wait | None = None
+) -> AsyncIterator[Executor]:
+    made = Executor(url, program, queue=queue, wait=wait)
     serving = asyncio.create_task(made.shift.serve())
     try:
         yield made

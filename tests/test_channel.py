@@ -21,6 +21,8 @@ ORDERS = channel.Orders(
     "redis://:pw@h/0",
     "pb",
     "secret",
+    "replica",
+    2,
     10,
     False,
     60.0,

@@ -76,10 +76,15 @@ def memory(settings: Settings) -> Home:
 
 
 def redis(settings: Settings) -> Home:
-    from playbooks_providers.redis import connect
+    from playbooks_providers.redis import connect, wait_for
 
-    days = settings.durability.keep_finished_days
-    home = connect(settings.redis.url, prefix=settings.redis.prefix, retention_s=days * 24 * 3600)
+    durability = settings.durability
+    home = connect(
+        settings.redis.url,
+        prefix=settings.redis.prefix,
+        retention_s=durability.keep_finished_days * 24 * 3600,
+        wait=wait_for(durability.wait, durability.wait_replicas),
+    )
     return Home(home.checkpoints, home.coordination, home.close)
 
 

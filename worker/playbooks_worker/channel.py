@@ -18,6 +18,7 @@ from playbooks_providers.ids import SessionId
 from playbooks_providers.logs import LogFormat
 from playbooks_providers.metrics.instruments import Report
 from playbooks_providers.model import ProgramInfo
+from playbooks_providers.settings import WaitKind
 
 _LINE_LIMIT = 16 * 1024 * 1024  # signatures of large programs; asyncio's default is 64 KB
 
@@ -35,6 +36,8 @@ class Orders:
     redis_url: str = field(repr=False)
     redis_prefix: str
     signing_key: str = field(repr=False)
+    wait: WaitKind
+    wait_replicas: int
     keep_last_n: int
     strict: bool
     retention_s: float

@@ -19,10 +19,10 @@ import typer
 from pydantic import SecretStr
 
 from playbooks_providers.clock import SystemClock
-from playbooks_providers.errors import ConfigError
+from playbooks_providers.errors import ConfigError, Unreachable
 from playbooks_providers.lanes import queue_name
 from playbooks_providers.logs import AskedFormat, LogFormat, chosen, configure
-from playbooks_providers.redis import connect
+from playbooks_providers.redis import connect, wait_for
 from playbooks_providers.service import Notifier, Probes, Pulse, Surface, open_surface, say_build
 from playbooks_providers.settings import Settings, check, load_settings, settings_table, signing_key, weakness
 from playbooks_worker.channel import Orders
@@ -148,6 +148,8 @@ def staff_of(
         redis_url=settings.redis.url,
         redis_prefix=settings.redis.prefix,
         signing_key=key.get_secret_value(),
+        wait=settings.durability.wait,
+        wait_replicas=settings.durability.wait_replicas,
         keep_last_n=settings.durability.keep_last_n,
         strict=settings.durability.strict,
         retention_s=settings.durability.keep_finished_days * SECONDS_A_DAY,
@@ -174,7 +176,17 @@ def staff_of(
 
 async def supervise(settings: Settings, staff: Staff, surface: Surface) -> int:
     """Run the worker until a signal has ended it. Answers the exit code."""
-    home = connect(settings.redis.url, prefix=settings.redis.prefix)
+    durability = settings.durability
+    wait = wait_for(durability.wait, durability.wait_replicas)
+    home = connect(settings.redis.url, prefix=settings.redis.prefix, wait=wait)
+    try:
+        await home.check()
+    except Unreachable:
+        pass  # it waits for Redis, as always; what is wrong with that is advice, when it answers
+    except ConfigError:
+        surface.close()
+        await home.close()
+        raise
     supervisor = Supervisor(staff, home.coordination, SystemClock())
     received: list[signal.Signals] = []
 

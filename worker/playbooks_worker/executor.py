@@ -24,7 +24,7 @@ import structlog
 from playbooks_providers import logs
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.envelope import Sealer
-from playbooks_providers.redis import connect
+from playbooks_providers.redis import connect, wait_for
 from playbooks_worker.channel import Broken, Channel, Message, Orders
 from playbooks_worker.hold import Bench
 from playbooks_worker.host.gate import Gate
@@ -115,7 +115,13 @@ async def run(sock: socket.socket) -> int:
 async def host(channel: Channel, orders: Orders, programs: Mapping[str, Program], said: AsyncIterator[Message]) -> None:
     """Put the parts together and serve until drained."""
     gate = Gate(time.monotonic, deadline=-math.inf)  # closed until there is a session
-    home = connect(orders.redis_url, prefix=orders.redis_prefix, gate=gate, retention_s=orders.retention_s)
+    home = connect(
+        orders.redis_url,
+        prefix=orders.redis_prefix,
+        gate=gate,
+        retention_s=orders.retention_s,
+        wait=wait_for(orders.wait, orders.wait_replicas),
+    )
     clock = SystemClock()
     around = Surroundings(
         home.checkpoints,

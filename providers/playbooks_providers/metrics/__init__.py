@@ -35,9 +35,9 @@ REDIS_COMMAND_SECONDS = Histogram(
 )
 REDIS_ERRORS = Counter(
     "playbooks_redis_errors_total",
-    "Calls that Redis did not answer or refused, by kind.",
+    "Calls that Redis did not answer or refused, or did and did not make durable in time, by kind.",
     ("kind",),
-    known=(("unreachable",), ("full",), ("error",)),
+    known=(("unreachable",), ("full",), ("unconfirmed",), ("error",)),
 )
 TAKEOVERS = Counter(
     "playbooks_takeovers_total",

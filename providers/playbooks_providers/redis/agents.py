@@ -47,6 +47,10 @@ class Room:
         self._pokes_read: dict[SessionId, int] = {}  # since they were trimmed
         self._caps_known: dict[str, tuple[float, bool]] = {}  # by queue: when it was looked for, whether there is one
 
+    async def _settle(self, agent: AgentId) -> None:
+        """What *agent*'s keys were told is as durable as asked for. Raises `Unreachable`: say it again, as with any call."""
+        await self._writer.settle(self._keys.agent(agent).meta)
+
 
 class Agents(Room):
     async def create(self, start: StartRecord) -> Created | Exists:
@@ -65,6 +69,7 @@ class Agents(Room):
         )
         if answer[0] == b"exists":
             return Exists(start.agent, Status(answer[1].decode()), StartRecord.from_json(answer[2]))
+        await self._settle(start.agent)
         ticket = Ticket(start.agent, int(answer[1]), start.queue) if answer[1] else None
         return Created(ticket, fresh=answer[0] == b"fresh")
 
@@ -75,6 +80,7 @@ class Agents(Room):
         )
         if answer[0] == b"stale":
             return Stale(ticket)
+        await self._settle(ticket.agent)  # what it resumes from, too, which its former owner may not have waited for
         _, resume_from, attempts, queue, start, choice, birth, order = answer
         return Taken(
             Lock(
@@ -99,6 +105,7 @@ class Agents(Room):
             [keys.meta, keys.checkpoints],
             [lock.fence, lock.session, why, round(delay_s * 1000), int(blameless)],
         )
+        await self._settle(lock.agent)
         self._writer.disown(lock.agent, lock.fence)
         minted = _minted(lock.agent, answer)
         if isinstance(minted, Minted) and minted.due_ms is not None:
@@ -125,6 +132,7 @@ class Agents(Room):
         )
         if answer == b"unread":
             return Unread(lock.agent)
+        await self._settle(lock.agent)
         self._writer.disown(lock.agent, lock.fence)
         return Done() if answer == b"done" else Gone(lock.agent)
 
@@ -133,6 +141,7 @@ class Agents(Room):
         answer = await self._server.run(
             script("stop"), [keys.meta, keys.checkpoints, keys.state], [lock.fence, lock.session, status.value, why]
         )
+        await self._settle(lock.agent)
         self._writer.disown(lock.agent, lock.fence)
         return Done() if answer == b"done" else Gone(lock.agent)
 
@@ -147,6 +156,7 @@ class Agents(Room):
         )
         if answer[0] == b"unread":
             return Unread(agent)
+        await self._settle(agent)
         minted = _minted(agent, answer)
         if isinstance(minted, Minted) and minted.due_ms is not None:
             await self._arm([minted])

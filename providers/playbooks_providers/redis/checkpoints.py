@@ -32,7 +32,10 @@ class RedisCheckpoints:
         if entry.id.fence != lock.fence or oldest > entry.id:
             raise ValueError(f"entry {entry.id} under fence {lock.fence}, oldest {oldest}")
         writer, agent = self._writer, lock.agent
-        owned = writer.known(agent, lock.fence) or writer.own(agent, lock.fence, self._keys.agent(agent).checkpoints)
+        owned = writer.known(agent, lock.fence)
+        if owned is None:
+            keys = self._keys.agent(agent)
+            owned = writer.own(agent, lock.fence, keys.checkpoints, keys.meta)
         return writer.write(owned, entry.id, oldest, lock.nonce, entry.header, entry.payload)
 
     async def load(self, agent: AgentId, at: CheckpointId | None = None) -> Entry | None:

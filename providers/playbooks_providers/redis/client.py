@@ -44,7 +44,7 @@ _FULL = re.compile(
     r"(^|: -)(OOM|MISCONF)\b|^command not allowed when used memory"
 )  # redis-py cuts off some first words
 
-Trouble = Literal["unreachable", "full", "error"]
+Trouble = Literal["unreachable", "full", "unconfirmed", "error"]
 
 
 def trouble(text: str) -> Trouble:

@@ -56,6 +56,7 @@ class Inboxes(Agents):
             return Gap(receiver, int(answer[1]))
         if kind == "full":
             return Full(receiver)
+        await self._settle(receiver)  # its sender forgets it then
         _, fence, queue, session, timer, *place = answer
         await self._disarm(receiver, timer)
         return Delivered(
@@ -96,6 +97,7 @@ class Inboxes(Agents):
             return Unread(lock.agent)
         if kind == "not":
             raise ValueError(f"{lock.agent} cannot wait at {at}: its newest checkpoint is {answer[1].decode() or None}")
+        await self._settle(lock.agent)
         self._writer.disown(lock.agent, lock.fence)
         if kind == "gone":
             return Gone(lock.agent)

@@ -27,6 +27,7 @@ class Orders(Agents):
         )
         if answer[0] == b"gone":
             return Gone(agent)
+        await self._settle(agent)
         status, fence, queue, session, timer = answer
         await self._disarm(agent, timer)
         return Ordered(
@@ -43,6 +44,7 @@ class Orders(Agents):
     async def obeyed(self, lock: Lock, order: Order) -> None:
         keys = self._keys.agent(lock.agent)
         await self._server.run(script("obeyed"), [keys.meta, keys.state], [lock.fence, _name(order)])
+        await self._settle(lock.agent)
 
     async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
         return await self._end("terminate", agent, [why, round(self._retention_s * 1000), "" if read is None else read])
@@ -61,6 +63,7 @@ class Orders(Agents):
             return Gone(agent)
         if answer[0] == b"unread":
             return Unread(agent)
+        await self._settle(agent)
         await self._disarm(agent, answer[1])
         return Done()
 

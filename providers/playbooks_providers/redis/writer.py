@@ -3,6 +3,10 @@
 Called by checkpoints.py. What gathers in one turn of the event loop goes out as one piece, without a task in between; while
 nothing is on the wire, at once, so that an agent alone waits for nobody (DESIGN 4.4). It must not know what an envelope is.
 
+With `durability.wait` one WAIT goes behind the piece, and nothing of it counts before that is answered well; what gathers
+meanwhile is the next piece, with the next WAIT. Too few replicas in time: the entries are there and are not sent again, the
+agents are held, and the server is asked again. Whoever wrote on another connection waits with a touch (`settle`).
+
 A write ends in one of two ways, `Saved` or `Lost`, or raises `EntryTooLarge`: no value of that size is read there (it says
 so in the place of the reply and hangs up; what others had sent behind it goes out again). Everything else that can happen
 (connection cut, server full, loading, demoted, frozen executor) means that its outcome is unknown; then the very same bytes
@@ -30,12 +34,13 @@ from playbooks_providers.errors import EntryTooLarge, Unreachable
 from playbooks_providers.ids import AgentId, CheckpointId, Nonce
 from playbooks_providers.model import Lost, Saved
 from playbooks_providers.redis.address import Address
-from playbooks_providers.redis.append import append, head
-from playbooks_providers.redis.client import trouble
+from playbooks_providers.redis.append import append
+from playbooks_providers.redis.client import Trouble, trouble
 from playbooks_providers.redis.gate import Gate
-from playbooks_providers.redis.link import Link, ReplyError, open_link, pack
+from playbooks_providers.redis.link import Link, ReplyError, open_link
 from playbooks_providers.redis.outage import Outage
-from playbooks_providers.redis.scripts import script
+from playbooks_providers.redis.wait import Wait
+from playbooks_providers.redis.write import Owned, Touch, Write
 
 # A refusal in Redis's and Valkey's words (t_stream.c); the same since 5.0.
 _REFUSED = "ERR The ID specified in XADD"
@@ -46,41 +51,14 @@ BURST = 16
 """So many go out before the turn ends: the server then works on them while the rest is still being pickled and signed."""
 
 
-class Owned:
-    """What this process knows about an agent that it owns: its stream's key, and how far it has written under *fence*."""
+class _Settler:
+    """Stands on the wire for a WAIT: there is one at a time, for everything before it."""
 
-    __slots__ = ("agent", "fence", "head", "key", "link", "seq")
-
-    def __init__(self, agent: AgentId, fence: int, key: str) -> None:
-        self.agent = agent
-        self.fence = fence
-        self.key = key
-        self.head = head(key)
-        self.seq = 0  # the last one that Redis acknowledged to me; 0: the mint's
-        self.link: Link | None = None  # the connection on which the end of its history was seen to be its own
-
-
-class _Write(Answer[Saved | Lost]):
-    """One XADD under way: the bytes, and the answer that somebody waits for."""
-
-    __slots__ = ("asking", "id", "nonce", "owned", "packed", "refused", "tries", "writer")
-
-    def __init__(self, writer: Writer, owned: Owned, id: CheckpointId, nonce: bytes, packed: bytes) -> None:
-        super().__init__(writer.loop)
-        self.writer = writer
-        self.owned = owned
-        self.id = id
-        self.nonce = nonce
-        self.packed = packed
-        self.asking = False  # what is on the wire is the question, not the write
-        self.refused = False
-        self.tries = 0
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
 
     def answered(self, reply: Any) -> None:
-        if not self.asking and type(reply) is bytes:
-            self.writer.saved(self)
-        else:
-            self.writer.answered(self, reply)
+        self._writer.settled(reply)
 
 
 class Writer:
@@ -91,6 +69,7 @@ class Writer:
         address: Address,
         gate: Gate,
         *,
+        wait: Wait | None = None,
         connect_timeout_s: float = 5.0,
         silence_s: float = 10.0,
         jitter: Callable[[], float] = random.random,
@@ -100,13 +79,19 @@ class Writer:
         self._gate = gate
         self._connect_timeout_s = connect_timeout_s
         self._silence_s = silence_s
-        self._question = script("owner")
         self._owned: dict[AgentId, Owned] = {}
-        self._gathered: list[_Write] = []
+        self._wait = wait
+        self._waiting = wait.packed(min(wait.longest_s, silence_s / 2)) if wait is not None else b""
+        self._settler = _Settler(self)
+        self._settling = False  # a WAIT is on the wire
+        self._unsettled: list[Write | Touch] = []  # done by the server, and not yet as durable as asked for
+        self._again: asyncio.TimerHandle | None = None
+        self.accepted: Callable[[Write | Touch], None] = self._counts if wait is None else self._settle
+        self._gathered: list[Write | Touch] = []
         self._flushing = False
         self._link: Link | None = None
         self._driver: asyncio.Task[None] | None = None
-        self._later: dict[_Write, asyncio.TimerHandle] = {}
+        self._later: dict[Write, asyncio.TimerHandle] = {}
         self._watch: asyncio.TimerHandle | None = None
         self._outage = Outage(str(address), jitter)
         self._closed = False
@@ -118,11 +103,11 @@ class Writer:
         owned = self._owned.get(agent)
         return owned if owned is not None and owned.fence == fence else None
 
-    def own(self, agent: AgentId, fence: int, key: str) -> Owned:
+    def own(self, agent: AgentId, fence: int, key: str, meta: str) -> Owned:
         """The same; a new fence begins a new record."""
         owned = self._owned.get(agent)
         if owned is None or owned.fence != fence:
-            owned = self._owned[agent] = Owned(agent, fence, key)
+            owned = self._owned[agent] = Owned(agent, fence, key, meta)
         return owned
 
     def disown(self, agent: AgentId, fence: int) -> None:
@@ -140,24 +125,38 @@ class Writer:
         self.loop = asyncio.get_running_loop()
         mine = nonce.encode()
         packed = append(owned.head, oldest, id, header, payload, mine)
-        write = _Write(self, owned, id, mine, packed)
+        write = Write(self, owned, id, mine, packed)
         self._gather(write)
         return write
+
+    async def settle(self, meta: str) -> None:
+        """Until all that this node was told before, on whatever connection, is as durable as asked for. *meta*: a key of
+        whose agent something was written. Raises `Unreachable`: that is unknown; say again what was to be waited for."""
+        if self._wait is None:
+            return
+        if self._closed:
+            raise Unreachable("this connection has been closed")
+        self.loop = asyncio.get_running_loop()
+        touch = Touch(self, meta)
+        self._gather(touch)
+        await touch
 
     async def close(self) -> None:
         """Ends the connection. Writes that still wait are cancelled; their outcome is unknown."""
         self._closed = True
         for timer in self._later.values():
             timer.cancel()
-        if self._watch is not None:
-            self._watch.cancel()
-        waiting = [*self._gathered, *self._later]
+        for clock in (self._watch, self._again):
+            if clock is not None:
+                clock.cancel()
+        waiting = [*self._gathered, *self._later, *self._unsettled]
         if self._link is not None:
-            waiting += [one for one in self._link.waiting if isinstance(one, _Write)]
+            waiting += [one for one in self._link.waiting if isinstance(one, Write | Touch)]
             self._link.abort()
-        for write in waiting:
-            write.cancel()
+        for one in waiting:
+            one.cancel()
         self._gathered.clear()
+        self._unsettled.clear()
         self._later.clear()
         if self._driver is not None:
             self._driver.cancel()
@@ -165,14 +164,21 @@ class Writer:
 
     # --- out -------------------------------------------------------------------------------------------------------
 
-    def _gather(self, write: _Write) -> None:
-        if self._later:
-            self._later.pop(write, None)
-        self._gathered.append(write)
-        quiet = self._link is not None and not self._link.waiting and not self._flushing
-        if quiet or len(self._gathered) >= BURST:
+    def _gather(self, one: Write | Touch) -> None:
+        if self._later and isinstance(one, Write):
+            self._later.pop(one, None)
+        self._gathered.append(one)
+        if self._wait is not None:  # that costs a round trip to others: one for all that this turn brings
+            self._flush_soon()
+        elif self._link is not None and not self._link.waiting and not self._flushing:
             self._flush()  # the server has nothing to do: do not wait for company
-        elif not self._flushing:
+        elif len(self._gathered) >= BURST:
+            self._flush()
+        else:
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
             self._flushing = True
             self.loop.call_soon(self._flush)
 
@@ -180,23 +186,24 @@ class Writer:
         """Everything that has gathered goes out in one piece."""
         self._flushing = False
         link = self._link
-        if not self._gathered:
-            return  # they went out as a burst
+        if self._settling or not (self._gathered or self._unsettled):
+            return  # they go when the WAIT under way is answered; or they went out as a burst
         if link is None or not self._gate.is_open:
             self._summon()
             return
-        writes, self._gathered = self._gathered, []
+        gathered, self._gathered = self._gathered, []
         out: list[bytes] = []
-        for write in writes:
-            if write.done():
+        written, waits = False, self._wait is not None
+        for one in gathered:
+            if one.done():
                 continue  # its task was cancelled before anything was sent
-            if write.owned.link is link and not write.refused:
-                write.asking = False
-                out.append(write.packed)
-            else:
-                write.asking = True
-                out.append(pack("EVAL", self._question.text, 1, write.owned.key, str(write.id)))
-            link.waiting.append(write)
+            out.append(one.said_on(link, waits=waits))
+            link.waiting.append(one)
+            written = written or not one.asking
+        if waits and (written or self._unsettled):
+            self._settling = True
+            out.append(self._waiting)
+            link.waiting.append(self._settler)
         if out:
             if self._watch is None:
                 self._watch = self.loop.call_later(self._silence_s, self._look, link, link.replies, 0)
@@ -211,15 +218,15 @@ class Writer:
         try:
             await self._drive_on()
         except Exception as error:  # a gate that breaks must not leave its agents hanging
-            writes, self._gathered = self._gathered, []
-            for write in writes:
-                if not write.done():
-                    write.set_exception(error)
+            gathered, self._gathered = self._gathered, []
+            for one in gathered:
+                if not one.done():
+                    one.set_exception(error)
 
     async def _drive_on(self) -> None:
         while True:
-            self._gathered = [write for write in self._gathered if not write.done()]
-            if not self._gathered:
+            self._gathered = [one for one in self._gathered if not one.done()]
+            if self._settling or not (self._gathered or self._unsettled):
                 return
             if not self._gate.is_open:
                 await self._gate.wait_open()
@@ -236,17 +243,55 @@ class Writer:
             self._link = await open_link(self._address, self._lost, self._connect_timeout_s)
         except Unreachable as error:
             self._outage.trouble("unreachable", str(error))
+            self._gathered = _without_touches(self._gathered, error)
 
     # --- in --------------------------------------------------------------------------------------------------------
 
-    def saved(self, write: _Write) -> None:
-        write.owned.seq = write.id.seq
+    def _counts(self, one: Write | Touch) -> None:
         if self._outage.failures:
             self._outage.over()
-        if not write.done():
-            write.set_result(Saved(write.id))
+        one.counts()
 
-    def answered(self, write: _Write, reply: Any) -> None:
+    def _settle(self, one: Write | Touch) -> None:
+        """The server has done it. What was sent with a WAIT behind it waits for that, the rest for the next."""
+        self._unsettled.append(one)
+        if not self._settling:
+            self._flush_soon()
+
+    def settled(self, reply: Any) -> None:
+        """The answer to a WAIT."""
+        assert self._wait is not None
+        self._settling = False
+        if isinstance(reply, ReplyError):
+            return self._cannot_wait(str(reply))
+        missing = self._wait.missing(reply)
+        if missing:
+            self._short(missing)
+        else:
+            settled, self._unsettled = self._unsettled, []
+            for one in settled:
+                self._counts(one)
+        self._flush()
+        return None
+
+    def _cannot_wait(self, text: str) -> None:
+        kind = trouble(text)
+        self._short(text, kind)
+        if self._link is not None and (kind == "unreachable" or text.startswith("UNBLOCKED")):  # it was demoted
+            self._link.abort()
+        else:
+            self._again = self.loop.call_later(self._outage.pause_s(self._outage.failures), self._flush)
+
+    def _short(self, missing: str, kind: Trouble = "unconfirmed") -> None:
+        """What the server has done is not durable, or nobody knows: the appends stay where they are, held; who wrote
+        elsewhere says it again."""
+        self._outage.trouble("unconfirmed" if kind == "error" else kind, missing)
+        unknown = Unreachable(
+            f"Redis at {self._address} has it, but it is not durable yet (durability.wait): {missing}"
+        )
+        self._unsettled = _without_touches(self._unsettled, unknown)
+
+    def answered(self, write: Write, reply: Any) -> None:
         """Any answer but the plain yes."""
         if isinstance(reply, ReplyError):
             self._error(write, str(reply))
@@ -257,11 +302,11 @@ class Writer:
             top, nonce = reply
             self._judge(write, top, nonce)
 
-    def _judge(self, write: _Write, top: bytes, nonce: bytes) -> None:
+    def _judge(self, write: Write, top: bytes, nonce: bytes) -> None:
         """What the end of the history says about a write that is new on this connection, or was refused."""
         owned = write.owned
         if nonce:
-            return self.saved(write) if nonce == write.nonce else self._lose(write)
+            return self.accepted(write) if nonce == write.nonce else self._lose(write)
         if write.refused or not top:
             return self._lose(write)
         end = CheckpointId.parse(top.decode())
@@ -271,12 +316,12 @@ class Writer:
         owned.link = self._link
         self._gather(write)
 
-    def _lose(self, write: _Write) -> None:
+    def _lose(self, write: Write) -> None:
         self.disown(write.owned.agent, write.owned.fence)
         if not write.done():
             write.set_result(Lost(write.owned.agent))
 
-    def _error(self, write: _Write, text: str) -> None:
+    def _error(self, write: Write, text: str) -> None:
         if not write.asking and text.startswith(_REFUSED):
             write.refused = True
             return self._gather(write)
@@ -294,20 +339,31 @@ class Writer:
             self._later[write] = self.loop.call_later(self._outage.pause_s(write.tries), self._gather, write)
         return None
 
-    def _refuse(self, write: _Write) -> None:
+    def _refuse(self, write: Write) -> None:
         if not write.done():
             why = f"Redis at {self._address} reads no value of that size (its proto-max-bulk-len)"
             cure = "set that to 512mb there, and in its configuration file"
             write.set_exception(EntryTooLarge(len(write.packed), why, cure))
+
+    def failed(self, touch: Touch, text: str) -> None:
+        kind = trouble(text)
+        self._outage.trouble(kind, text)
+        touch.fail(Unreachable(f"Redis at {self._address} does not serve us now: {text}"))
+        if kind == "unreachable" and self._link is not None:
+            self._link.abort()
 
     def _lost(self, link: Link, error: Exception | None) -> None:
         """The connection is gone: what it had not answered is unknown, and goes out again on the next one."""
         if self._link is not link:
             return
         self._link = None
-        unknown = [write for write in link.waiting if isinstance(write, _Write)]
+        # also what it had done and nobody had confirmed: the next one may be another server, which has not got it
+        unknown = [*self._unsettled, *(one for one in link.waiting if isinstance(one, Write | Touch))]
         link.waiting.clear()
-        self._gathered = unknown + self._gathered
+        self._unsettled.clear()
+        self._settling = False
+        why = Unreachable(f"Redis at {self._address} does not serve us now: {error or 'connection closed'}")
+        self._gathered = [*_without_touches(unknown, why), *self._gathered]
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -327,3 +383,11 @@ class Writer:
             link.abort()
         else:
             self._watch = self.loop.call_later(self._silence_s, self._look, link, link.replies, link.unsent())
+
+
+def _without_touches(all_: list[Write | Touch], error: Exception) -> list[Write | Touch]:
+    """The appends among them; the others are told *error*."""
+    for one in all_:
+        if isinstance(one, Touch):
+            one.fail(error)
+    return [one for one in all_ if isinstance(one, Write)]

@@ -11,6 +11,7 @@ from playbooks_providers.settings.sections import (
     DurabilitySettings,
     RedisSettings,
     Settings,
+    WaitKind,
     WorkerSettings,
 )
 from playbooks_providers.settings.show import settings_json, settings_rows, settings_table
@@ -22,6 +23,7 @@ __all__ = [
     "HttpAddress",
     "RedisSettings",
     "Settings",
+    "WaitKind",
     "WorkerSettings",
     "check",
     "ensure_signing_key",

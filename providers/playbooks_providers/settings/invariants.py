@@ -52,6 +52,11 @@ def problems(settings: Settings) -> Iterator[str]:
         yield (
             f"{named('worker.stall_timeout_s')} must be at least {BLOCKED_AFTER_S:g}: a loop is called blocked after that"
         )
+    if "durability.wait_replicas" in said and settings.durability.wait != "replica":
+        yield (
+            f"{named('durability.wait_replicas')} counts only with durability.wait = replica, and that is "
+            f"{settings.durability.wait} ({said.get('durability.wait', 'default')})"
+        )
     if settings.durability.max_checkpoint_size_mb > LARGEST_CHECKPOINT_MB:
         yield (
             f"{named('durability.max_checkpoint_size_mb')} is more than an entry of a Redis stream can hold (512 MB): "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -23,19 +23,25 @@ def _checked_address(text: str) -> str:
 _Http = Annotated[str, AfterValidator(_checked_address)]
 
 
+WaitKind = Literal["none", "replica", "disk"]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DurabilitySettings(_Section):
     """[durability]: where checkpoints live, how many are kept, and the key that signs them. ``strict``: an agent fails at
-    the first checkpoint with a value that cannot be saved, instead of going on elsewhere without it."""
+    the first checkpoint with a value that cannot be saved, instead of going on elsewhere without it. ``wait``: what a
+    write to Redis has to reach before it counts: nothing more, ``wait_replicas`` replicas, or the disk."""
 
     storage_type: str = Field(default="filesystem", min_length=1)
     storage_path: Path = Path(".checkpoints")
     keep_last_n: int = Field(default=10, ge=1)
     max_checkpoint_size_mb: float = Field(default=64.0, gt=0)
     strict: bool = False
+    wait: WaitKind = "none"
+    wait_replicas: int = Field(default=1, ge=1)
     keep_finished_days: float = Field(default=7.0, gt=0)
     signing_key: SecretStr | None = Field(default=None, min_length=1)
     signing_key_file: Path | None = None

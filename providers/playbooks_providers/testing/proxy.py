@@ -36,6 +36,11 @@ class Proxy:
             stream.transport.abort()
         self.cuts += 1
 
+    def lead_to(self, port: int) -> None:
+        """Every connection from now on goes to the server on *port*: the address stays, and another server answers there."""
+        self._upstream = port
+        self.cut()
+
     @asynccontextmanager
     async def down(self) -> AsyncIterator[None]:
         """Nobody gets through while this is open."""

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -101,17 +102,32 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(*options: str) -> Iterator[RedisServer]:
-    """A running server. *options* are its own, say ``"--appendonly", "yes"``. Skips or fails where there is none."""
-    binary = shutil.which("redis-server") or shutil.which("valkey-server")
-    if binary is None:
+def redis_server(*options: str, knows: str = "") -> Iterator[RedisServer]:
+    """A running server. *options* are its own, say ``"--appendonly", "yes"``. Skips or fails where there is none, or none
+    that *knows* a command which some versions lack."""
+    binaries = [one for one in map(shutil.which, ("redis-server", "valkey-server")) if one is not None]
+    if not binaries:
         _missing("no redis-server or valkey-server on PATH: install one (Debian: apt-get install redis-server)")
+    binary = binaries[0] if not knows else next((one for one in binaries if _knows(one, knows)), None)
+    if binary is None:
+        _missing(f"no server on PATH knows {knows}: install a newer one beside it (valkey-server 8 will do)")
     # a killed server's saving child may still write there for a moment
     with tempfile.TemporaryDirectory(prefix="playbooks-redis-", ignore_cleanup_errors=True) as folder:
         server = RedisServer(binary, Path(folder), options)
         try:
             server.start()
             yield server
+        finally:
+            server.kill()
+
+
+@cache
+def _knows(binary: str, command: str) -> bool:
+    with tempfile.TemporaryDirectory(prefix="playbooks-redis-", ignore_cleanup_errors=True) as folder:
+        server = RedisServer(binary, Path(folder), ())
+        try:
+            server.start()
+            return not server.command("COMMAND", "INFO", command).startswith((b"*1\r\n*-1", b"*1\r\n$-1"))
         finally:
             server.kill()
 

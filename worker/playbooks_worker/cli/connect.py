@@ -76,13 +76,19 @@ def program_file(program: str) -> str:
 @asynccontextmanager
 async def redis_home(redis_url: str | None) -> AsyncIterator[RedisHome]:
     """Raises `ConfigError` and, when the server does not answer now, `Unreachable`."""
-    from playbooks_providers.redis import connect
+    from playbooks_providers.redis import connect, wait_for
     from playbooks_providers.settings import load_settings
 
     _quiet_logs()
     settings = load_settings({"redis": {"url": redis_url}}, Path.cwd())
     days = settings.durability.keep_finished_days
-    home = connect(settings.redis.url, prefix=settings.redis.prefix, retention_s=days * 24 * 3600, timeout_s=TIMEOUT_S)
+    home = connect(
+        settings.redis.url,
+        prefix=settings.redis.prefix,
+        retention_s=days * 24 * 3600,
+        timeout_s=TIMEOUT_S,
+        wait=wait_for(settings.durability.wait, settings.durability.wait_replicas),
+    )
     try:
         await home.coordination.ping()
         yield Home(home.coordination, home.checkpoints, _sealer(settings))
