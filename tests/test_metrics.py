@@ -17,15 +17,23 @@ from playbooks_providers.ids import SessionId
 from playbooks_providers.loads import Load, QueueLoad, SystemLoad
 from playbooks_providers.metrics.instruments import Counter, Gauge, Histogram, Registry
 from playbooks_providers.model import Status
-from playbooks_providers.testing import eventually
+from playbooks_providers.testing import eventually, redis_server
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
-from daemons import SOON_S, Cluster, Daemon, on_redis  # noqa: E402
+from daemons import SOON_S, Cluster, on_redis, serving  # noqa: E402
+from pages import ANYWHERE, Page, counts, page  # noqa: E402
 
+HEARS = """
+import asyncio
+from playbooks_worker import playbook, receive
+
+@playbook
+async def main():
+    await receive()
+    while True:
+        await asyncio.sleep(0.02)
+"""
 DOCS = Path(__file__).parents[1] / "docs" / "metrics.md"
-ANYWHERE = ("--http", "127.0.0.1:0")
-SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
-LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 @pytest.fixture(autouse=True)
@@ -102,33 +110,6 @@ def test_a_census_is_told_when_a_whole_round_is_over_and_forgotten_with_the_offi
 
 
 # --- a real run ----------------------------------------------------------------------------------------------------------
-
-
-def samples(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    found = {}
-    for line in page.splitlines():
-        if not line.startswith("#"):
-            sample = SAMPLE.fullmatch(line)
-            assert sample is not None, line
-            found[sample["name"], frozenset(LABEL.findall(sample["labels"] or ""))] = float(sample["value"])
-    return found
-
-
-class Page:
-    """What /metrics of a daemon says now."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.samples = samples(text)
-
-    def __call__(self, name: str, **labels: str) -> float | None:
-        return self.samples.get((name, frozenset(labels.items())))
-
-
-async def page(daemon: Daemon) -> Page:
-    status, text = await daemon.get("/metrics")
-    assert status == 200
-    return Page(text)
 
 
 def documented(daemon: str) -> dict[str, tuple[str, set[str], str]]:
@@ -277,3 +258,42 @@ def test_errors_of_redis_are_counted_by_kind(redis_url: str) -> None:
     asyncio.run(story())
     assert metrics.REDIS_ERRORS.values["unreachable",] == 1
     assert sum(metrics.REDIS_COMMAND_SECONDS.values["beat",][:-1]) == 1
+
+
+@pytest.mark.redis
+def test_a_letter_of_a_person_that_wakes_an_agent_is_counted_and_told_by_who_takes_it(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        (cluster.folder / "hears.py").write_text(HEARS)
+        worker = cluster.worker("w", *ANYWHERE, program="hears.py", PLAYBOOKS_WORKER__PARK_AFTER_S="0.1")
+        await serving(worker)
+        assert (await cluster.ctl("submit", "hears", "--agent-id", "a"))[0] == 0
+        assert await counts(worker, "playbooks_agents_parked_total", queue="hears") == 1
+        assert (await page(worker))("playbooks_agents_woken_total", by="letter") == 0
+        assert (await cluster.ctl("send", "a", "one"))[0] == 0
+        assert await counts(worker, "playbooks_agents_woken_total", by="letter") == 1
+        (told,) = worker.events("agent woken")
+        assert (told["agent"], told["by"]) == ("a", "letter")
+        assert (await cluster.ctl("pause", "a"))[0] == 0
+        assert await counts(worker, "playbooks_agents_set_aside_total", queue="hears", status="paused") == 1
+
+    on_redis(test, tmp_path, redis_url)
+
+
+@pytest.mark.redis
+def test_writes_that_a_full_redis_refuses_are_counted(tmp_path: Path) -> None:
+    with redis_server("--maxmemory-policy", "noeviction") as server:
+
+        async def test(cluster: Cluster) -> None:
+            worker = cluster.worker("w", *ANYWHERE)
+            await serving(worker)
+            await cluster.submit("a", 40)
+            await cluster.begun("a", 2)
+            await cluster.home.server.command("CONFIG SET", "maxmemory", 1)
+            assert await counts(worker, "playbooks_redis_errors_total", kind="full") >= 1
+            await cluster.home.server.command("CONFIG SET", "maxmemory", 0)
+            await cluster.ended("a")
+            assert cluster.repeated("a", 40) == []
+
+        on_redis(test, tmp_path, server.url)

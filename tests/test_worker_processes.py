@@ -20,6 +20,7 @@ from playbooks_providers.testing import eventually, redis_server
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from daemons import PROGRAM, SOON_S, TIMINGS, Cluster, is_alive, on_redis, parent_of, serving  # noqa: E402
+from pages import ANYWHERE, counts  # noqa: E402
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
@@ -91,7 +92,7 @@ def test_an_agent_that_kills_its_process_ends_in_quarantine_and_its_neighbours_c
     tmp_path: Path, redis_url: str
 ) -> None:
     async def test(cluster: Cluster) -> None:
-        worker = cluster.worker("w", "--processes", "2")
+        worker = cluster.worker("w", *ANYWHERE, "--processes", "2")
         await serving(worker, 2)
         for name in "bcd":
             await cluster.submit(name, 150)
@@ -105,6 +106,7 @@ def test_an_agent_that_kills_its_process_ends_in_quarantine_and_its_neighbours_c
         deaths = worker.events("executor ended", reason="exit code 9")
         assert len(deaths) == 2 + 3  # two beside others, three alone
         assert len(worker.events("agent runs alone", agent="poison")) == 3
+        assert await counts(worker, "playbooks_agents_set_aside_total", queue="count", status="quarantined") == 1
 
     on_redis(test, tmp_path, redis_url)
 
@@ -117,7 +119,7 @@ def test_a_worker_stopped_past_the_timeout_loses_its_agents_says_which_and_goes_
 ) -> None:
     async def test(cluster: Cluster) -> None:
         cluster.coordinator()
-        await cluster.two_workers()
+        await cluster.two_workers(*ANYWHERE)
         await cluster.submit("a", 100)
         first, second = cluster.first_and_second(await cluster.begun("a", 5))
         stopped = [first.pid, *first.executors()]
@@ -130,6 +132,8 @@ def test_a_worker_stopped_past_the_timeout_loses_its_agents_says_which_and_goes_
         await eventually(lambda: first.events("agent lost", agent="a"), SOON_S, "the loss to be told")
         await serving(first, 4)
         assert first.events("session refused")
+        assert await counts(first, "playbooks_session_losses_total") == 2
+        assert await counts(first, "playbooks_locks_lost_total", queue="count") == 1
         await cluster.ended("a")
         assert len(cluster.repeated("a", 100)) <= 1
         second.kill(signal.SIGTERM)
@@ -170,7 +174,7 @@ def test_a_supervisor_stopped_alone_has_its_executors_freeze_in_time_and_woken_r
 
 def test_a_short_stop_of_the_supervisor_is_thawed_by_the_next_renewal(tmp_path: Path, redis_url: str) -> None:
     async def test(cluster: Cluster) -> None:
-        worker = cluster.worker("w")  # no coordinator: nobody removes the session
+        worker = cluster.worker("w", *ANYWHERE)  # no coordinator: nobody removes the session
         await serving(worker)
         await cluster.submit("a", 60)
         await cluster.begun("a", 5)
@@ -178,6 +182,7 @@ def test_a_short_stop_of_the_supervisor_is_thawed_by_the_next_renewal(tmp_path: 
         await eventually(lambda: worker.events("executor frozen"), SOON_S, "the executor to freeze")
         os.kill(worker.pid, signal.SIGCONT)
         await eventually(lambda: worker.events("executor thawed"), SOON_S, "the executor to thaw")
+        assert await counts(worker, "playbooks_executor_freezes_total") == 1
         await cluster.ended("a")
         assert cluster.repeated("a", 60) == []
 
@@ -333,12 +338,14 @@ def test_a_redis_that_goes_away_and_comes_back_costs_no_agent(tmp_path: Path) ->
 
         async def test(cluster: Cluster) -> None:
             cluster.coordinator()
-            worker = cluster.worker("w")
+            worker = cluster.worker("w", *ANYWHERE)
             await serving(worker)
             await cluster.submit("a", 60)
             await cluster.begun("a", 10)
             await asyncio.to_thread(server.kill)
             await eventually(lambda: worker.events("heartbeat failed"), SOON_S, "the outage to be noticed")
+            assert await counts(worker, "playbooks_heartbeat_failures_total") >= 1
+            assert await counts(worker, "playbooks_redis_errors_total", kind="unreachable") >= 1
             await asyncio.to_thread(server.start)
             await cluster.ended("a")
             assert len(cluster.repeated("a", 60)) <= 1
@@ -401,17 +408,19 @@ def test_without_a_signing_key_a_worker_exits_2_and_says_what_to_set(tmp_path: P
 
 def test_an_agent_of_a_program_that_is_not_here_waits_for_a_worker_that_has_it(tmp_path: Path, redis_url: str) -> None:
     async def test(cluster: Cluster) -> None:
-        cluster.coordinator()
+        coordinator = cluster.coordinator("c", *ANYWHERE)
         (cluster.folder / "other.py").write_text(PROGRAM)
-        first = cluster.worker("first", "--queue", "shared")
+        first = cluster.worker("first", *ANYWHERE, "--queue", "shared")
         await serving(first)
         await cluster.submit("a", 5, program="other", queue="shared")
         await eventually(lambda: first.events("agent handed over", agent="a"), SOON_S, "it to be handed back")
+        assert await counts(first, "playbooks_agents_handed_over_total", queue="shared") >= 1
         second = cluster.worker("second", "--queue", "shared", program="other.py")
         await serving(second)
         await cluster.ended("a")
         assert cluster.repeated("a", 5) == []
         assert cluster.effects("a")[0][1] in second.executors()
+        assert await counts(coordinator, "playbooks_agents_woken_total", by="timer") >= 1
 
     on_redis(test, tmp_path, redis_url)
 

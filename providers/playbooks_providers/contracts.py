@@ -141,7 +141,9 @@ class Parking(Protocol):
 
 
 class Orders(Protocol):
-    """What people want of agents, and what they do to them without an owner's help."""
+    """What people want of agents, and what they do to them without an owner's help.
+
+    A ticket that waits and opens nothing any more leaves its queue, as far as it is found: it is no agent that could run."""
 
     async def order(self, agent: AgentId, order: Order) -> Ordered | Gone:
         """Want something of an agent. It stands until its owner has obeyed, through deaths and hand-overs.

@@ -221,7 +221,10 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
+    """``by_letter``: it had waited, and a letter has made it ready."""
+
     lock: Lock
+    by_letter: bool = False
 
 
 @dataclass(frozen=True, slots=True)

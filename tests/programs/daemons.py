@@ -134,9 +134,9 @@ class Cluster:
                     os.kill(pid, signal.SIGKILL)
             daemon.process.wait()
 
-    async def two_workers(self) -> None:
+    async def two_workers(self, *args: str) -> None:
         for name in ("one", "two"):
-            self.worker(name, "--processes", "2")
+            self.worker(name, "--processes", "2", *args)
         for daemon in self.daemons[-2:]:
             await serving(daemon, 2)
 

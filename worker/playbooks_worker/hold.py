@@ -104,6 +104,11 @@ class Hold:
         if isinstance(answer, Stale):
             self._log.debug("stale ticket dropped")
         else:
+            if (
+                answer.by_letter
+            ):  # counted here, where each is once, whoever has written: a person's command counts nothing
+                metrics.AGENTS_WOKEN.add("letter")
+                self._log.info("agent woken", by="letter")
             await self._conclude(answer.lock, await self._guarded(answer.lock))
         if not self._lost:
             await patiently(lambda: coordination.acknowledge(self._session, self.ticket), "acknowledge a ticket")

@@ -77,7 +77,8 @@ class MemoryAgents:
                 agent.choice,
                 agent.birth,
                 agent.order,
-            )
+            ),
+            agent.by_letter,
         )
 
     async def release(self, lock: Lock, why: str, *, delay_s: float = 0.0, blameless: bool = True) -> Minted | Gone:

@@ -46,7 +46,7 @@ class MemoryInboxes:
         if not letter.once:
             agent.senders[letter.sender] = (letter.birth, letter.number)
         if agent.status is Status.WAITING:
-            self._store.mint(agent, Status.READY)
+            self._store.mint(agent, Status.READY, by_letter=True)
         return _delivered(agent, fresh=True, place=agent.accepted)
 
     async def mail(self, agent: AgentId, after: int, *, limit: int) -> Sequence[Mail]:

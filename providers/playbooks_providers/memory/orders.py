@@ -26,6 +26,7 @@ class MemoryOrders:
             if record.order is not None and record.order.id == order.id:
                 return _ordered(record)
             session = record.session
+            self._retract(record)
             ready = after(record.status, Step.ORDER_TERMINATE)
             assert ready is not None
             self._store.mint(record, ready)
@@ -44,6 +45,7 @@ class MemoryOrders:
             return Gone(agent)
         paused = after(record.status, Step.ORDER_PAUSE)
         if paused is not None:
+            self._retract(record)
             self._store.mint(record, paused)
             record.why, record.order, record.obeyed = order.why, None, order.id
         elif record.status is Status.RUNNING:
@@ -90,6 +92,7 @@ class MemoryOrders:
             return Done() if record.status is Status.CANCELLED else Gone(agent)
         if record.unread(read):
             return Unread(agent)
+        self._retract(record)
         self._store.mint(record, cancelled)
         record.why, record.order, record.final, record.attempts = why, None, None, 0
         record.entries.clear()
@@ -100,8 +103,14 @@ class MemoryOrders:
         self._store.require()
         record = self._store.agents.pop(agent, None)
         if record is not None:
+            self._retract(record)
             self._store.deleted[agent] = record.fence
         return Done() if agent in self._store.deleted else Gone(agent)
+
+    def _retract(self, record: AgentRecord) -> None:
+        """Its ticket is about to open nothing any more."""
+        ticket, waiting = record.ticket, self._store.queues.get(record.start.queue, [])
+        waiting[:] = [one for one in waiting if (one.agent, one.fence) != (ticket.agent, ticket.fence)]
 
 
 def _ordered(record: AgentRecord) -> Ordered:

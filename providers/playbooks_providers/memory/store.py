@@ -28,6 +28,7 @@ class AgentRecord:
     status: Status
     fence: int
     minted_from: int = 0
+    by_letter: bool = False
     session: SessionId | None = None
     nonce: Nonce | None = None
     attempts: int = 0
@@ -96,7 +97,9 @@ class MemoryStore:
         self._reachable = True
         self._waiting: set[asyncio.Future[None]] = set()
 
-    def mint(self, agent: AgentRecord, status: Status, choice: Choice | None = None) -> None:
+    def mint(
+        self, agent: AgentRecord, status: Status, choice: Choice | None = None, *, by_letter: bool = False
+    ) -> None:
         """The next fence: from here on every earlier owner is refused (DESIGN 4.1).
 
         What a person has chosen before holds until an owner has written something, or a person chooses anew."""
@@ -106,7 +109,7 @@ class MemoryStore:
             agent.choice = Choice.RESUME
         if choice is not None:
             agent.choice = choice
-        agent.minted_from = agent.fence
+        agent.minted_from, agent.by_letter = agent.fence, by_letter
         agent.fence = max(agent.fence + 1, self.clock.now_ms())
         agent.resume_from = None if newest is None or agent.choice is Choice.RESTART else newest.id
         agent.last = CheckpointId(agent.fence, 0)

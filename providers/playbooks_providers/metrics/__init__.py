@@ -53,7 +53,7 @@ TAKEOVER_SECONDS = Histogram(
 )
 AGENTS_WOKEN = Counter(
     "playbooks_agents_woken_total",
-    "Parked and delayed agents made ready again.",
+    "Parked and delayed agents made ready again: by a letter, as their takers tell; by a timer, as the leader does.",
     ("by",),
     known=(("letter",), ("timer",)),
 )

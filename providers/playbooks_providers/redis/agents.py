@@ -30,9 +30,13 @@ from playbooks_providers.model import (
     Ticket,
 )
 from playbooks_providers.redis.client import Call, Server
-from playbooks_providers.redis.keys import Keys
+from playbooks_providers.redis.keys import GROUP, Keys
 from playbooks_providers.redis.scripts import script
 from playbooks_providers.redis.writer import Writer
+
+# A ticket is enqueued right after its fence is minted, and both carry the server's time: it is looked for here.
+TICKET_BEFORE_MS, TICKET_AFTER_MS = 1_000, 3_000
+_LOOK_AT = 200  # tickets that were enqueued about then
 
 
 class Room:
@@ -81,7 +85,7 @@ class Agents(Room):
         if answer[0] == b"stale":
             return Stale(ticket)
         await self._settle(ticket.agent)  # what it resumes from, too, which its former owner may not have waited for
-        _, resume_from, attempts, queue, start, choice, birth, order = answer
+        _, resume_from, attempts, queue, start, choice, birth, order, why = answer
         return Taken(
             Lock(
                 agent=ticket.agent,
@@ -95,7 +99,8 @@ class Agents(Room):
                 choice=Choice(choice.decode() or Choice.RESUME),
                 birth=int(birth),
                 order=Order.from_json(order) if order else None,
-            )
+            ),
+            by_letter=why == b"it has mail",  # as deliver.lua says it
         )
 
     async def release(self, lock: Lock, why: str, *, delay_s: float = 0.0, blameless: bool = True) -> Minted | Gone:
@@ -240,6 +245,13 @@ class Agents(Room):
         """A timer under a fence that is over would wake nobody; a day's worth of them should not lie about."""
         if fence:
             await self._server.command("ZREM", self._keys.due, f"{agent}:{fence.decode()}")
+
+    async def _retract(self, agent: AgentId, fence: bytes, queue: bytes) -> None:
+        """A ticket under a fence that is over opens nothing, and would count as an agent that waits. Where nobody reads the
+        queue nobody would drop it."""
+        if fence:
+            where: list[str | bytes | int] = [GROUP, agent, int(fence), TICKET_BEFORE_MS, TICKET_AFTER_MS, _LOOK_AT]
+            await self._server.run(script("retract"), [self._keys.queue(queue.decode())], where)
 
     async def _arm(self, waiting: Sequence[Minted]) -> None:
         for first in range(0, len(waiting), 500):

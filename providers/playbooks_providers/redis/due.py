@@ -13,14 +13,12 @@ from playbooks_providers.ids import AgentId
 from playbooks_providers.lanes import queue_of
 from playbooks_providers.loads import Swept
 from playbooks_providers.model import Minted, Status, Ticket
-from playbooks_providers.redis.agents import _minted
+from playbooks_providers.redis.agents import TICKET_AFTER_MS, TICKET_BEFORE_MS, _minted
 from playbooks_providers.redis.queue import Queue
 from playbooks_providers.redis.scripts import script
 
 # An agent that is ready, or overdue, for longer than this without a ticket or a timer was left half done.
 _SETTLED_MS = 5_000
-# A ticket is enqueued right after its fence is minted, and both carry the server's time: it is looked for here.
-_BEFORE_MS, _AFTER_MS = 1_000, 3_000
 # Tickets read to look for one: in a backlog of 100,000 made at once a step that read them all took 44 ms of the server.
 _LOOK_AT = 50
 
@@ -62,7 +60,7 @@ class Due(Queue):
         queue, will."""
         asked = []
         for ticket in tickets:
-            start, end = str(ticket.fence - _BEFORE_MS), str(ticket.fence + _AFTER_MS)
+            start, end = str(ticket.fence - TICKET_BEFORE_MS), str(ticket.fence + TICKET_AFTER_MS)
             asked.append(("XRANGE", self._keys.queue(ticket.queue), start, end, "COUNT", _LOOK_AT))
         lost = []
         for ticket, rows in zip(tickets, await self._server.commands(asked), strict=True):

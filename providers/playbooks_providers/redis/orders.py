@@ -28,8 +28,9 @@ class Orders(Agents):
         if answer[0] == b"gone":
             return Gone(agent)
         await self._settle(agent)
-        status, fence, queue, session, timer = answer
+        status, fence, queue, session, timer, stale = answer
         await self._disarm(agent, timer)
+        await self._retract(agent, stale, queue)
         return Ordered(
             Status(status.decode()),
             ticket=Ticket(agent, int(fence), queue.decode()) if fence else None,
@@ -64,7 +65,9 @@ class Orders(Agents):
         if answer[0] == b"unread":
             return Unread(agent)
         await self._settle(agent)
-        await self._disarm(agent, answer[1])
+        _, timer, stale, queue = answer
+        await self._disarm(agent, timer)
+        await self._retract(agent, stale, queue)
         return Done()
 
 

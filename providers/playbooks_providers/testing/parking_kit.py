@@ -7,13 +7,15 @@ import asyncio
 import pytest
 
 from playbooks_providers.envelope import Base, Header, Sealer
-from playbooks_providers.ids import AgentId, CheckpointId
+from playbooks_providers.ids import AgentId, CheckpointId, new_nonce, new_session_id
 from playbooks_providers.letters import Delivered, Parked, Unread
-from playbooks_providers.model import Choice, Done, Entry, Gone, Lock, Lost, Saved, Stale, Status, Ticket
+from playbooks_providers.model import Choice, Done, Entry, Gone, Lock, Lost, Saved, Stale, Status, Taken, Ticket
 from playbooks_providers.testing.agents_kit import NOTHING, WAIT_S, A, created, minted, save, status
 from playbooks_providers.testing.homes import KEY, CoordinatedHome, Kit, entry, story
 from playbooks_providers.testing.letters_kit import ROOMY, accepted, delivered, letter
 from playbooks_providers.testing.waiting import eventually
+
+SESSION = new_session_id()
 
 
 def woken(answer: object) -> Ticket:
@@ -64,6 +66,28 @@ class ParkingKit(Kit[CoordinatedHome]):
             assert answer == Gone(A)
         assert await home.coordination.finish(lock, Status.COMPLETED, entry(lock, 4, b"")) == Gone(A)
         assert await home.coordination.stop(lock, Status.BLOCKED, "late") == Gone(A)
+
+    @story
+    async def test_whoever_takes_it_is_told_that_a_letter_has_woken_it(self, home: CoordinatedHome) -> None:
+        async def by_letter(ticket: Ticket) -> bool:
+            nonce = new_nonce()
+            answers = [await home.coordination.take(ticket, SESSION, nonce) for _ in range(2)]
+            assert isinstance(answers[0], Taken) and answers[0] == answers[1]
+            await save(home, answers[0].lock, 1)
+            return answers[0].by_letter
+
+        await parked(home)
+        ticket = woken(await home.coordination.deliver(A, letter(1), limit=ROOMY))
+        await home.coordination.deliver(A, letter(2), limit=ROOMY)
+        assert await by_letter(ticket)
+        other = AgentId("other")
+        ticket = await created(home, other)
+        await home.coordination.deliver(other, letter(1), limit=ROOMY)  # it did not wait
+        assert not await by_letter(ticket)
+        third = AgentId("third")
+        await parked(home, third, wake_ms=1)
+        (fired,) = await home.coordination.fire_due(limit=10)
+        assert not await by_letter(fired)
 
     @story
     async def test_a_letter_wakes_it_at_the_same_checkpoint(self, home: CoordinatedHome) -> None:

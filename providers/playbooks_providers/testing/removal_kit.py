@@ -11,6 +11,7 @@ from playbooks_providers.testing.homes import CoordinatedHome, Kit, start_record
 from playbooks_providers.testing.letters_kit import ROOMY, delivered, letter
 from playbooks_providers.testing.orders_kit import CANCEL, PAUSE, in_every_status
 from playbooks_providers.testing.parking_kit import parked
+from playbooks_providers.testing.sessions_kit import ONE, info
 
 
 class RemovalKit(Kit[CoordinatedHome]):
@@ -34,6 +35,46 @@ class RemovalKit(Kit[CoordinatedHome]):
         lock = await home.take(await created(home))
         await home.coordination.order(A, TERMINATE)
         assert await home.coordination.wake(A, lock.fence, lock.session) != Gone(A)
+
+    @story
+    async def test_a_ticket_that_opens_nothing_any_more_is_no_agent_that_could_run(self, home: CoordinatedHome) -> None:
+        async def waiting_ones() -> list[tuple[int, int]]:
+            return [(load.ready, load.running) for load in (await home.coordination.load()).queues]
+
+        async def pause(agent: AgentId) -> None:
+            assert await home.coordination.order(agent, PAUSE) == Ordered(Status.PAUSED)
+
+        async def terminate(agent: AgentId) -> None:  # as commands do
+            ordered = await home.coordination.order(agent, TERMINATE)
+            assert isinstance(ordered, Ordered) and ordered.ticket is not None
+            await home.coordination.enqueue(ordered.ticket)
+            assert (1, 0) in await waiting_ones()  # whoever takes it tells who waits for it, and ends it
+            assert await home.coordination.terminate(agent, "enough") == Done()
+
+        async def delete(agent: AgentId) -> None:
+            assert await home.coordination.delete(agent) == Done()
+
+        for end in (pause, terminate, delete):
+            agent = AgentId(end.__name__)
+            await home.coordination.enqueue(await created(home, agent))
+            await end(agent)
+            assert not any(ready for ready, _ in await waiting_ones()), end.__name__
+
+    @story
+    async def test_the_ticket_of_another_and_one_that_was_read_are_left_where_they_are(
+        self, home: CoordinatedHome
+    ) -> None:
+        await home.coordination.register(info(ONE))
+        read, other = await created(home, AgentId("read")), await created(home, AgentId("other"))
+        await home.coordination.enqueue(read)
+        (held,) = await home.coordination.read(ONE, ["q"], limit=1, wait_s=5.0)
+        await home.coordination.enqueue(other)
+        await home.coordination.delete(read.agent)
+        (load,) = (await home.coordination.load()).queues
+        assert (load.ready, load.running) == (1, 1)
+        await home.coordination.acknowledge(ONE, held)
+        (ticket,) = await home.coordination.read(ONE, ["q"], limit=9, wait_s=5.0)
+        assert (ticket.agent, ticket.fence) == (other.agent, other.fence)
 
     @story
     async def test_a_deleted_agent_is_forgotten_and_its_owner_refused(self, home: CoordinatedHome) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 import structlog
 
-from playbooks_providers import metrics
 from playbooks_providers.envelope import Body, Owed, Sealer, open_letter, seal_letter
 from playbooks_providers.errors import BadLetter
 from playbooks_providers.ids import AgentId, SessionId
@@ -276,8 +275,6 @@ class Courier:
             tell("letter not delivered", agent=self._lock.agent, receiver=receiver, reason=why_not(answer))
             return answer
         delivered, poke = answer, Poke(receiver)
-        if delivered.fresh and delivered.ticket is not None:
-            metrics.AGENTS_WOKEN.add("letter")
         if delivered.place and birth is not None:
             sent = Mail(delivered.place, letter.sender, letter.birth, letter.number, letter.body)
             poke = Poke(receiver, birth, sent)

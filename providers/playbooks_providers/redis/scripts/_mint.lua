@@ -1,18 +1,19 @@
 -- Shared by the transitions that make an agent ready; put in front of them by scripts.py (`-- uses: mint`).
 --
 -- newest(checkpoints) -> id of the top entry, id of the checkpoint to go on from ('' when there is none), whether the top
--- entry is one (the owner of the top's fence has written something), and what a person has chosen ('' when nobody has).
+-- entry is one (the owner of the top's fence has written something), what a person has chosen ('' when nobody has), and why
+-- the fence was minted ('' when its owner has written something).
 -- An entry <fence>-0 is a mint's: it holds no state; its field `from` names the checkpoint to go on from, and `choice`,
 -- when there is one, how (retry.lua). Both hold until an owner has written something.
 local function newest(checkpoints)
   local top = redis.call('XREVRANGE', checkpoints, '+', '-', 'COUNT', 1)[1]
   if not top then
-    return '', '', false, ''
+    return '', '', false, '', ''
   end
   if string.sub(top[1], -2) == '-0' then
-    return top[1], top[2][4], false, top[2][6] or ''
+    return top[1], top[2][4], false, top[2][6] or '', top[2][2]
   end
-  return top[1], top[1], true, ''
+  return top[1], top[1], true, '', ''
 end
 
 -- now_ms() -> the server's clock, Unix time in ms.

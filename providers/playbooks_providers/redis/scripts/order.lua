@@ -4,8 +4,9 @@
 -- KEYS  1 meta  2 checkpoints  3 state
 -- ARGV  1 'pause', 'cancel' or 'terminate'  2 '<kind>:<id>'  3 the order (JSON)  4 why
 -- ANSWERS  {status, fence while ready or '', queue, session that runs it (or did, until it was to be terminated) or '', fence
---              of a timer or ''}
---              its caller enqueues the ticket or pokes the session, and disarms the timer, which would wake nobody
+--              of a timer or '', fence of an earlier ticket or ''}
+--              its caller enqueues the ticket or pokes the session, disarms the timer, which would wake nobody, and takes the
+--              earlier ticket, which opens nothing, out of its queue
 --          {'gone'}    unknown or ended; a pause of one that was set aside otherwise; anything less than what stands
 -- The order stands in `state`, its name in the hash, until its owner has obeyed (obeyed.lua; a pause: stop.lua). Cancel makes
 -- ready who has no owner to raise it in; terminate every one, under a new fence, so that its owner is out. Pause of an agent that nobody runs is done here, under a new fence, so that no ticket
@@ -13,17 +14,18 @@
 -- IDEMPOTENT because the name of the order obeyed last is compared; one that stands is written again as it is.
 redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
 local known = redis.call('HMGET', KEYS[1], 'status', 'fence', 'session', 'queue', 'wake', 'order', 'obeyed')
-local status, fence, timer = known[1], known[2], ''
+local status, fence, timer, stale = known[1], known[2], '', ''
 if not status or status == 'completed' or status == 'failed' or status == 'cancelled' then
   return {'gone'}
 end
 local function answer()
-  return {status, status == 'ready' and fence or '', known[4], known[3] or '', timer}
+  return {status, status == 'ready' and fence or '', known[4], known[3] or '', timer, stale}
 end
 local function becomes(new)
   if known[5] then
     timer = known[2]
   end
+  stale = known[1] == 'ready' and known[2] or ''
   status = new
   redis.call('HDEL', KEYS[1], 'wake', 'stopped')
   redis.call('HSET', KEYS[1], 'status', status, 'attempts', '0')

@@ -4,7 +4,7 @@
 -- KEYS  1 meta  2 checkpoints  3 state
 -- ARGV  1 fence  2 session  3 nonce
 -- ANSWERS  {'taken', checkpoint to go on from or '', attempts, queue, start record, what a person has chosen or '', birth,
---           order or ''}
+--           order or '', why its fence was minted ('' when its owner has written something)}
 --          {'stale'}
 -- Counts an attempt. IDEMPOTENT because session and nonce are compared: the same call again gets the same lock again.
 redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
@@ -19,6 +19,6 @@ if known[2] == 'ready' then
 elseif not (known[2] == 'running' and known[3] == ARGV[2] and known[4] == ARGV[3]) then
   return {'stale'}
 end
-local _, from, _, choice = newest(KEYS[2])
+local _, from, _, choice, why = newest(KEYS[2])
 local found = small(redis.call('GET', KEYS[3]) or '')
-return {'taken', from, attempts, known[6], found.start or '', choice, known[7], found.order or ''}
+return {'taken', from, attempts, known[6], found.start or '', choice, known[7], found.order or '', why}
