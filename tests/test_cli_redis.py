@@ -292,7 +292,7 @@ def test_list_shows_the_newest_and_those_of_a_status_and_counts_the_rest(redis_u
     assert "older ones, not shown: 1" in result.stderr
     assert "no agents that are failed" in playbooksctl("list", "--status", "failed").stderr
     result = playbooksctl("list", "--status", "asleep")
-    assert result.exit_code == 2 and "one of: ready, running" in result.stderr
+    assert result.exit_code == 2 and "There are: ready, running" in result.stderr
 
 
 def test_show_tells_status_worker_fence_checkpoint_and_the_call_stack(redis_url):

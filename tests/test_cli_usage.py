@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 from typer.testing import CliRunner
 
-from playbooks_worker.cli.main import app
+from playbooks_worker.cli.main import COMMANDS, app
 from playbooks_worker.cli.output import CommandError, Exit, exit_of
 from playbooks_worker.cli.target import Target, arguments, target
 
@@ -113,6 +114,27 @@ def test_an_error_and_what_to_do_next_are_one_line():
     assert result.exit_code == 3
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ") and "--redis-url" in line
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+def test_the_help_of_each_command_fits_its_terminal_explains_each_word_and_tells_no_types_of_python(columns):
+    for name, _, _ in COMMANDS:
+        page = CliRunner().invoke(app, [name, "--help"], prog_name="playbooksctl", terminal_width=columns)
+        assert page.exit_code == 0 and max(map(len, page.stdout.splitlines())) <= columns, name
+        usage, _, rest = page.stdout.partition("\n\n")
+        assert "<" not in page.stdout.replace("<high|normal|low>", ""), name
+        for argument in usage.split("[OPTION]...")[1].split():
+            word = argument.removesuffix("...").removeprefix("[")
+            word = word.removesuffix("]") if argument.startswith("[") else word
+            assert re.search(rf"^  {re.escape(word)}  +\S", rest, re.MULTILINE), (name, word)
+
+
+def test_the_help_of_all_tells_where_settings_come_from_and_what_exit_codes_mean():
+    page = CliRunner().invoke(app, ["--help"], prog_name="playbooksctl", terminal_width=60).stdout
+    headings = [line.rstrip(":") for line in page.splitlines() if line.endswith(":") and line[0].isalpha()]
+    assert headings == ["Options", "Commands", "Environment", "Files", "Exit status", "Examples"]
+    told = page.partition("Exit status:")[2].partition("Examples:")[0]
+    assert [int(line) for line in told.splitlines() if line.strip().isdigit()] == sorted(Exit)
 
 
 def test_help_imports_nothing_that_only_a_command_needs():

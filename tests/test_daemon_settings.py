@@ -95,6 +95,18 @@ def test_settings_in_order_are_no_word_and_a_url_that_the_driver_cannot_use_is_o
     assert bad.returncode == 2 and bad.stderr.startswith("error: ") and bad.stderr.count("\n") == 1
 
 
+def test_settings_are_shown_and_checked_without_a_program_and_a_worker_without_one_says_so() -> None:
+    def worker(*words: str) -> Done:
+        result = CliRunner().invoke(worker_daemon.app, [*words], env=KEY, prog_name="playbooks-worker")
+        return Done(result.exit_code, result.stdout, result.stderr)
+
+    assert "worker.concurrency" in worker("--print-config").stdout
+    assert worker("--check-config") == Done(0, "", "")
+    nothing = worker()
+    assert nothing.returncode == 2 and nothing.stdout == ""
+    assert nothing.stderr.startswith("error: no program: playbooks-worker PROGRAM") and nothing.stderr.count("\n") == 1
+
+
 def test_a_short_timeout_alone_is_fine_since_a_heartbeat_that_nobody_set_follows_it() -> None:
     assert list(problems(Settings())) == []
     assert list(problems(Settings.model_validate({"coordinator": {"session_timeout_s": 0.5}}))) == []

@@ -250,7 +250,7 @@ def test_an_unknown_checkpoint_names_those_that_are_kept(tmp_path: Path) -> None
     async def main() -> None:
         checkpoints, agents = opened(tmp_path)
         await agents.create(start_record(A))
-        with pytest.raises(UnknownCheckpoint, match="it has none"):
+        with pytest.raises(UnknownCheckpoint, match="has no checkpoint now"):
             await agents.lock(A, at=1)
         lock = await agents.lock(A)
         for number in (1, 2):

@@ -60,8 +60,12 @@ def coordinate(
             metavar="FORMAT", help="Events on stderr: console, json, or auto: console in a terminal, else json."
         ),
     ] = "auto",
-    print_config: Annotated[bool, typer.Option("--print-config", help="Show all settings, and exit.")] = False,
-    check_config: Annotated[bool, typer.Option("--check-config", help="Check the settings, and exit.")] = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Show all settings and where each was said; exit.")
+    ] = False,
+    check_config: Annotated[
+        bool, typer.Option("--check-config", help="Check the settings, say what is wrong; exit.")
+    ] = False,
 ) -> None:
     """Watch over the workers: bury sessions that end, give their agents to others, wake agents that are due.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from playbooks_providers.service.manual import FILES, SETTINGS, Manual
+from playbooks_providers.manual import FILES, SETTINGS, Manual
 
 
 class CoordinatorManual(Manual):

@@ -80,8 +80,8 @@ class UnknownAgent(ProviderError):
 
 class UnknownCheckpoint(ProviderError):
     def __init__(self, agent: str, number: int, kept: Sequence[int]) -> None:
-        there = f"kept are {', '.join(map(str, kept))}" if kept else "it has none"
-        super().__init__(f"agent {agent} has no checkpoint {number}: {there}")
+        there = f"has no checkpoint {number}: kept are {', '.join(map(str, kept))}" if kept else "has no checkpoint now"
+        super().__init__(f"agent {agent} {there}")
         self.agent = agent
         self.number = number
         self.kept = list(kept)

@@ -41,7 +41,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command(name="playbooks-worker", cls=WorkerManual)
 def work(  # noqa: PLR0913 - the options of a command
-    programs: Annotated[list[str], typer.Argument(metavar="PROGRAM")],
+    programs: Annotated[list[str] | None, typer.Argument(metavar="PROGRAM")] = None,
     queue: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Take agents from it; repeatable [the programs' names].")
     ] = None,
@@ -73,14 +73,20 @@ def work(  # noqa: PLR0913 - the options of a command
             metavar="FORMAT", help="Events on stderr: console, json, or auto: console in a terminal, else json."
         ),
     ] = "auto",
-    print_config: Annotated[bool, typer.Option("--print-config", help="Show all settings, and exit.")] = False,
-    check_config: Annotated[bool, typer.Option("--check-config", help="Check the settings, and exit.")] = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Show all settings and where each was said; exit.")
+    ] = False,
+    check_config: Annotated[
+        bool, typer.Option("--check-config", help="Check the settings, say what is wrong; exit.")
+    ] = False,
 ) -> None:
     """Run the agents of PROGRAM... with others of its kind, on one Redis.
 
     SIGTERM drains: each agent is handed over at its next checkpoint. A second signal stops at once.
     """
     try:
+        if not programs and not (print_config or check_config):
+            raise ConfigError("no program: playbooks-worker PROGRAM..., each a .py file or an importable module")
         flags: dict[str, dict[str, object]] = {
             "redis": {"url": redis_url},
             "worker": {
@@ -114,7 +120,7 @@ def work(  # noqa: PLR0913 - the options of a command
         configure(chosen(log_format), stdlib=[""], worker=called, pid=os.getpid())
         if (weak := weakness(key)) is not None:
             _log.warning("weak signing key", reason=weak)
-        staff = staff_of(settings, called, key, programs=programs, queues=queues, log_format=chosen(log_format))
+        staff = staff_of(settings, called, key, programs=programs or [], queues=queues, log_format=chosen(log_format))
         surface = open_surface(
             settings.worker.http_address, asked_for="worker.http" in settings.sources, option="--http"
         )

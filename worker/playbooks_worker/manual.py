@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from playbooks_providers.service.manual import FILES, SETTINGS, Manual
+from playbooks_providers.manual import FILES, SETTINGS, Manual
 
 
 class WorkerManual(Manual):
-    arguments: ClassVar = {"programs": ("PROGRAM...", "A .py file or an importable module; one or more.")}
+    arguments: ClassVar = {
+        "programs": (
+            "PROGRAM...",
+            "A .py file or an importable module; one or more (none with --print-config and --check-config).",
+        )
+    }
     groups: ClassVar = {
         "Arguments": ["programs"],
         "Work": ["queue", "processes", "concurrency", "limit", "name", "group", "drain_timeout"],
@@ -43,5 +48,5 @@ class WorkerManual(Manual):
         ("playbooks-worker audit.py", "Run the agents of audit.py, up to 50 at once, in one process."),
         ("playbooks-worker audit.py tea.py --processes 4", "Two programs, four processes: 200 agents at once."),
         ("playbooks-worker shop.jobs --queue urgent", "An importable module; only what was submitted to that queue."),
-        ("playbooks-worker audit.py --check-config", "Say whether the settings are in order, and start nothing."),
+        ("playbooks-worker --check-config", "Say whether the settings are in order, and start nothing."),
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,13 @@ from playbooks_providers.settings.sections import Settings
 CONFIG_FILE = "playbooks.toml"
 DEV_FILE = Path(".playbooks", "dev.json")
 
+# Where what pydantic says is no help.
+_ALLOWED = {
+    "redis.url": "use redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH",
+    "redis.prefix": "use a word without blanks and braces",
+    "durability.signing_key": "use any non-empty string",
+    "worker.group": "use at most 63 letters, digits, '.', '-' and '_'; a letter or digit first and last",
+}
 _SECRET = frozenset({"durability.signing_key", "redis.url"})
 # Two ways to say one thing: a source that says either hides both of the sources below it.
 _ALTERNATIVES = {"signing_key": "signing_key_file", "signing_key_file": "signing_key"}
@@ -70,8 +77,8 @@ def _layers(overrides: Mapping[str, Mapping[str, object]], folder: Path, *, dev_
     misspelt.refuse_variables(os.environ, Settings.model_fields)
     try:
         yield _Layer("PLAYBOOKS_{SECTION}__{KEY} in the environment", EnvSettingsSource(Settings)())
-    except SettingsError as error:
-        raise ConfigError(f"environment: {error}; use PLAYBOOKS_<SECTION>__<KEY>=value") from error
+    except SettingsError as error:  # which says neither the variable nor what it has
+        raise ConfigError(_no_json(Settings.model_fields)) from error
     user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     for path in (folder / CONFIG_FILE, user / "playbooks" / CONFIG_FILE):
         try:
@@ -82,6 +89,20 @@ def _layers(overrides: Mapping[str, Mapping[str, object]], folder: Path, *, dev_
         yield _Layer(f"[{{section}}] {{key}} in {_literal(path)}", said)
     if dev_file:
         yield _dev_layer(folder / DEV_FILE)
+
+
+def _no_json(sections: Iterable[str]) -> str:
+    """What is wrong in an environment where something ought to be JSON and is none. No value: it may be a secret."""
+    for name, text in os.environ.items():
+        section, nested, key = name.upper().removeprefix(misspelt.PREFIX).partition("__")
+        if not name.upper().startswith(misspelt.PREFIX) or section.lower() not in sections:
+            continue
+        if not nested and not text.startswith("{"):
+            return f"{name} in the environment names no setting: use {name}__<KEY>"
+        field = _section(section.lower()).model_fields.get(key.lower())
+        if field is not None and isinstance(field.default, dict) and not text.startswith("{"):
+            return f"{name} in the environment: use a JSON object, '{{\"NAME\": 3}}' say"
+    return "a variable PLAYBOOKS_<SECTION>__<KEY> in the environment is no JSON where it has to be"
 
 
 def _dev_layer(path: Path) -> _Layer:
@@ -109,7 +130,7 @@ def _lay_under(layer: _Layer, merged: dict[str, dict[str, Any]], sources: dict[s
     for section in Settings.model_fields:
         values = layer.values.get(section, {})
         if not isinstance(values, Mapping):
-            where = layer.name.format(section=section, key="", SECTION=section.upper(), KEY="")
+            where = layer.name.format(section=section, key="<key>", SECTION=section.upper(), KEY="<KEY>")
             raise ConfigError(f"{where}: [{section}] must be a table of keys and values")
         for key, value in values.items():
             where = layer.name.format(section=section, key=key, SECTION=section.upper(), KEY=key.upper())
@@ -138,10 +159,7 @@ def _explain(error: ValidationError, merged: Mapping[str, Mapping[str, Any]], so
     shown = "" if name in _SECRET else f" = {merged[section][key]!r}"
     said = problem["msg"].removeprefix("Value error, ")
     allowed = said[:1].lower() + said[1:]
-    if name == "redis.url":
-        allowed = "use redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH"
-    elif name == "durability.signing_key":
-        allowed = "use any non-empty string"
+    allowed = _ALLOWED.get(name, allowed)
     return f"bad setting {name}{shown} ({where}): {allowed}"
 
 

@@ -25,12 +25,11 @@ _TAKES_S = 1.0
 _SOON_S = 0.05
 _PAST = {"cancel": "cancelled", "pause": "paused"}
 
-AgentId = Annotated[str, typer.Argument(metavar="ID")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Kept with the agent, and in the logs.")]
 
 
 def cancel(
-    agent_id: AgentId,
+    agent_id: options.AgentId,
     why: Why = "a person has cancelled it",
     within: Annotated[
         float | None,
@@ -53,7 +52,7 @@ def cancel(
 
 
 def pause(
-    agent_id: AgentId,
+    agent_id: options.AgentId,
     why: Why = "a person has paused it",
     storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,
@@ -99,7 +98,7 @@ async def _order(
 
 
 def unpause(
-    agent_id: AgentId,
+    agent_id: options.AgentId,
     storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
@@ -129,7 +128,7 @@ async def _unpause(out: Output, agent: str, storage_path: Path | None, redis_url
 
 
 def terminate(
-    agent_id: AgentId,
+    agent_id: options.AgentId,
     why: Why = "a person has terminated it",
     storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,
@@ -180,7 +179,7 @@ async def _end(home: AnyHome, view: AgentView, why: str) -> bool:
 
 
 def delete(
-    agent_id: AgentId,
+    agent_id: options.AgentId,
     yes: Annotated[bool, typer.Option("--yes", help="Also when it has not ended.")] = False,
     storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,

@@ -31,8 +31,10 @@ DEV_SETTINGS = {
 
 
 def dev(
-    programs: Annotated[list[str], typer.Argument(metavar="PROGRAM", help="`.py` files or importable modules.")],
-    workers: Annotated[int, typer.Option("--workers", min=1, help="How many workers to start.")] = 2,
+    programs: Annotated[
+        list[str], typer.Argument(metavar="PROGRAM", help="A `.py` file or an importable module; one or more.")
+    ],
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="How many workers to start.")] = 2,
     redis_url: Annotated[
         str | None,
         typer.Option("--redis-url", metavar="URL", help="Use this server (or PLAYBOOKS_REDIS__URL) and start none."),

@@ -15,7 +15,7 @@ from playbooks_worker.cli.output import CommandError, Output
 
 
 def fork(
-    agent_id: Annotated[str, typer.Argument(metavar="ID")],
+    agent_id: options.AgentId,
     at: Annotated[
         int | None, typer.Option("--at", metavar="N", min=1, help="From checkpoint N, not from the newest one.")
     ] = None,

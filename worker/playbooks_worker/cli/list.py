@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,11 +47,12 @@ def list_agents(
 def _statuses(given: list[str]) -> set[Status]:
     from playbooks_providers.model import Status
 
-    try:
-        return {Status(one) for one in given}
-    except ValueError as error:
-        hint = f"one of: {', '.join(Status)}"
-        raise CommandError(f"--status takes the status of an agent: {error}", hint=hint) from error
+    for one in given:
+        if one not in list(Status):
+            near = difflib.get_close_matches(one, list(Status), n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(Status)}"
+            raise CommandError(f"--status {one}: no agent has such a status", hint=hint)
+    return {Status(one) for one in given}
 
 
 async def _newest(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -13,6 +14,7 @@ from playbooks_worker.cli.dev import dev
 from playbooks_worker.cli.explain import explain
 from playbooks_worker.cli.fork import fork
 from playbooks_worker.cli.list import list_agents
+from playbooks_worker.cli.manual import CommandPage, Commands
 from playbooks_worker.cli.output import NOTHING_KNOWN
 from playbooks_worker.cli.people import answer, inbox
 from playbooks_worker.cli.queue import queue
@@ -31,36 +33,41 @@ from playbooks_worker.cli.workers import workers
 # imported for it.
 app = typer.Typer(
     name="playbooksctl",
+    cls=Commands,
     help="Run durable agents: here (run), on workers (submit), or with everything on this machine (dev).",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-app.command("run", short_help="Run an agent here, and those it starts.")(run)
-app.command("submit", short_help="Start an agent on the workers.")(submit)
-app.command("wait", short_help="Wait for an agent to end, print its result.")(wait)
-app.command("list", short_help="List the agents, newest first.")(list_agents)
-app.command("runs", short_help="List the runs: agents with their children.")(runs)
-app.command("show", short_help="Show one agent, and what it waits for.")(show)
-app.command("tail", short_help="Show what an agent tells people.")(tail)
-app.command("check", short_help="Say which agents an edit would block.")(check)
-app.command("explain", short_help="Explain where a playbook can be resumed.")(explain)
-app.command("retry", short_help="Let a blocked or failed agent go on.")(retry)
-app.command("inbox", short_help="List what agents ask people.")(inbox)
-app.command("answer", short_help="Answer what an agent asks a person.")(answer)
-app.command("send", short_help="Send a message to an agent.")(send)
-app.command("cancel", short_help="Cancel an agent and its children.")(cancel)
-app.command("terminate", short_help="End an agent at once, as cancelled.")(terminate)
-app.command("pause", short_help="Stop an agent until `unpause`.")(pause)
-app.command("unpause", short_help="Let a paused agent go on.")(unpause)
-app.command("fork", short_help="Make a new agent from a checkpoint.")(fork)
-app.command("delete", short_help="Forget everything about an agent.")(delete)
-app.command("workers", short_help="List the live workers and their programs.")(workers)
-app.command("queue", short_help="Show a queue, limit how many run at once.")(queue)
-app.command("drain", short_help="Have a worker hand over and end.")(drain)
-app.command("scale-hint", short_help="Say how much is to do, by queue.")(scale_hint)
-app.command("dev", short_help="Run everything on this machine.")(dev)
+COMMANDS: list[tuple[str, Callable[..., None], str]] = [
+    ("run", run, "Run an agent here, and those it starts."),
+    ("submit", submit, "Start an agent on the workers."),
+    ("wait", wait, "Wait for an agent to end, print its result."),
+    ("list", list_agents, "List the agents, newest first."),
+    ("runs", runs, "List the runs: agents with their children."),
+    ("show", show, "Show one agent, and what it waits for."),
+    ("tail", tail, "Show what an agent tells people."),
+    ("check", check, "Say which agents an edit would block."),
+    ("explain", explain, "Explain where a playbook can be resumed."),
+    ("retry", retry, "Let a blocked or failed agent go on."),
+    ("inbox", inbox, "List what agents ask people."),
+    ("answer", answer, "Answer what an agent asks a person."),
+    ("send", send, "Send a message to an agent."),
+    ("cancel", cancel, "Cancel an agent and its children."),
+    ("terminate", terminate, "End an agent at once, as cancelled."),
+    ("pause", pause, "Stop an agent until `unpause`."),
+    ("unpause", unpause, "Let a paused agent go on."),
+    ("fork", fork, "Make a new agent from a checkpoint."),
+    ("delete", delete, "Forget everything about an agent."),
+    ("workers", workers, "List the live workers and their programs."),
+    ("queue", queue, "Show a queue, limit how many run at once."),
+    ("drain", drain, "Have a worker hand over and end."),
+    ("scale-hint", scale_hint, "Say how much is to do, by queue."),
+    ("dev", dev, "Run everything on this machine."),
+]
+for _name, _command, _short_help in COMMANDS:
+    app.command(_name, cls=CommandPage, short_help=_short_help)(_command)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+AgentId = Annotated[str, typer.Argument(metavar="ID", help="The agent's id, as `list` shows it.")]
 RedisUrl = Annotated[
     str | None,
     typer.Option(

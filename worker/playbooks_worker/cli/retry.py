@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from playbooks_worker.cli import options
 from playbooks_worker.cli.output import CommandError, Output
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def retry(
-    agent_id: Annotated[str, typer.Argument(metavar="ID")],
+    agent_id: options.AgentId,
     accept_changed: options.AcceptChanged = False,
     restart: options.Restart = False,
     storage_path: options.StoragePath = None,

@@ -21,7 +21,7 @@ _ONCE = 1  # its birth, and its number
 
 
 def send(
-    agent_id: Annotated[str, typer.Argument(metavar="AGENT")],
+    agent_id: Annotated[str, typer.Argument(metavar="AGENT", help="Whom it is for.")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The message.")],
     sender: Annotated[
         str, typer.Option("--from", metavar="PERSON", help="Whom it is from: `person(PERSON)` there.")

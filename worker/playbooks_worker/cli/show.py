@@ -25,7 +25,7 @@ from playbooks_worker.cli.views import (
 
 
 def show(
-    agent_id: Annotated[str, typer.Argument(metavar="ID")],
+    agent_id: options.AgentId,
     with_locals: Annotated[
         bool,
         typer.Option("--locals", help="With the variables of each frame: loads the program and its checkpoint here."),

@@ -24,7 +24,7 @@ _OWN = "/own"  # ends the key of what is told by no effect (engine/talk/emit.py)
 
 
 def tail(
-    agent_id: Annotated[str, typer.Argument(metavar="ID")],
+    agent_id: options.AgentId,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on until the agent has ended.")] = True,
     storage_path: options.StoragePath = None,
     redis_url: options.RedisUrl = None,

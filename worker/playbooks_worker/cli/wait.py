@@ -22,7 +22,7 @@ PATIENCE_S = 60.0  # with a Redis that answered before and does not any more
 
 
 def wait(
-    agent_id: Annotated[str, typer.Argument(metavar="ID")],
+    agent_id: options.AgentId,
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="S", min=0, help="Give up after this many seconds (exit 124).")
     ] = None,

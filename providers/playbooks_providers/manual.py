@@ -1,6 +1,7 @@
-"""`--help` of a daemon as a manual page: options in groups, then environment, files, signals, exit status, examples.
+"""`--help` of a command as a manual page: options in groups, then environment, files, signals, exit status, examples.
 
-Called by the two daemons' wiring, which give the words. Plain text: it reads the same in 40 columns, in a pipe, in a pager.
+Called by the wiring of each command, which gives the words. Plain text: it reads the same in 40 columns, in a pipe and in a
+pager. It imports nothing of ours, so that `--help` is there at once.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ class Manual(TyperCommand):
             raise AssertionError(f"{self.name}: in no group of its manual: {', '.join(records)}")
         for heading, rows in self.sections.items():
             with formatter.section(heading):
-                _write(formatter, rows)
+                write_rows(formatter, rows)
         with formatter.section("Examples"):
-            _write(formatter, self.examples)
+            write_rows(formatter, self.examples)
 
 
-def _write(formatter: Any, rows: Rows) -> None:
+def write_rows(formatter: Any, rows: Rows) -> None:
     """Each term on a line of its own and as it is, and what there is to say below it, as in a manual page."""
     for term, says in rows:
         formatter.write(f"{'':>{formatter.current_indent}}{term}\n")
@@ -66,9 +67,13 @@ SETTINGS: Rows = (
         "in PLAYBOOKS_DURABILITY__SIGNING_KEY.",
     ),
     ("NOTIFY_SOCKET, WATCHDOG_USEC", "Set by systemd: it is told that the daemon has started, is well, and stops."),
-    ("NO_COLOR", "No colours in a terminal."),
+    ("NO_COLOR", "Set to anything: no colours in a terminal."),
 )
 FILES: Rows = (
     ("./playbooks.toml", "Settings of the project: the folder where the daemon starts."),
-    ("~/.config/playbooks/playbooks.toml", "Settings of the user, weaker than those of the project."),
+    (
+        "~/.config/playbooks/playbooks.toml",
+        "Settings of the user, weaker than those of the project. XDG_CONFIG_HOME says another place than ~/.config.",
+    ),
+    ("./.playbooks/dev.json", "Where a running `playbooksctl dev` of this folder is; weaker than all of these."),
 )
