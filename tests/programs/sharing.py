@@ -339,6 +339,7 @@ async def parks(s, me, k, group, tidy):
 @playbook
 async def rests(s, me, k):
     """Waits to be cancelled at once."""
+    s.live[str(me), "begun"] = 1
     s.at(me, k)
     try:
         await forever(me, k)

@@ -165,7 +165,13 @@ class Tasking(Choosing, abc.ABC):
         body = [head] if head else [f"async with asyncio.timeout({_AT_ONCE_S}):", f"    await {never}"]
         # the outcome of an await is recorded before its handler runs; that a block was left is not
         said = f"    s.at(me, {k}, 'late', owes={not head})"
-        return ["try:", *["    " + line for line in body], "except TimeoutError:", said]
+        lines = ["try:", *["    " + line for line in body], "except TimeoutError:", said]
+        if not never.startswith("asyncio.gather"):
+            return lines
+        # while the block's beginning is written its time may run out: what is gathered then has never begun
+        begun = f"(str((me, {k})), 'begun')"
+        lines[-1] = f"    if {begun} in s.live:{said}"
+        return [f"while not s.live.pop({begun}, 0):", *["    " + line for line in lines]]
 
     def in_time(self, depth: int) -> list[str]:
         return [f"async with asyncio.timeout({_NEVER_S}):", *self.inner(depth)]
