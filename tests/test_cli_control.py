@@ -158,6 +158,23 @@ def test_a_paused_agent_waits_for_unpause_and_nothing_else():
     assert again.exit_code == 2 and "completed, not paused" in again.stderr
 
 
+def test_an_agent_that_has_yet_to_reach_its_pause_is_unpaused_and_a_paused_one_is_cancelled():
+    playbooksctl("submit", "talkers:busy_beside", "--agent-id", "busy")
+    until("busy", "running")
+    assert "is told to pause" in playbooksctl("pause", "busy").stdout
+    assert (told("show", "busy")[0]["order"] or {})["kind"] == "pause"
+    assert told("unpause", "busy") == ({"agent_id": "busy", "was": "running", "status": "running"}, 0)
+    assert told("show", "busy")[0]["order"] is None
+    again = playbooksctl("unpause", "busy")
+    assert again.exit_code == 2 and "busy is running, not paused" in again.stderr
+    playbooksctl("terminate", "busy")
+    submitted("nap", "dozing")
+    assert "dozing is paused" in playbooksctl("pause", "dozing").stdout
+    assert playbooksctl("cancel", "dozing").exit_code == 0
+    assert told("wait", "dozing", "--timeout", str(SOON_S))[1] == 3
+    assert told("show", "dozing")[0]["status"] == "cancelled"
+
+
 def test_a_terminated_agent_runs_no_statement_more_and_its_parent_is_told():
     playbooksctl("submit", "talkers:parent_of_sleepers", "--agent-id", "parent")
     until("parent", "waiting")

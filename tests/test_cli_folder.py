@@ -105,6 +105,26 @@ def test_a_paused_agent_stands_still_until_it_is_unpaused_and_its_process_waits(
     assert "agent a1 is running, not paused" in shells.says("unpause", "a1", code=2)
 
 
+def test_an_agent_whose_process_has_not_looked_up_is_unpaused_and_goes_on(shells) -> None:
+    shells.process = shells.start("run", "errands.py:blocks", "--agent-id", "a1")
+    shells.until(lambda: shells.log() == ["blocks"], "it to hold the loop")
+    assert "is told to pause" in shells.says("pause", "a1")
+    assert "agent a1 goes on" in shells.says("unpause", "a1")
+    (shells.path / "let-go").touch()
+    code, _, err = shells.ends()
+    assert code == 0, err
+    assert shells.log() == ["blocks", "never"]
+
+
+def test_who_is_to_be_cancelled_is_not_paused_and_a_paused_one_is_cancelled_in_the_end(shells) -> None:
+    shells.runs("guards")
+    shells.killed()
+    assert "Nobody runs it: it is cancelled when it goes on" in shells.says("cancel", "a1", "--why", "enough")
+    assert "agent a1 is ready: it is to be cancelled" in shells.says("pause", "a1", code=2)
+    code, _, err = shells.goes_on()
+    assert code == 3 and shells.log() == ["cancelled: enough", "tidied"], err
+
+
 def test_a_terminated_agent_ends_at_once_and_runs_no_statement_more(shells) -> None:
     shells.runs("family", "boss")
     shells.becomes("running", "child")

@@ -12,6 +12,7 @@ from playbooks_providers.ids import AgentId, new_nonce, new_session_id
 from playbooks_providers.model import Created, Lock, Status, Taken, Ticket
 from playbooks_providers.testing import (
     CheckpointsKit,
+    CrossingKit,
     EndingKit,
     EventsKit,
     LettersKit,
@@ -69,6 +70,11 @@ class TestFilesystemEvents(EventsKit):
 
 class TestFilesystemOrders(OrdersKit):
     home = staticmethod(opened)
+
+
+class TestFilesystemCrossings(CrossingKit):
+    home = staticmethod(opened)
+    every = 7  # it writes durably
 
 
 class TestFilesystemEnds(EndingKit):

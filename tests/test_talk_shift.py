@@ -14,7 +14,7 @@ from playbooks_providers.events import BEGINNING
 from playbooks_providers.ids import AgentId, Nonce, SessionId
 from playbooks_providers.letters import Ordered
 from playbooks_providers.memory import MemoryCheckpoints, MemoryCoordination, MemoryStore
-from playbooks_providers.model import Choice, Order, OrderKind, SessionInfo, StartRecord, Status
+from playbooks_providers.model import Choice, Done, Order, OrderKind, SessionInfo, StartRecord, Status
 from playbooks_providers.testing import eventually
 from playbooks_worker.hold import Bench
 from playbooks_worker.host.answers import answered
@@ -199,6 +199,55 @@ def test_an_agent_at_work_is_paused_at_its_next_checkpoint_and_nothing_is_done_t
         await world.coordination.enqueue(again.ticket)
         assert await world.result() == 50
         assert (await world.view()).last.seq <= 52
+
+    run(scenario)
+
+
+class Crossing(MemoryCoordination):
+    """Something else is wanted of the agent in the very moment in which its owner obeys a pause."""
+
+    meanwhile = None
+
+    async def stop(self, lock, status, why):
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return await super().stop(lock, status, why)
+
+
+def crossing(world):
+    world.coordination = Crossing(world.store)
+    return world.coordination
+
+
+def test_a_cancel_that_crosses_with_its_owners_obeying_a_pause_is_raised():
+    async def scenario(world):
+        crossing(world).meanwhile = lambda: order(world, OrderKind.CANCEL)
+        await world.worker("w0")
+        await world.submit("tidies_up")
+        await waits(world, None)
+        await order(world, OrderKind.PAUSE, why="lunch")
+        view = await world.becomes(Status.CANCELLED)
+        assert talkers().DONE == ["enough", "tidied", "twice"] and view.order is None
+
+    run(scenario)
+
+
+def test_an_unpause_that_crosses_with_its_owners_obeying_lets_the_agent_go_on_and_nothing_is_done_twice():
+    async def scenario(world):
+        coordination, boss = crossing(world), AgentId("boss")
+
+        async def withdrawn():
+            wanted = await coordination.wanted(boss)
+            assert await coordination.withdraw(boss, wanted) == Done()
+
+        coordination.meanwhile = withdrawn
+        await world.worker("w0")
+        await world.submit("counts", 50)
+        await world.has_written()
+        await order(world, OrderKind.PAUSE)
+        assert await world.result() == 50
+        assert coordination.meanwhile is None and (await world.view()).last.seq <= 52
 
     run(scenario)
 

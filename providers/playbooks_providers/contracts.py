@@ -44,6 +44,7 @@ from playbooks_providers.model import (
     Status,
     Taken,
     Ticket,
+    Unwanted,
 )
 
 
@@ -163,6 +164,12 @@ class Orders(Protocol):
     async def obeyed(self, lock: Lock, order: Order) -> None:
         """The checkpoint is durable in which *order* is done (a pause is obeyed by `stop`). From any other: nothing."""
 
+    async def withdraw(self, agent: AgentId, order: Order) -> Done | Gone:
+        """Nobody wants *order*, a pause, any more, which the agent's owner has not obeyed yet: it is not given again.
+
+        `Gone`: it does not stand. The agent is paused by now (then `retry` lets it go on), has ended, or is to be something
+        else."""
+
     async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
         """End an agent at once, as cancelled, under a new fence: no statement of it runs any more. *read* as in `finish`.
 
@@ -230,8 +237,12 @@ class Agents(Protocol):
         The start record and *final* stay readable (`describe`) until the agent's retention ends. Of its mail a failed
         agent keeps what is unread; every other one nothing but the memory of what it has accepted."""
 
-    async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
-        """Set the agent aside (blocked, paused, quarantined); its checkpoints are kept. A pause that was ordered is done."""
+    async def stop(self, lock: Lock, status: Status, why: str) -> Done | Unwanted | Gone:
+        """Set the agent aside (blocked, paused, quarantined); its checkpoints are kept. A pause that was ordered is done,
+        and *why* is then what that says.
+
+        `Unwanted`, and nothing has changed: it was to be paused, and no pause stands. That was withdrawn, or a cancel has
+        replaced it, while its owner was about to obey."""
 
     async def retry(
         self, agent: AgentId, fence: int, choice: Choice, *, read: int | None = None

@@ -254,6 +254,13 @@ class Done:
     """The transition holds now (it was made, or had been made before)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """Not paused: nobody wants that any more. Nothing has changed; its owner hands the agent over, to go on as it stands."""
+
+    agent: AgentId
+
+
 # --- views, for people and for rules ---------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ from playbooks_providers.model import (
     Status,
     Taken,
     Ticket,
+    Unwanted,
 )
 from playbooks_providers.redis import RedisHome
 
@@ -195,7 +196,11 @@ class Worker:
 
     async def obey(self, held: Held, order: Order) -> None:
         if order.kind is OrderKind.PAUSE:
-            await self.home.coordination.stop(held.lock, Status.PAUSED, order.why)
+            if isinstance(await self.home.coordination.stop(held.lock, Status.PAUSED, order.why), Unwanted):
+                self.world.seen["unwanted"] += 1
+                minted = await self.home.coordination.release(held.lock, "not paused")
+                if isinstance(minted, Minted):
+                    await self.home.coordination.enqueue(minted.ticket)
             return await self.drop(held)
         if order.id in held.state["cancelled"] or await self.save(held, cancelled=[*held.state["cancelled"], order.id]):
             await self.home.coordination.obeyed(held.lock, order)
@@ -220,6 +225,8 @@ class Worker:
         for agent in AGENTS:
             view = await coordination.describe(agent)
             if view is not None and view.status is Status.PAUSED:
+                if view.order is not None:
+                    raise Broken(f"{agent} is paused, and {view.order} stands")
                 world.paused[agent] = view.fence
             if agent in world.paused:
                 answer = await coordination.retry(agent, world.paused[agent], Choice.RESUME)

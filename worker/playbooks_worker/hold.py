@@ -19,7 +19,7 @@ from playbooks_providers.envelope import Header
 from playbooks_providers.ids import AgentId, SessionId, new_nonce
 from playbooks_providers.lanes import queue_of
 from playbooks_providers.letters import Poke, Standing
-from playbooks_providers.model import Gone, Lock, Minted, OrderKind, Stale, Status, Ticket
+from playbooks_providers.model import Gone, Lock, Minted, OrderKind, Stale, Status, Ticket, Unwanted
 from playbooks_worker.host.ending import finished, terminated
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.life import Life
@@ -223,6 +223,8 @@ class Hold:
         answer = await patiently(lambda: coordination.stop(lock, status, why), f"set an agent aside as {status}")
         if isinstance(answer, Gone):
             return self._gone()
+        if isinstance(answer, Unwanted):
+            return await self._give_back(lock, "it is to be paused no longer")
         metrics.AGENTS_SET_ASIDE.add(self._queue, status.value)
         told = self._log.info if status is Status.PAUSED else self._log.error
         told(f"agent {status}", reason=why.partition("\n")[0])

@@ -51,6 +51,7 @@ from playbooks_providers.model import (
     Status,
     Taken,
     Ticket,
+    Unwanted,
 )
 
 _ENDS = ("completed", "failed", "cancelled")
@@ -212,22 +213,35 @@ class FilesystemAgents(FilesystemViews):
         self._store.let_go(lock.agent, lock.fence)
         return Gone(lock.agent) if isinstance(answer, Lost) else Done()
 
-    async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
+    async def stop(self, lock: Lock, status: Status, why: str) -> Done | Unwanted | Gone:
         """Set the agent aside and say why; its checkpoints are kept, and the OS lock is let go."""
         step_to(status)
         if self._store.owns(lock.agent, lock.fence) is None:
             return self._left_before(lock, status)
-        self.set_aside(lock.agent, Left(status, why, lock.fence))
-        return Done()
+        return self.set_aside(lock.agent, Left(status, why, lock.fence))
 
-    def set_aside(self, agent: AgentId, left: Left) -> None:
-        """Its owner, with that fence, leaves it so. A pause that was ordered is done."""
+    def set_aside(self, agent: AgentId, left: Left) -> Done | Unwanted | Gone:
+        """Its owner, with that fence, leaves it so, and lets go of it unless nobody wants that."""
         with translated(self._store.folder(agent)), self._store.inbox(agent).locked():
-            write_durably(self._store.left_path(agent), left.to_json())
-            wanted = self._store.wanted(agent)
-            if wanted.order is not None and wanted.order.kind is OrderKind.PAUSE:
-                write_durably(self._store.order_path(agent), Wanted(None, wanted.order.id).to_json())
-        self._store.let_go(agent, left.fence)
+            answer = self._set_aside(agent, left)
+        if not isinstance(answer, Unwanted):
+            self._store.let_go(agent, left.fence)
+        return answer
+
+    def _set_aside(self, agent: AgentId, left: Left) -> Done | Unwanted | Gone:
+        """A pause that was ordered is done. The inbox is locked: nobody orders anything meanwhile."""
+        if self._store.owner(agent).fence != left.fence:  # it was terminated while this one waited for the inbox
+            return Gone(agent)
+        wanted = self._store.wanted(agent)
+        pause = wanted.order if wanted.order is not None and wanted.order.kind is OrderKind.PAUSE else None
+        if left.status is Status.PAUSED:
+            if pause is None:
+                return Unwanted(agent)
+            left = replace(left, why=pause.why)
+        write_durably(self._store.left_path(agent), left.to_json())
+        if pause is not None:
+            write_durably(self._store.order_path(agent), Wanted(None, pause.id).to_json())
+        return Done()
 
     def _left_before(self, lock: Lock, status: Status) -> Done | Gone:
         left = self._store.left(lock.agent)

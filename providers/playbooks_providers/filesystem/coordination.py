@@ -38,6 +38,7 @@ from playbooks_providers.model import (
     Status,
     Taken,
     Ticket,
+    Unwanted,
 )
 
 
@@ -99,7 +100,7 @@ class FilesystemCoordination:
     ) -> Done | Unread | Gone:
         return await self._agents.finish(lock, status, final, read=read)
 
-    async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
+    async def stop(self, lock: Lock, status: Status, why: str) -> Done | Unwanted | Gone:
         return await self._agents.stop(lock, status, why)
 
     async def retry(
@@ -159,6 +160,9 @@ class FilesystemCoordination:
 
     async def obeyed(self, lock: Lock, order: Order) -> None:
         await self._orders.obeyed(lock, order)
+
+    async def withdraw(self, agent: AgentId, order: Order) -> Done | Gone:
+        return await self._orders.withdraw(agent, order)
 
     async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
         return await self._agents.terminate(agent, why, read=read)

@@ -17,7 +17,7 @@ from playbooks_providers.filesystem.store import FilesystemStore
 from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.letters import Ordered
 from playbooks_providers.lifecycle import Step, after
-from playbooks_providers.model import FINAL, Choice, Gone, Lock, Minted, Order, OrderKind, Status, Ticket
+from playbooks_providers.model import FINAL, Choice, Done, Gone, Lock, Minted, Order, OrderKind, Status, Ticket
 
 
 class FilesystemOrders:
@@ -37,6 +37,9 @@ class FilesystemOrders:
 
     async def obeyed(self, lock: Lock, order: Order) -> None:
         await asyncio.to_thread(self._obeyed, lock, order)
+
+    async def withdraw(self, agent: AgentId, order: Order) -> Done | Gone:
+        return await asyncio.to_thread(self._withdrawn, agent, order)
 
     def _order(self, agent: AgentId, order: Order) -> Ordered | Gone:
         while True:
@@ -107,10 +110,10 @@ class FilesystemOrders:
                 if other or self._store.owner(agent).fence != owner.fence:
                     return None
                 self._stands(agent, order, wanted)
-            self._agents.set_aside(agent, Left(Status.PAUSED, order.why, owner.fence))
+            aside = self._agents.set_aside(agent, Left(Status.PAUSED, order.why, owner.fence))
         finally:
             self._store.let_go(agent, owner.fence)
-        return self._ordered(agent)
+        return self._ordered(agent) if isinstance(aside, Done) else None
 
     def _obeyed(self, lock: Lock, order: Order) -> None:
         with translated(self._store.folder(lock.agent)), self._store.inbox(lock.agent).locked():
@@ -118,6 +121,17 @@ class FilesystemOrders:
             owns = self._store.owns(lock.agent, lock.fence) is not None
             if owns and wanted is not None and wanted.id == order.id:
                 write_durably(self._store.order_path(lock.agent), Wanted(None, order.id).to_json())
+
+    def _withdrawn(self, agent: AgentId, order: Order) -> Done | Gone:
+        if self._status(agent) in FINAL:
+            return Gone(agent)
+        with translated(self._store.folder(agent)), self._store.inbox(agent).locked():
+            wanted = self._store.wanted(agent)
+            paused = self._status(agent) is Status.PAUSED  # and whoever did so may have died before it noted that
+            if wanted.order is not None and wanted.order.id == order.id and not paused:
+                write_durably(self._store.order_path(agent), Wanted(None, order.id).to_json())
+                return Done()
+            return Done() if wanted.obeyed == order.id and not paused else Gone(agent)
 
     def _status(self, agent: AgentId) -> Status:
         stands = self._agents.standing(agent)

@@ -26,6 +26,7 @@ from playbooks_providers.model import (
     Status,
     Taken,
     Ticket,
+    Unwanted,
 )
 
 
@@ -121,13 +122,20 @@ class MemoryAgents:
                 agent.entries.update((entry.id, entry) for entry in held if entry.id in needed)
         return answer
 
-    async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
+    async def stop(self, lock: Lock, status: Status, why: str) -> Done | Unwanted | Gone:
+        self._store.require()
+        agent = self._store.agents.get(lock.agent)
+        if agent is None or not agent.owned(lock.fence, lock.session, lock.nonce):
+            return self._leave(lock, status)
+        pause = agent.order if agent.order is not None and agent.order.kind is OrderKind.PAUSE else None
+        if status is Status.PAUSED:
+            if pause is None:
+                return Unwanted(lock.agent)
+            why = pause.why
         answer = self._leave(lock, status)
-        if isinstance(answer, Done):
-            agent = self._store.agents[lock.agent]
-            agent.why = why
-            if agent.order is not None and agent.order.kind is OrderKind.PAUSE:
-                agent.obeyed, agent.order = agent.order.id, None
+        agent.why = why
+        if pause is not None:
+            agent.obeyed, agent.order = pause.id, None
         return answer
 
     async def retry(

@@ -70,6 +70,16 @@ class MemoryOrders:
         ):
             record.order, record.obeyed = None, order.id
 
+    async def withdraw(self, agent: AgentId, order: Order) -> Done | Gone:
+        self._store.require()
+        record = self._store.agents.get(agent)
+        if record is None or record.status in FINAL:
+            return Gone(agent)
+        if record.order is not None and record.order.id == order.id:
+            record.order, record.obeyed = None, order.id
+            return Done()
+        return Done() if record.obeyed == order.id and record.status is not Status.PAUSED else Gone(agent)
+
     async def asks(self, lock: Lock, asking: bool) -> None:
         self._store.require()
         if self._store.asking.get(lock.agent, 0) <= lock.fence:

@@ -28,6 +28,7 @@ from playbooks_providers.model import (
     Status,
     Taken,
     Ticket,
+    Unwanted,
 )
 from playbooks_providers.redis.client import Call, Server
 from playbooks_providers.redis.keys import GROUP, Keys
@@ -141,11 +142,13 @@ class Agents(Room):
         self._writer.disown(lock.agent, lock.fence)
         return Done() if answer == b"done" else Gone(lock.agent)
 
-    async def stop(self, lock: Lock, status: Status, why: str) -> Done | Gone:
+    async def stop(self, lock: Lock, status: Status, why: str) -> Done | Unwanted | Gone:
         keys = self._keys.agent(lock.agent)
         answer = await self._server.run(
             script("stop"), [keys.meta, keys.checkpoints, keys.state], [lock.fence, lock.session, status.value, why]
         )
+        if answer == b"unwanted":
+            return Unwanted(lock.agent)
         await self._settle(lock.agent)
         self._writer.disown(lock.agent, lock.fence)
         return Done() if answer == b"done" else Gone(lock.agent)

@@ -47,6 +47,12 @@ class Orders(Agents):
         await self._server.run(script("obeyed"), [keys.meta, keys.state], [lock.fence, _name(order)])
         await self._settle(lock.agent)
 
+    async def withdraw(self, agent: AgentId, order: Order) -> Done | Gone:
+        keys = self._keys.agent(agent)
+        answer = await self._server.run(script("withdraw"), [keys.meta, keys.state], [_name(order)])
+        await self._settle(agent)
+        return Done() if answer == b"done" else Gone(agent)
+
     async def terminate(self, agent: AgentId, why: str, *, read: int | None = None) -> Done | Unread | Gone:
         return await self._end("terminate", agent, [why, round(self._retention_s * 1000), "" if read is None else read])
 

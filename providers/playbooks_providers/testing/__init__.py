@@ -2,14 +2,15 @@
 
 Called by tests only (it may import pytest, lazily); nothing in the product imports it.
 
-* `CheckpointsKit`, `LettersKit`, `EventsKit`, `OrdersKit`, `EndingKit`, `RetryKit`, `CoordinationKit` (all of these but
-  the first, and more), `OutageKit`: subclass one in a test module and say how to open a home.
+* `CheckpointsKit`, `LettersKit`, `EventsKit`, `OrdersKit`, `CrossingKit`, `EndingKit`, `RetryKit`, `CoordinationKit` (all
+  of these but the first, and more), `OutageKit`: subclass one in a test module and say how to open a home.
 * `eventually`: wait for a named condition with a deadline, instead of sleeping.
 * `redis_server`: a real server on a free port with its own folder.
 """
 
 from playbooks_providers.testing.checkpoints_kit import CheckpointsKit
 from playbooks_providers.testing.coordination_kit import CoordinationKit
+from playbooks_providers.testing.crossing_kit import Act, Crossing, CrossingKit, crossed, crossings
 from playbooks_providers.testing.ending_kit import EndingKit
 from playbooks_providers.testing.events_kit import EventsKit
 from playbooks_providers.testing.homes import CoordinatedHome, Home, entry, start_record, story
@@ -22,10 +23,13 @@ from playbooks_providers.testing.retry_kit import RetryKit
 from playbooks_providers.testing.waiting import eventually, eventually_blocking
 
 __all__ = [
+    "Act",
     "Breakable",
     "CheckpointsKit",
     "CoordinatedHome",
     "CoordinationKit",
+    "Crossing",
+    "CrossingKit",
     "EndingKit",
     "EventsKit",
     "Home",
@@ -35,6 +39,8 @@ __all__ = [
     "Proxy",
     "RedisServer",
     "RetryKit",
+    "crossed",
+    "crossings",
     "entry",
     "eventually",
     "eventually_blocking",

@@ -16,6 +16,8 @@ from playbooks_providers.model import (
     Lock,
     Lost,
     Minted,
+    Order,
+    OrderKind,
     Saved,
     Stale,
     Status,
@@ -242,6 +244,8 @@ class AgentsKit(Kit[CoordinatedHome]):
             lock = await home.take(ticket)
             await save(home, lock, 1)
             why = "the code of program:main changed: " + "long " * 100
+            if end is Status.PAUSED:
+                await home.coordination.order(agent, Order("p1", OrderKind.PAUSE, why))
             for _ in range(2):
                 assert await home.coordination.stop(lock, end, why) == Done()
             view = await home.coordination.describe(agent)

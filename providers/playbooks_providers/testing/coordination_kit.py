@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from playbooks_providers.testing.agents_kit import AgentsKit
 from playbooks_providers.testing.caps_kit import CapsKit
+from playbooks_providers.testing.crossing_kit import CrossingKit
 from playbooks_providers.testing.ending_kit import EndingKit
 from playbooks_providers.testing.events_kit import EventLivesKit, EventsKit
 from playbooks_providers.testing.fork_kit import ForkKit
@@ -38,6 +39,7 @@ class CoordinationKit(
     InboxKit,
     ParkingKit,
     OrdersKit,
+    CrossingKit,
     EndingKit,
     RemovalKit,
     PeopleKit,

@@ -36,27 +36,30 @@ async def _ready(home: AgentsHome, agent: AgentId) -> None:
     minted(await home.coordination.release(lock, "drain"))
 
 
-async def _running(home: AgentsHome, agent: AgentId) -> Lock:
+async def running(home: AgentsHome, agent: AgentId) -> Lock:
     lock = await home.take(await created(home, agent))
     await save(home, lock, 1)
     return lock
 
 
 async def _waiting(home: AgentsHome, agent: AgentId) -> None:
-    lock = await _running(home, agent)
+    lock = await running(home, agent)
     assert await home.coordination.park(lock, CheckpointId(lock.fence, 1), 0, None) == Parked()
 
 
 def _stopped(end: Status) -> Callable[[AgentsHome, AgentId], Awaitable[object]]:
     async def stopped(home: AgentsHome, agent: AgentId) -> None:
-        await home.coordination.stop(await _running(home, agent), end, "why")
+        lock = await running(home, agent)
+        if end is Status.PAUSED:
+            await home.coordination.order(agent, Order(f"pause of {agent}", OrderKind.PAUSE, "why"))
+        assert await home.coordination.stop(lock, end, "why") == Done()
 
     return stopped
 
 
 def _ended(end: Status) -> Callable[[AgentsHome, AgentId], Awaitable[object]]:
     async def ended(home: AgentsHome, agent: AgentId) -> None:
-        lock = await _running(home, agent)
+        lock = await running(home, agent)
         final = entry(lock, 2, b"", kind="completed", result=1)
         await home.checkpoints.save(lock, final, oldest=NOTHING)
         await home.coordination.finish(lock, end, final)
@@ -66,7 +69,7 @@ def _ended(end: Status) -> Callable[[AgentsHome, AgentId], Awaitable[object]]:
 
 IN_STATUS: dict[Status, Callable[[AgentsHome, AgentId], Awaitable[object]]] = {
     Status.READY: _ready,
-    Status.RUNNING: _running,
+    Status.RUNNING: running,
     Status.WAITING: _waiting,
     **{end: _stopped(end) for end in SET_ASIDE},
     **{end: _ended(end) for end in FINAL},
@@ -87,7 +90,7 @@ class OrdersKit(Kit[AgentsHome]):
     # --- cancel ---------------------------------------------------------------------------------------------------
     @story
     async def test_the_owner_of_a_running_agent_is_told_until_it_has_obeyed(self, home: AgentsHome) -> None:
-        lock = await _running(home, A)
+        lock = await running(home, A)
         assert (lock.order, await home.coordination.wanted(A)) == (None, None)
         for _ in range(2):
             answer = await home.coordination.order(A, CANCEL)
@@ -107,7 +110,7 @@ class OrdersKit(Kit[AgentsHome]):
 
     @story
     async def test_an_order_that_was_obeyed_is_not_given_again(self, home: AgentsHome) -> None:
-        lock = await _running(home, A)
+        lock = await running(home, A)
         await home.coordination.order(A, CANCEL)
         await home.coordination.obeyed(lock, CANCEL)
         assert await home.coordination.order(A, CANCEL) == Ordered(Status.RUNNING, session=lock.session)
@@ -117,7 +120,7 @@ class OrdersKit(Kit[AgentsHome]):
 
     @story
     async def test_a_newer_order_replaces_an_older_one_but_a_pause_never_a_cancel(self, home: AgentsHome) -> None:
-        lock = await _running(home, A)
+        lock = await running(home, A)
         await home.coordination.order(A, PAUSE)
         await home.coordination.order(A, CANCEL)
         assert await home.coordination.wanted(A) == CANCEL
@@ -160,7 +163,7 @@ class OrdersKit(Kit[AgentsHome]):
     async def test_a_cancel_stands_while_the_agent_is_set_aside_and_is_over_with_its_end(
         self, home: AgentsHome
     ) -> None:
-        lock = await _running(home, A)
+        lock = await running(home, A)
         await home.coordination.order(A, CANCEL)
         await home.coordination.stop(lock, Status.BLOCKED, "the code changed")
         view = await home.coordination.describe(A)
@@ -176,7 +179,7 @@ class OrdersKit(Kit[AgentsHome]):
     # --- pause ----------------------------------------------------------------------------------------------------
     @story
     async def test_a_running_agent_is_paused_by_its_owner(self, home: AgentsHome) -> None:
-        lock = await _running(home, A)
+        lock = await running(home, A)
         assert await home.coordination.order(A, PAUSE) == Ordered(Status.RUNNING, session=lock.session)
         assert await home.coordination.wanted(A) == PAUSE
         assert await home.coordination.stop(lock, Status.PAUSED, PAUSE.why) == Done()
@@ -246,7 +249,7 @@ class OrdersKit(Kit[AgentsHome]):
 
     @story
     async def test_the_owner_of_a_terminated_agent_is_refused(self, home: AgentsHome) -> None:
-        lock = await _running(home, A)
+        lock = await running(home, A)
         await delivered(home, letter(1))
         await home.coordination.order(A, CANCEL)
         await home.coordination.terminate(A, "enough")

@@ -6,7 +6,7 @@ import asyncio
 
 from playbooks_providers.ids import AgentId, CheckpointId
 from playbooks_providers.letters import Unread
-from playbooks_providers.model import Choice, Gone, Lost, Saved, Status
+from playbooks_providers.model import Choice, Gone, Lost, Order, OrderKind, Saved, Status
 from playbooks_providers.testing.agents_kit import NOTHING, A, created, minted, save, status
 from playbooks_providers.testing.homes import AgentsHome, Kit, entry, start_record, story
 from playbooks_providers.testing.letters_kit import ROOMY, delivered, letter
@@ -21,6 +21,8 @@ class RetryKit(Kit[AgentsHome]):
             agent = AgentId(f"agent-{number}")
             lock = await home.take(await created(home, agent))
             await save(home, lock, 1)
+            if end is Status.PAUSED:
+                await home.coordination.order(agent, Order("p1", OrderKind.PAUSE))
             await home.coordination.stop(lock, end, "the code changed")
             view = await home.coordination.describe(agent)
             assert view is not None

@@ -17,13 +17,13 @@ from playbooks_worker.cli.output import CommandError, Exit, Output, exit_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playbooks_providers.model import AgentView, OrderKind
+    from playbooks_providers.model import AgentView, Order, OrderKind
     from playbooks_worker.cli.connect import AnyHome
 
 _LETS_GO_S = 5.0
 _TAKES_S = 1.0
 _SOON_S = 0.05
-_PAST = {"cancel": "cancelled", "pause": "paused"}
+_PAST = {"cancel": "cancelled", "pause": "paused", "terminate": "terminated"}
 
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Kept with the agent, and in the logs.")]
 
@@ -84,7 +84,7 @@ async def _order(
         before = await known(home, agent)
         said = await give(home.coordination, before.agent, Order(secrets.token_hex(8), kind, why, deadline_ms))
         if isinstance(said, Gone):
-            raise _refused(before, f"it cannot be {'paused' if kind.value == 'pause' else 'cancelled'}")
+            raise _refused(before, _why_not(await home.coordination.wanted(before.agent), kind))
         command = await nobody_runs(home, before) if said.status is Status.READY else ""
     if out.as_json:
         out.json({"agent_id": agent, "order": kind.value, "was": before.status.value, "status": said.status.value})
@@ -103,28 +103,43 @@ def unpause(
     redis_url: options.RedisUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Let a paused agent go on where it stands."""
+    """Let a paused agent go on where it stands, or one that is about to be paused."""
     with Output(json) as out:
         asyncio.run(_unpause(out, agent_id, storage_path, redis_url))
 
 
 async def _unpause(out: Output, agent: str, storage_path: Path | None, redis_url: str | None) -> None:
-    from playbooks_providers.model import Choice, Status
+    from playbooks_providers.model import Status
     from playbooks_worker.cli.connect import home_of, known
-    from playbooks_worker.cli.retry import goes_on
 
     async with home_of(storage_path, redis_url) as home:
         before = await known(home, agent)
-        if before.status is not Status.PAUSED:
-            aside = exit_of(before.status) is not None and before.status not in (Status.COMPLETED, Status.CANCELLED)
-            hint = f"Let it go on all the same: playbooksctl retry {agent}{home.there()}" if aside else ""
-            raise CommandError(f"agent {agent} is {before.status}, not paused", hint=hint, facts=_facts(before))
-        if not await goes_on(home, before, Choice.RESUME):
-            raise _refused(before, "it was changed meanwhile")
+        give_up = time.monotonic() + _LETS_GO_S
+        while not await _paused_no_longer(home, before):  # it was paused, or died, between the look and the deed
+            if time.monotonic() > give_up:
+                raise _refused(before, "it was changed meanwhile")
+            await asyncio.sleep(_SOON_S)
+            before = await known(home, agent)
         command = await nobody_runs(home, before)
-    _done(out, before, "ready", f"agent {agent} is paused no longer" if command else f"agent {agent} goes on")
+    now = Status.READY if before.status is Status.PAUSED else before.status
+    _done(out, before, now, f"agent {agent} is paused no longer" if command else f"agent {agent} goes on")
     if command:
         out.note(f"Nobody runs it: {command}")
+
+
+async def _paused_no_longer(home: AnyHome, before: AgentView) -> bool:
+    """False: it is not what it was."""
+    from playbooks_providers.model import FINAL, Choice, Done, OrderKind, Status
+    from playbooks_worker.cli.retry import goes_on
+
+    agent, order = before.agent, before.order
+    if before.status is Status.PAUSED:
+        return await goes_on(home, before, Choice.RESUME)
+    if order is not None and order.kind is OrderKind.PAUSE and before.status not in FINAL:
+        return await home.coordination.withdraw(agent, order) == Done()
+    aside = exit_of(before.status) is not None and before.status not in (Status.COMPLETED, Status.CANCELLED)
+    hint = f"Let it go on all the same: playbooksctl retry {agent}{home.there()}" if aside else ""
+    raise CommandError(f"agent {agent} is {before.status}, not paused", hint=hint, facts=_facts(before))
 
 
 def terminate(
@@ -224,6 +239,12 @@ async def nobody_runs(home: AnyHome, view: AgentView) -> str:
             return home.goes_on(view)
         await asyncio.sleep(_SOON_S)
     return ""
+
+
+def _why_not(stands: Order | None, kind: OrderKind) -> str:
+    if stands is not None and stands.kind is not kind:
+        return f"it is to be {_PAST[stands.kind.value]}"
+    return f"it cannot be {_PAST[kind.value]}"
 
 
 def _facts(view: AgentView) -> dict[str, object]:

@@ -19,7 +19,7 @@ from playbooks_providers.errors import AgentLocked
 from playbooks_providers.filesystem import FilesystemCoordination
 from playbooks_providers.ids import AgentId
 from playbooks_providers.letters import Poke
-from playbooks_providers.model import AgentView, Done, Gone, Lock, Minted, OrderKind, Status, Ticket
+from playbooks_providers.model import AgentView, Done, Gone, Lock, Minted, OrderKind, Status, Ticket, Unwanted
 from playbooks_worker.host.ending import finished, terminated
 from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.life import Life
@@ -112,7 +112,7 @@ class LocalRun:
         await self._conclude(lock, outcome)
 
     async def _conclude(self, lock: Lock, outcome: Outcome) -> None:
-        answer: Done | Minted | Gone = Done()
+        answer: Done | Minted | Unwanted | Gone = Done()
         match outcome:
             case Ended():
                 answer = await finished(self.home, self.around.sealer, lock, outcome)
@@ -126,6 +126,10 @@ class LocalRun:
                 await self._terminated(lock, why)
             case LockLost() | Parked():
                 answer = Gone(lock.agent)
+        if isinstance(answer, Unwanted):  # a cancel has replaced the pause, or somebody has withdrawn it
+            await self.home.release(lock, "it is to be paused no longer")
+            self._again.add(lock.agent)
+            return
         if isinstance(answer, Gone):
             outcome = await self._taken_away(lock)
         self.outcomes[lock.agent] = outcome

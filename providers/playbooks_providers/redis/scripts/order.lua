@@ -8,9 +8,10 @@
 --              its caller enqueues the ticket or pokes the session, disarms the timer, which would wake nobody, and takes the
 --              earlier ticket, which opens nothing, out of its queue
 --          {'gone'}    unknown or ended; a pause of one that was set aside otherwise; anything less than what stands
--- The order stands in `state`, its name in the hash, until its owner has obeyed (obeyed.lua; a pause: stop.lua). Cancel makes
--- ready who has no owner to raise it in; terminate every one, under a new fence, so that its owner is out. Pause of an agent that nobody runs is done here, under a new fence, so that no ticket
--- opens it; if it was parked, it stays folded.
+-- The order stands in `state`, its name in the hash, until its owner has obeyed (obeyed.lua; a pause: stop.lua, unless it is
+-- withdrawn before). Cancel makes ready who has no owner to raise it in; terminate every one, under a new fence, so that its
+-- owner is out. Pause of an agent that nobody runs is done here, under a new fence, so that no ticket opens it; if it was
+-- parked, it stays folded.
 -- IDEMPOTENT because the name of the order obeyed last is compared; one that stands is written again as it is.
 redis.call('HDEL', KEYS[1], '') -- a no-op delete first: the script may then write at maxmemory
 local known = redis.call('HMGET', KEYS[1], 'status', 'fence', 'session', 'queue', 'wake', 'order', 'obeyed')
