@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -18,10 +19,13 @@ from playbooks_providers.settings import (
     ensure_signing_key,
     load_settings,
     settings_json,
+    settings_rows,
     settings_table,
     signing_key,
     weakness,
 )
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -247,3 +251,10 @@ def test_a_short_key_is_warned_about_and_an_empty_key_file_refused(tmp_path: Pat
     (tmp_path / ".signing_key").write_text("")
     with pytest.raises(ConfigError, match="is empty"):
         ensure_signing_key(tmp_path)
+
+
+def test_the_documentation_has_each_setting_with_its_default() -> None:
+    told = re.findall(r"^\| `(\w+\.\w+)` \| (.*?) \| ", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
+    settings = {row.name: row.value for row in settings_rows(Settings())}
+    defaults = {name: "-" if value is None else json.dumps(value).strip('"') for name, value in settings.items()}
+    assert dict(told) == defaults and len(told) == len(defaults)
