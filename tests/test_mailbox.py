@@ -57,3 +57,15 @@ def test_of_many_children_the_newest_are_kept() -> None:
         box.spawn(f"child-{number}", {})
         box.came(number + 1, Received(f"child-{number}", 1, "ended", "", {"status": "completed", "value": number}))
     assert len(box.ended) == 1000 and "child-499" not in box.ended and "child-500" in box.ended
+
+
+def test_who_is_spawned_between_a_cancellation_and_its_raising_hears_of_it_also_in_the_next_process() -> None:
+    box = Mailbox()
+    box.spawn("first", {})
+    box.cancel("order 1", "enough", 5.0)
+    box = Mailbox.of(box.plain())
+    box.spawn("second", {})
+    box.raised = True
+    box.spawn("tidies up", {})
+    told = [(letter.receiver, letter.id, letter.value) for letter in box.outbox if letter.kind == "cancel"]
+    assert told == [("first", "order 1", ["", 5.0]), ("second", "order 1", ["", 5.0])]

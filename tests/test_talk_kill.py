@@ -161,9 +161,11 @@ def test_a_sleeper_whose_worker_dies_at_any_call_sleeps_on_for_what_is_left(afte
 
 
 # --- orders ----------------------------------------------------------------------------------------------------------
-async def ordered(world: World, kind: OrderKind) -> None:
-    """As soon as it has written something, or waits."""
+async def ordered(world: World, kind: OrderKind, *, turns: int = 0) -> None:
+    """As soon as it has written something, or waits; or some turns of the loop later."""
     while (await world.view()).last is None:
+        await asyncio.sleep(0)
+    for _ in range(turns):
         await asyncio.sleep(0)
     await give(world.coordination, AgentId("boss"), Order("order 1", kind, "enough"))
 
@@ -186,6 +188,27 @@ def test_a_cancelled_parent_whose_worker_dies_at_any_call_ends_as_cancelled_and_
             assert view.status is Status.CANCELLED, (view.agent, view.status)
 
     assert at_every_call(scenario, park_after_s, after=after) > 15
+
+
+def test_a_child_that_is_spawned_between_its_parents_cancellation_and_its_raising_is_cancelled_too():
+    async def scenario(turns):
+        fuse = Fuse(4)  # its second owner reads the order in its lock, and goes on from the spawn of its first child
+        world = World(None)
+
+        async def over():
+            await ordered(world, OrderKind.CANCEL, turns=turns)
+            await world.ended()
+            for child in await world.coordination.agents():
+                assert (await world.ended(child)).status is Status.CANCELLED
+
+        try:
+            await world.submit("parent_of_sleepers")
+            await killed(world, fuse, over())
+        finally:
+            await world.close()
+
+    for turns in range(20):
+        asyncio.run(scenario(turns))
 
 
 @PARKING

@@ -110,6 +110,7 @@ class Mailbox:
         self.ended: dict[str, dict[str, Any]] = {}  # children, by id: how they ended
         self.order = ""  # the id of the newest cancellation
         self.cancelled = ""  # what it says
+        self.until_s: float | None = None  # when who has not ended by then is ended by others (Unix time)
         self.raised = True  # and whether it has been raised
 
     # --- in a checkpoint -------------------------------------------------------------------------------------------
@@ -127,6 +128,7 @@ class Mailbox:
             self.ended,
             self.order,
             self.cancelled,
+            self.until_s,
             self.raised,
         )
 
@@ -146,7 +148,7 @@ class Mailbox:
             made.ended,
             *cancelled,
         ) = plain
-        made.order, made.cancelled, made.raised = cancelled
+        made.order, made.cancelled, made.until_s, made.raised = cancelled
         made.children = dict.fromkeys(children)
         made.letters = [Received(*letter) for letter in letters]
         made.outbox = [Outgoing(*letter) for letter in outbox]
@@ -177,7 +179,7 @@ class Mailbox:
             self.ended[child] = {"status": "unknown", "type": "Forked", "message": why}
         self.children.clear()
         if not self.raised:
-            self.order, self.cancelled, self.raised = "", "", True
+            self.order, self.cancelled, self.until_s, self.raised = "", "", None, True
 
     # --- coming in -------------------------------------------------------------------------------------------------
     def came(self, place: int, letter: Received) -> None:
@@ -247,6 +249,8 @@ class Mailbox:
     def spawn(self, child: str, value: Any) -> None:
         self.children[child] = None
         self.outbox.append(Outgoing(child, 0, 0, "spawn", "", value))
+        if not self.raised:  # the program could not know that it is cancelled; what it starts behind that, it means to
+            self.cancel_child(child, self.order, "", self.until_s)
 
     def is_to_start(self, child: str) -> bool:
         """Whether it was spawned, and nobody has made it yet."""
@@ -254,7 +258,7 @@ class Mailbox:
 
     def cancel(self, order: str, why: str, until_s: float | None) -> None:
         """Note a cancellation, which the children hear of, too."""
-        self.order, self.cancelled, self.raised = order, why, False
+        self.order, self.cancelled, self.until_s, self.raised = order, why, until_s, False
         for child in self.children:
             self.cancel_child(child, order, "", until_s)
 
