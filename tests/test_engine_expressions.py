@@ -51,6 +51,21 @@ EXPRESSIONS = {
         b = await effect(a.p.p.t)
         return tag([a, b])
     """,
+    "what is indexed is read before a call in its index": """
+        class Shelf:
+            def __init__(self):
+                self.rows = [[1, 2, 3]]
+            def other(self, n):
+                self.rows = [[7, 8, 9]]
+                return n
+        one, two, three = Shelf(), Shelf(), Shelf()
+        a = one.rows[one.other(0)][await effect(1, 1)]
+        two.rows[two.other(0)][await effect(2, 2)] += await effect(3, 10)
+        b = [three.rows[three.other(0)], await effect(4, 4)]
+        c = await leaf(three.rows[log("low", 0) : three.other(1)], note(5))
+        d = one.rows[0][: await effect(6, 2)]
+        return a, b, two.rows, tag(c), d
+    """,
     "subscripts and slices": """
         xs = list(range(9))
         a = xs[await effect(1, 2)], xs[note(2, 1) : await effect(3, 7) : note(4, 2)]

@@ -151,8 +151,8 @@ class FinishedTask(asyncio.Future[Any]):
 
 
 def branch_of(task: Any) -> Branch | None:
-    """The branch whose task this is."""
-    return getattr(task, "branch", None)
+    """The branch whose task this is. (A value of the program is asked for nothing: it may have a `branch` of its own.)"""
+    return getattr(task, "branch", None) if issubclass(type(task), asyncio.Future) else None
 
 
 def belongs(task: Any, branch: Branch) -> None:

@@ -15,6 +15,7 @@ import sys
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from playbooks_worker.engine.branches import branch_of
 from playbooks_worker.engine.frames import Call, Frame
 from playbooks_worker.engine.mortal import is_taken_back
 from playbooks_worker.engine.place import Below
@@ -188,7 +189,7 @@ def on_the_way(agent: Agent, task: Any) -> bool:
     if _not_told_yet(agent, task):
         return True
     if frame is None:  # plain code: told, whatever it made of that, once its outcome is known
-        branch = getattr(task, "branch", None)
+        branch = branch_of(task)
         return branch is None or branch.outcome is None
     if _in_flight(cancel):
         return True
@@ -202,7 +203,7 @@ def _handed_on(agent: Agent, task: Any, cancel: Cancel) -> bool:
     frame = cancel.frame
     if frame is None or not frame.in_flight or frame.turn != cancel.turn:
         return False
-    awaits_a_task = getattr(frame.value, "branch", None) is not None
+    awaits_a_task = branch_of(frame.value) is not None
     return awaits_a_task and not (task in agent.held or task._must_cancel)
 
 
@@ -240,7 +241,7 @@ def untold_without_call(agent: Agent, task: Any) -> tuple[Said, ...]:
 def stands(agent: Agent, task: Any) -> bool:
     """Whether all that *task* waits for has begun and stands where it stood: each is told there."""
     frames = _run_by(agent, task)
-    branch = getattr(task, "branch", None)
+    branch = branch_of(task)
     below = frames[-1].below if frames else None if branch is None else branch.below
     made = () if below is None else (*below.made.values(), *below.expected.values())
     if not begun(task) or any(call.id in agent.unreached for call in (*[frame.call_ for frame in frames], *made)):

@@ -236,8 +236,8 @@ def _place(frame: Frame) -> str:
 
 
 def _advice(value: Any, problem: Exception) -> str:
-    if isinstance(value, types.GeneratorType):
+    if issubclass(type(value), types.GeneratorType):
         return "a generator cannot be saved; make it a list, or loop over one"
-    if isinstance(value, types.CoroutineType | asyncio.Future):
+    if issubclass(type(value), types.CoroutineType | asyncio.Future):
         return "an awaitable cannot be kept across another await; await it where it is made, or make it a playbook call"
     return f"{problem}; open it in a `with` around its use, make it a resource(), or make it again where it is needed"

@@ -95,6 +95,7 @@ def reduce_as_it_wants(saver: Losing, value: Any) -> Reduced:
     registered = copyreg.dispatch_table.get(kind)
     try:
         reduced = value.__reduce_ex__(PROTOCOL) if registered is None else registered(value)
+        kind = value.__class__  # that pickle compares
     except NotRestoredError:
         return lost(saver, value, "it is made from what did not come back")
     except Exception as error:
@@ -102,7 +103,7 @@ def reduce_as_it_wants(saver: Losing, value: Any) -> Reduced:
     if type(reduced) is tuple and 2 <= len(reduced) <= 6 and type(reduced[1]) is tuple:
         maker, arguments = reduced[:2]
         if maker is _NEW or maker is _NEW_WITH_NAMES:
-            if arguments and arguments[0] is value.__class__:
+            if arguments and arguments[0] is kind:
                 return bare.reduced(value, reduced) if maker is _NEW else reduced
         elif callable(maker):
             return reduced

@@ -83,7 +83,8 @@ class Operands(Builder):
         if isinstance(node, ast.Attribute) and not self.is_super(node.value):
             return s.at(ast.Attribute(self._base(node.value), node.attr, ast.Load()), node)
         if isinstance(node, ast.Subscript):
-            return s.at(ast.Subscript(self._base(node.value), self._argument(node.slice), ast.Load()), node)
+            base = self._base(node.value) if self._is_quiet(node.slice) else self.hold(node.value)
+            return s.at(ast.Subscript(base, self._argument(node.slice), ast.Load()), node)
         if isinstance(node, ast.BinOp) and _calls(node):
             return s.at(ast.BinOp(self.hold(node.left), node.op, self.hold(node.right)), node)
         if isinstance(node, ast.IfExp) and _calls(node):
@@ -230,6 +231,8 @@ class Operands(Builder):
     def _is_quiet(self, node: ast.expr) -> bool:
         """Whether evaluating *node*, now or again, runs no code of anybody's and makes what nobody can tell apart. (A list
         may have been changed by who got it.)"""
+        if isinstance(node, ast.Slice):
+            return all(bound is None or self._is_steady(bound) for bound in (node.lower, node.upper, node.step))
         return all(map(self._is_quiet, node.elts)) if isinstance(node, ast.Tuple) else self._is_steady(node)
 
     def _is_global(self, node: ast.expr) -> bool:
