@@ -102,9 +102,10 @@ class OtelTracer:
 @dataclass(eq=False, slots=True)
 class _Open:
     """A call or an effect that has begun. *owner*: the call whose statements await it, or that it is. *before*: what is
-    current where it began, *inside* what is current in it."""
+    current where it began, *inside* what is current in it. *id*: of its span."""
 
     span: Span
+    id: int
     owner: int
     before: Context
     inside: Context
@@ -125,7 +126,14 @@ class _Life:
         self._calls: dict[int, _Open] = {}
         self._effects: dict[int, _Open] = {}
         self._open: dict[int, _Open] = {}  # all of them, by their spans' ids
-        self._resumed = {again: self._facts() | {"playbooks.resumed": again} for again in (False, True)}
+        # made once: with every await there is a span
+        self._attributes = {
+            (kind, again): self._facts() | {"playbooks.kind": kind} | ({"playbooks.resumed": True} if again else {})
+            for kind in ("call", "effect")
+            for again in (False, True)
+        }
+        self._start_span, self._with_span = home.tracer.start_span, trace.set_span_in_context
+        self._current, self._attach = context.get_current, context.attach
         self._root = ids = trace_of(lock.agent, lock.birth)
         decided = home.provider.sampler.should_sample(context.Context(), ids[0], self._name_of_root()).decision
         sampled = decided is Decision.RECORD_AND_SAMPLE  # as every other owner decides it
@@ -178,17 +186,19 @@ class _Life:
     # --- inside -----------------------------------------------------------------------------------------------------
     def _begin(self, name: str, parent: int, owner: int, kind: str, again: bool) -> _Open:
         before = self._before(parent)
-        facts = self._resumed[again] | {"playbooks.kind": kind}
-        span = self._home.tracer.start_span(name, before, attributes=facts)
-        inside = self._trace.set_span_in_context(span, before)
-        self._context.attach(inside)
-        opened = self._open[span.get_span_context().span_id] = _Open(span, owner, before, inside)
+        span = self._start_span(name, before, attributes=self._attributes[kind, again])
+        inside = self._with_span(span, before)
+        self._attach(inside)
+        id = span.get_span_context().span_id
+        opened = self._open[id] = _Open(span, id, owner, before, inside)
         return opened
 
     def _before(self, parent: int) -> Context:
         """What is current for the statements of the call *parent*: it, or an effect of it whose plain code has called, or a
         span of the program's own below these. Anything else (of what has ended, of another agent) does not count."""
-        current = self._context.get_current()
+        current, above = self._current(), self._calls.get(parent)
+        if above is not None and current is above.inside:
+            return current  # nearly always
         span = self._trace.get_current_span(current)
         found = span.get_span_context()
         if found.trace_id == self._root[0]:
@@ -197,18 +207,17 @@ class _Life:
                 return current
         elif found.is_valid:
             current = self._context.Context()
-        above = self._calls.get(parent)
-        return self._trace.set_span_in_context(self._above if above is None else above.span, current)
+        return self._with_span(self._above if above is None else above.span, current)
 
     def _end(self, opened: _Open | None, error: BaseException | None) -> None:
         if opened is None:
             return
-        del self._open[opened.span.get_span_context().span_id]
+        del self._open[opened.id]
         if error is not None:
             opened.span.set_status(self._trace.StatusCode.ERROR, type(error).__name__)
         opened.span.end()
-        if self._context.get_current() is opened.inside:  # else the program has something of its own there by now
-            self._context.attach(opened.before)
+        if self._current() is opened.inside:  # else the program has something of its own there by now
+            self._attach(opened.before)
 
     def _facts(self) -> dict[str, str | int]:
         lock = self._lock
