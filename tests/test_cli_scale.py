@@ -67,6 +67,9 @@ def test_who_asks_for_an_unknown_worker_or_queue_is_told_what_there_is(tmp_path:
         assert out.splitlines()[-1].split() == ["total", "1", "0", "no", "workers"]
         code, out, _ = await cluster.ctl("scale-hint", "--json")
         assert json.loads(out)["total"]["hint"] is None
+        assert (await cluster.ctl("terminate", "a"))[0] == 0  # and nobody serves its queue
+        code, out, _ = await cluster.ctl("scale-hint")
+        assert [line.split() for line in out.splitlines()[1:]][0] == ["count", "0", "0", "-", "0"]
         code, _, err = await cluster.ctl("scale-hint", "--group", "tea")
         assert (code, err) == (2, "error: there is no live worker of group tea. playbooksctl scale-hint lists all\n")
 

@@ -16,7 +16,7 @@ from playbooks_providers import metrics
 from playbooks_providers.ids import SessionId
 from playbooks_providers.loads import Load, QueueLoad, SystemLoad
 from playbooks_providers.metrics.instruments import Counter, Gauge, Histogram, Registry
-from playbooks_providers.model import Status
+from playbooks_providers.model import Minted, Status
 from playbooks_providers.testing import eventually, redis_server
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
@@ -188,6 +188,7 @@ def test_a_run_in_which_an_executor_dies_is_counted_and_nothing_ever_goes_down(t
             led("playbooks_agents", queue="count", status="quarantined") == 0 == led("playbooks_orphans", queue="count")
         )
         assert led("playbooks_live_sessions") == 2
+        assert led("playbooks_slots", group="main") == 14 and led("playbooks_group_runnable_agents", group="main") == 1
 
         for shown, daemon in ((after, "worker"), (led, "coordinator")):
             build = rf'^playbooks_build_info{{daemon="{daemon}",python="3\.\d+\.\d+",version=".+"}} 1.0$'
@@ -277,6 +278,29 @@ def test_a_letter_of_a_person_that_wakes_an_agent_is_counted_and_told_by_who_tak
         assert (told["agent"], told["by"]) == ("a", "letter")
         assert (await cluster.ctl("pause", "a"))[0] == 0
         assert await counts(worker, "playbooks_agents_set_aside_total", queue="hears", status="paused") == 1
+
+    on_redis(test, tmp_path, redis_url)
+
+
+@pytest.mark.redis
+def test_a_write_that_the_store_refuses_a_former_owner_is_counted_and_so_is_the_lock_it_lost(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def test(cluster: Cluster) -> None:
+        worker = cluster.worker("w", *ANYWHERE)
+        await serving(worker)
+        agent = await cluster.submit("a", 100)
+        await cluster.begun("a", 2)
+        owned = await cluster.view("a")
+        overtaken = await cluster.home.coordination.wake(
+            agent, owned.fence, owned.session
+        )  # as if its session was over
+        assert isinstance(overtaken, Minted)
+        await cluster.home.coordination.enqueue(overtaken.ticket)
+        assert await counts(worker, "playbooks_fenced_writes_total") == 1
+        assert await counts(worker, "playbooks_locks_lost_total", queue="count") == 1
+        await cluster.ended("a")
+        assert len(cluster.repeated("a", 100)) <= 1
 
     on_redis(test, tmp_path, redis_url)
 
