@@ -47,7 +47,9 @@ class Watch:
 
 
 class Since(NamedTuple):
-    """*key* (None: all) of *thing* is *value* again when the headers that had changed it have been entered."""
+    """*key* (None: all) of *thing* is *value* again when the headers that had changed it have been entered.
+
+    A *value* which is a tuple is an order: of what stands in a list then, which is the next that entering has appended."""
 
     thing: Any
     key: Any
@@ -95,13 +97,17 @@ class Undone:
         before: dict[_Place, Any] = dict.fromkeys(self._headers, ABSENT)
         for change in self._over:
             before[_place(change)] = got(change.thing, change.key)
-        for change in self._latest_first(self._over):
-            if self._undo(change):
-                place = _place(change)
-                value = before[place]
-                if is_atom(value) or (type(value) is list and all(map(is_atom, value))):
-                    key = None if change.key is WHOLE else change.key
-                    self._since[place] = Since(change.thing, key, value, tuple(self._headers[place]))
+        touched = [change for change in self._latest_first(self._over) if self._undo(change)]
+        for change in touched:
+            place, key = _place(change), None if change.key is WHOLE else change.key
+            value = before[place]
+            if type(value) is list and not all(map(_is_data, value)):
+                if key is not None:
+                    continue
+                value = _order(value, got(change.thing, WHOLE))  # objects: those that are made anew take their places
+            elif not is_atom(value) and type(value) is not list:
+                continue
+            self._since[place] = Since(change.thing, key, value, tuple(self._headers[place]))
 
     def end(self) -> None:
         for thing, held in self._were.values():
@@ -136,6 +142,7 @@ def holds_again(rows: Iterable[tuple[Any, ...]], unentered: Collection[Header]) 
     for row in rows:
         thing, key, value, headers = Since(*row)
         if type(thing) is not Marker and not any(header in unentered for header in headers):
+            value = _ordered(got(thing, WHOLE), value) if type(value) is tuple else value
             put(thing, WHOLE if key is None else key, value)
 
 
@@ -169,6 +176,30 @@ def _without(these: list[Any], those: list[Any]) -> list[Any]:
         else:
             left.append(one)
     return left
+
+
+def _is_data(value: Any) -> bool:
+    """Whether another that is equal to it does as well."""
+    return all(map(_is_data, value)) if type(value) is tuple else is_atom(value)
+
+
+def _order(now: list[Any], rest: list[Any]) -> tuple[bool, ...]:
+    """For each of *now*: whether it is none of *rest*, which is what of it is saved."""
+    at, order = 0, []
+    for one in now:
+        kept = at < len(rest) and one is rest[at]
+        at += kept
+        order.append(not kept)
+    return tuple(order) if at == len(rest) else ()
+
+
+def _ordered(now: list[Any], order: tuple[bool, ...]) -> list[Any]:
+    """What was saved and, behind it, what has been appended since, in that *order*; else *now* as it is."""
+    if len(now) != len(order):
+        return now
+    saved = len(order) - sum(order)
+    kept, appended = iter(now[:saved]), iter(now[saved:])
+    return [next(appended if new else kept) for new in order]
 
 
 def _put_in_order(thing: Any, key: Any, value: Any) -> None:
