@@ -21,6 +21,7 @@ ORDERS = channel.Orders(
     "redis://:pw@h/0",
     "pb",
     "secret",
+    ["another"],
     "replica",
     2,
     10,

@@ -52,7 +52,7 @@ def test_everything_that_is_copied_is_there_and_let_through():
 def test_the_pinned_packages_are_what_we_ask_for_each_with_a_hash():
     text = (ROOT / "deploy" / "requirements.txt").read_text()
     pinned = dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", text, re.MULTILINE))
-    extras = [line for extra in ("http", "otel") for line in PROJECT["optional-dependencies"][extra]]
+    extras = [line for extra in ("http", "otel", "encryption") for line in PROJECT["optional-dependencies"][extra]]
     for line in [*PROJECT["dependencies"], *extras]:
         wanted = Requirement(line)
         assert Version(pinned[wanted.name]) in wanted.specifier, line

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from playbooks_providers.events import Event, EventPlace
+from playbooks_providers.ids import AgentId
 from playbooks_worker import emit
 from playbooks_worker.engine import Agent, Completed
 from playbooks_worker.engine.talk.world import Alone
@@ -36,12 +37,12 @@ class Ears(Alone):
 
     @property
     def standing(self):
-        return [told.event for told in Reading().read(self.events)]
+        return [told.event for told in Reading(AgentId("a1")).read(self.events)]
 
     @property
     def by_effect(self):
         effects = {}
-        for told in Reading().read(self.events):
+        for told in Reading(AgentId("a1")).read(self.events):
             effects.setdefault(told.key, []).append(told.event)
         return effects
 
@@ -106,7 +107,7 @@ def told(fence, number, key, event, attempt=1):
 
 
 def test_a_reader_that_follows_is_told_once_what_is_replaced():
-    reading = Reading()
+    reading = Reading(AgentId("a1"))
     assert [one.replaces for one in reading.read([told(1, 1, "k", "a"), told(1, 2, "k", "b")])] == [False, False]
     later = reading.read([told(2, 1, "k", "a"), told(2, 2, "k", "b"), told(2, 3, "other", "c")])
     assert [(one.event, one.replaces) for one in later] == [("a", True), ("b", False), ("c", False)]
@@ -115,8 +116,8 @@ def test_a_reader_that_follows_is_told_once_what_is_replaced():
 
 def test_who_reads_from_the_start_sees_only_what_stands():
     events = [told(1, 1, "k", "a"), told(1, 2, "j", "x"), told(2, 1, "k", "A"), told(2, 2, "k", "B", attempt=2)]
-    assert [(one.event, one.replaces) for one in Reading().read(events)] == [("x", False), ("B", False)]
+    assert [(one.event, one.replaces) for one in Reading(AgentId("a1")).read(events)] == [("x", False), ("B", False)]
 
 
 def test_what_no_host_has_written_is_passed_over():
-    assert Reading().read([Event(EventPlace(1, 1), b"\xff"), Event(EventPlace(1, 2), b"[]")]) == []
+    assert Reading(AgentId("a1")).read([Event(EventPlace(1, 1), b"\xff"), Event(EventPlace(1, 2), b"[]")]) == []

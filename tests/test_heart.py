@@ -16,7 +16,28 @@ from playbooks_worker.heart import Heart
 from playbooks_worker.seat import Seat, Staff
 
 ORDERS = Orders(
-    "w", [], [], 1, {}, "", "", "", "none", 1, 10, False, 1.0, 1.0, "console", 64_000_000, 5.0, 1000, 100, False, False
+    "w",
+    [],
+    [],
+    1,
+    {},
+    "",
+    "",
+    "",
+    [],
+    "none",
+    1,
+    10,
+    False,
+    1.0,
+    1.0,
+    "console",
+    64_000_000,
+    5.0,
+    1000,
+    100,
+    False,
+    False,
 )
 
 

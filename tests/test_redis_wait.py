@@ -73,12 +73,15 @@ async def pair() -> AsyncIterator[Pair]:
 
 
 async def follows(replica: RedisServer, primary: RedisServer, *, over: int | None = None) -> None:
-    """*over*: the port of a link. A replica counts from its first word after it has got everything: up to a second later."""
+    """*over*: the port of a link. A replica counts when it has said how far it is: a second after it got everything."""
     await asked(replica, "REPLICAOF", "127.0.0.1", str(over or primary.port))
+    await asked(primary, "SET", "something", "to follow")
 
     async def linked() -> bool:
-        up = b"master_link_status:up" in await asked(replica, "INFO", "replication")
-        return up and b"state=online" in await asked(primary, "INFO", "replication")
+        told = (await asked(primary, "INFO", "replication")).decode()
+        offset = re.search(r"master_repl_offset:(\d+)", told)
+        ports = re.findall(r"slave\d+:ip=[^,]*,port=(\d+),state=online,offset=(\d+)", told)
+        return offset is not None and (str(replica.port), offset[1]) in ports
 
     await eventually(linked, LONG_S, "the replica to follow")
 
@@ -293,7 +296,7 @@ def test_a_server_that_is_demoted_under_a_wait_is_left_and_nothing_is_written_tw
 TRANSITIONS: list[tuple[str, Callable[[RedisHome, Lock], Awaitable[Any]], Any]] = [
     ("create", lambda home, lock: home.coordination.create(start_record("other")), Created),
     ("release", lambda home, lock: home.coordination.release(lock, "drain"), Minted),
-    ("stop", lambda home, lock: home.coordination.stop(lock, Status.PAUSED, "a person"), Done),
+    ("stop", lambda home, lock: home.coordination.stop(lock, Status.BLOCKED, "why"), Done),
     ("finish", lambda home, lock: home.coordination.finish(lock, Status.COMPLETED, entry(lock, 1)), Done),
     ("park", lambda home, lock: home.coordination.park(lock, CheckpointId(lock.fence, 1), 0, None), Parked),
     ("deliver", lambda home, lock: home.coordination.deliver(A, Letter("b", 1, 1, b"hello"), limit=9), Delivered),

@@ -299,7 +299,7 @@ def test_an_order_to_an_orphan_is_obeyed_by_its_next_owner():
 # --- events ----------------------------------------------------------------------------------------------------------
 async def heard(world, name="boss"):
     events = await world.coordination.emitted(AgentId(name), BEGINNING, limit=1000)
-    return [told.event for told in Reading().read(events)]
+    return [told.event for told in Reading(AgentId(name)).read(events)]
 
 
 @pytest.mark.parametrize("park_after_s", [0.0, None], ids=["parked", "in memory"])

@@ -54,6 +54,15 @@ class BadCheckpoint(ProviderError):
         self.why = why
 
 
+class BadStart(ProviderError):
+    """What an agent was started with cannot be read: it is encrypted, and its key is not here."""
+
+    def __init__(self, agent: str, why: str) -> None:
+        super().__init__(f"agent {agent}: what it was started with cannot be read: {why}")
+        self.agent = agent
+        self.why = why
+
+
 class BadLetter(ProviderError):
     """A letter that must not be read: not signed with this key, or written for another place."""
 
@@ -61,6 +70,10 @@ class BadLetter(ProviderError):
         super().__init__(f"agent {agent}: a letter of {sender} cannot be read: {why}")
         self.agent = agent
         self.sender = sender
+
+
+class LockedLetter(BadLetter):
+    """A letter that is right, and encrypted with a key that is not here: it can be read where that is."""
 
 
 class AgentLocked(ProviderError):

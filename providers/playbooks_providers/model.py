@@ -78,7 +78,8 @@ class StartRecord:
     ``args``/``kwargs`` are JSON values as the caller gave them. ``entry`` is the qualified name of the playbook inside
     the program. ``created_ms`` is Unix time in milliseconds. A child names the agent that has spawned it, and that one's
     birth. ``run`` is the id of the first agent of its run; empty: this one is the first. ``forked`` says
-    of what it was forked: JSON of agent, birth and checkpoint. Two records are *the same start*
+    of what it was forked: JSON of agent, birth and checkpoint. ``sealed``: the arguments encrypted (envelope/start.py), and
+    then they stand nowhere else in the JSON. Two records are *the same start*
     when `origin` is equal.
     """
 
@@ -93,12 +94,13 @@ class StartRecord:
     parent_birth: int = 0
     run: str = ""
     forked: str = ""
+    sealed: str = ""
 
     @property
     def origin(self) -> str:
         """Canonical JSON of program, entry, arguments, parent and what it was forked from: what is equal when a second
         submit is the same."""
-        said: list[Any] = [self.program, self.entry, self.args, self.kwargs]
+        said: list[Any] = [self.program, self.entry, *([self.sealed] if self.sealed else [self.args, self.kwargs])]
         if self.parent:
             said += [self.parent, self.parent_birth]
         if self.forked:
@@ -112,14 +114,15 @@ class StartRecord:
                 "agent": self.agent,
                 "program": self.program,
                 "entry": self.entry,
-                "args": self.args,
-                "kwargs": self.kwargs,
+                "args": [] if self.sealed else self.args,
+                "kwargs": {} if self.sealed else self.kwargs,
                 "queue": self.queue,
                 "created_ms": self.created_ms,
                 "parent": self.parent,
                 "parent_birth": self.parent_birth,
                 "run": self.run,
                 "forked": self.forked,
+                **({"sealed": self.sealed} if self.sealed else {}),
             },
             separators=(",", ":"),
         )
@@ -139,6 +142,7 @@ class StartRecord:
             parent_birth=data["parent_birth"],
             run=data["run"],
             forked=data["forked"],
+            sealed=data.get("sealed", ""),
         )
 
 

@@ -1,6 +1,6 @@
 """What a supervisor and its executor say to each other: JSON lines over one socket pair.
 
-The socket is also how each learns that the other is gone. Orders carry secrets (the signing key), which is why they do
+The socket is also how each learns that the other is gone. Orders carry secrets (keys), which is why they do
 not travel in arguments or the environment; nothing here is ever logged. Instants are `time.monotonic()` seconds, which all
 processes of a host share.
 """
@@ -36,6 +36,7 @@ class Orders:
     redis_url: str = field(repr=False)
     redis_prefix: str
     signing_key: str = field(repr=False)
+    encryption_keys: list[str] = field(repr=False)
     wait: WaitKind
     wait_replicas: int
     keep_last_n: int

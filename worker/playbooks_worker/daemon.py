@@ -19,12 +19,21 @@ import typer
 from pydantic import SecretStr
 
 from playbooks_providers.clock import SystemClock
+from playbooks_providers.envelope import Sealer
 from playbooks_providers.errors import ConfigError, Unreachable
 from playbooks_providers.lanes import queue_name
 from playbooks_providers.logs import AskedFormat, LogFormat, chosen, configure
 from playbooks_providers.redis import connect, wait_for
 from playbooks_providers.service import Notifier, Probes, Pulse, Surface, open_surface, say_build
-from playbooks_providers.settings import Settings, check, load_settings, settings_table, signing_key, weakness
+from playbooks_providers.settings import (
+    Settings,
+    check,
+    encryption_keys,
+    load_settings,
+    settings_table,
+    signing_key,
+    weakness,
+)
 from playbooks_worker.channel import Orders
 from playbooks_worker.manual import WorkerManual
 from playbooks_worker.seat import Staff
@@ -110,6 +119,7 @@ def work(  # noqa: PLR0913 - the options of a command
                 "secret for all workers and coordinators; `openssl rand -hex 32` makes one"
             )
         check(settings)
+        Sealer.of(key.get_secret_value(), encryption_keys(settings))  # what encrypts is there, or says what to install
         queues = [queue_name(one) for one in queue or []]
         if settings.worker.otel:
             check_installed()
@@ -154,6 +164,7 @@ def staff_of(
         redis_url=settings.redis.url,
         redis_prefix=settings.redis.prefix,
         signing_key=key.get_secret_value(),
+        encryption_keys=encryption_keys(settings),
         wait=settings.durability.wait,
         wait_replicas=settings.durability.wait_replicas,
         keep_last_n=settings.durability.keep_last_n,

@@ -125,7 +125,7 @@ async def host(channel: Channel, orders: Orders, programs: Mapping[str, Program]
     clock = SystemClock()
     around = Surroundings(
         home.checkpoints,
-        Sealer(orders.signing_key),
+        Sealer.of(orders.signing_key, orders.encryption_keys),
         clock.now_ms,
         orders.keep_last_n,
         strict=orders.strict,

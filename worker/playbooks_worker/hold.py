@@ -15,7 +15,8 @@ import structlog
 
 from playbooks_providers import metrics
 from playbooks_providers.contracts import Coordination
-from playbooks_providers.envelope import Header
+from playbooks_providers.envelope import Header, open_start
+from playbooks_providers.errors import BadStart
 from playbooks_providers.ids import AgentId, SessionId, new_nonce
 from playbooks_providers.lanes import queue_of
 from playbooks_providers.letters import Poke, Standing
@@ -141,7 +142,12 @@ class Hold:
             return Blocked(no_such_playbook(program.name, lock.start.entry, program.playbooks), elsewhere=True)
         if lock.resume_from is None:
             try:
-                program.bind(lock.start.entry, lock.start.args, lock.start.kwargs)
+                start = open_start(self._bench.around.sealer, lock.start)
+                if self._bench.around.sealer.cipher is not None and not lock.start.sealed:
+                    self._log.warning("arguments are stored in clear: who submitted the agent has no encryption key")
+                program.bind(start.entry, start.args, start.kwargs)
+            except BadStart as bad:
+                return Blocked(str(bad))
             except ArgumentsError as unfit:
                 return Blocked(str(unfit), elsewhere=True)
         if decided is Verdict.ALONE and not await self._neighbours.only(self):

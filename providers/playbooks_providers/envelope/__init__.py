@@ -6,6 +6,7 @@ and by commands that show agents (`read_header`). It knows neither stores nor pi
 """
 
 from playbooks_providers.envelope.chain import Chain, oldest_needed
+from playbooks_providers.envelope.cipher import Cipher, Unreadable, no_key, opened
 from playbooks_providers.envelope.header import (
     FORMAT,
     Asked,
@@ -20,6 +21,7 @@ from playbooks_providers.envelope.header import (
 )
 from playbooks_providers.envelope.letter import Body, open_letter, seal_letter
 from playbooks_providers.envelope.sealer import Opened, Sealer, Stamp
+from playbooks_providers.envelope.start import open_start, same_start, seal_start
 
 __all__ = [
     "FORMAT",
@@ -27,6 +29,7 @@ __all__ = [
     "Base",
     "Body",
     "Chain",
+    "Cipher",
     "Codec",
     "Header",
     "Kind",
@@ -34,10 +37,16 @@ __all__ = [
     "Owed",
     "Sealer",
     "Stamp",
+    "Unreadable",
     "Unverified",
     "base_mac",
+    "no_key",
     "oldest_needed",
     "open_letter",
+    "open_start",
+    "opened",
     "read_header",
+    "same_start",
     "seal_letter",
+    "seal_start",
 ]

@@ -23,6 +23,9 @@ base      only of a delta (delta.py): what it was made from: {"ids": its chain, 
           [first, last] for a run of such seqs, "mac": the first half of that one's MAC in hex, "number": its own number
           since the whole one, "bytes": what all deltas since then take, this one included}
 key       id of the signing key: first 8 hex digits of its SHA-256
+cipher    only when encrypted (cipher.py): id of the key; the payload is then encrypted behind being packed
+sealed    only when encrypted, and there is one of steps, asks, result and error: JSON of these, encrypted, in base64; then
+          none of them stands in the header
 python    minor version of the writer, "3.11"
 lowering  version of the engine's lowering (DESIGN 3.5)
 attempts  how often the agent had been taken since an owner last wrote, this owner included
@@ -39,7 +42,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json.encoder import encode_basestring_ascii
 from typing import Any, Literal, NamedTuple, NewType, get_args
 
@@ -119,6 +122,8 @@ class Header:
     size: int = 0
     codec: Codec = "raw"
     key: str = ""
+    cipher: str = ""
+    sealed: str = ""
     python: str = PYTHON
 
     @property
@@ -159,7 +164,9 @@ def encode(header: Header, size: int, key_id: str) -> bytes:
     """The header's JSON. f-strings: this runs once per checkpoint (json.dumps of a dict takes four times as long)."""
     start, middle, end = fixed(header, key_id)
     outcome = ""
-    if header.kind == "completed":
+    if header.sealed:
+        outcome = f',"sealed":"{header.sealed}"'
+    elif header.kind == "completed":
         outcome = f',"result":{_compact(header.result)}'
     elif header.kind in ("failed", "cancelled"):
         outcome = f',"error":{_compact(dict(header.error or {}))}'
@@ -177,12 +184,50 @@ def fixed(header: Header, key_id: str) -> tuple[str, str, str]:
         f'{{"v":1,"agent":{_escape(header.agent)},"program":{_escape(header.program)},"fence":{header.fence},"seq":',
         f',"nonce":{_escape(header.nonce)},"time_ms":',
         f',{_coded(header)},"key":"{key_id}","python":"{PYTHON}","lowering":{header.lowering},"attempts":{header.attempts}'
+        + (f',"cipher":"{header.cipher}"' if header.cipher else "")
         + ("" if header.dill is None else f',"dill":{_escape(header.dill)}'),
     )
 
 
 def steps_field(steps_json: str) -> str:
     return "" if steps_json == "[]" else f',"steps":{steps_json}'
+
+
+def values(header: Header) -> bytes:
+    """What of *header* are values of a program, as JSON; empty when it has none."""
+    said = {
+        "steps": header.steps_json,
+        "asks": header.asks_json,
+        "result": _compact(header.result) if header.kind == "completed" else "[]",
+        "error": _compact(dict(header.error)) if header.error else "[]",
+    }
+    told = [
+        f'"{name}":{text}'
+        for name, text in said.items()
+        if text != "[]" or (name, header.kind) == ("result", "completed")
+    ]
+    return f"{{{','.join(told)}}}".encode() if told else b""
+
+
+def without_values(header: Header, cipher: str, sealed: str) -> Header:
+    """*header* with them encrypted."""
+    return replace(header, steps_json="[]", asks_json="[]", result=None, error=None, cipher=cipher, sealed=sealed)
+
+
+def with_values(header: Header, plain: bytes) -> Header:
+    """The opposite. Raises `ValueError` when *plain* is not what `values` gives."""
+    try:
+        said = json.loads(plain)
+        return replace(
+            header,
+            steps_json=_compact(said["steps"]) if "steps" in said else "[]",
+            asks_json=_compact(said["asks"]) if "asks" in said else "[]",
+            result=said.get("result"),
+            error=said.get("error"),
+            sealed="",
+        )
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"not the values of a header: {error!r}") from error
 
 
 def _asks_field(asks_json: str) -> str:
@@ -224,6 +269,8 @@ def parse(text: bytes) -> Header:
             size=data["size"],
             codec=codec,
             key=data["key"],
+            cipher=data.get("cipher", ""),
+            sealed=data.get("sealed", ""),
             python=data["python"],
         )
     except (LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -3,6 +3,7 @@
 Flag > environment (`PLAYBOOKS_<SECTION>__<KEY>`) > `playbooks.toml` (project, then user) > `.playbooks/dev.json` > default.
 """
 
+from playbooks_providers.settings.encryption_keys import encryption_keys
 from playbooks_providers.settings.http_address import HttpAddress, http_address
 from playbooks_providers.settings.invariants import check
 from playbooks_providers.settings.load import load_settings
@@ -26,6 +27,7 @@ __all__ = [
     "WaitKind",
     "WorkerSettings",
     "check",
+    "encryption_keys",
     "ensure_signing_key",
     "http_address",
     "load_settings",

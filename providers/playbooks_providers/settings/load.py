@@ -28,11 +28,17 @@ _ALLOWED = {
     "redis.url": "use redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH",
     "redis.prefix": "use a word without blanks and braces",
     "durability.signing_key": "use any non-empty string",
+    "durability.encryption_key": "use a string of 32 characters or more (`openssl rand -hex 32`)",
     "worker.group": "use at most 63 letters, digits, '.', '-' and '_'; a letter or digit first and last",
 }
-_SECRET = frozenset({"durability.signing_key", "redis.url"})
+_SECRET = frozenset({"durability.signing_key", "durability.encryption_key", "redis.url"})
 # Two ways to say one thing: a source that says either hides both of the sources below it.
-_ALTERNATIVES = {"signing_key": "signing_key_file", "signing_key_file": "signing_key"}
+_ALTERNATIVES = {
+    "signing_key": "signing_key_file",
+    "signing_key_file": "signing_key",
+    "encryption_key": "encryption_key_file",
+    "encryption_key_file": "encryption_key",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,8 @@ def _anchor(settings: Settings, cwd: Path) -> Settings:
     paths: dict[str, Path] = {"storage_path": cwd / durability.storage_path}
     if durability.signing_key_file is not None:
         paths["signing_key_file"] = cwd / durability.signing_key_file
+    if durability.encryption_key_file is not None:
+        paths["encryption_key_file"] = cwd / durability.encryption_key_file
     return settings.model_copy(update={"durability": durability.model_copy(update=paths)})
 
 

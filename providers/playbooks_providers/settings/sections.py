@@ -33,7 +33,8 @@ class _Section(BaseModel):
 class DurabilitySettings(_Section):
     """[durability]: where checkpoints live, how many are kept, and the key that signs them. ``strict``: an agent fails at
     the first checkpoint with a value that cannot be saved, instead of going on elsewhere without it. ``wait``: what a
-    write to Redis has to reach before it counts: nothing more, ``wait_replicas`` replicas, or the disk."""
+    write to Redis has to reach before it counts: nothing more, ``wait_replicas`` replicas, or the disk.
+    ``encryption_key``: what encrypts all values of agents, and behind it (one a line) what decrypts older ones."""
 
     storage_type: str = Field(default="filesystem", min_length=1)
     storage_path: Path = Path(".checkpoints")
@@ -45,6 +46,8 @@ class DurabilitySettings(_Section):
     keep_finished_days: float = Field(default=7.0, gt=0)
     signing_key: SecretStr | None = Field(default=None, min_length=1)
     signing_key_file: Path | None = None
+    encryption_key: SecretStr | None = Field(default=None, min_length=1)
+    encryption_key_file: Path | None = None
 
     @property
     def max_checkpoint_bytes(self) -> int:

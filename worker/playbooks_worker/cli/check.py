@@ -95,6 +95,7 @@ async def _verdict(home: AnyHome, program: Program, agent: Any) -> Record | None
 
 async def _against(home: AnyHome, program: Program, view: AgentView) -> tuple[str, list[Record]]:
     """Why the agent would block, or nothing; and what has changed of the playbooks that it is in."""
+    from playbooks_providers.envelope import open_start
     from playbooks_worker import engine
     from playbooks_worker.cli.connect import signing
     from playbooks_worker.host.changed import sources
@@ -105,7 +106,8 @@ async def _against(home: AnyHome, program: Program, view: AgentView) -> tuple[st
     start = view.start
     try:
         if view.last is None:  # it begins with its start record
-            program.bind(start.entry, start.args, start.kwargs)
+            said = open_start(home.sealer, start)
+            program.bind(start.entry, said.args, said.kwargs)
             return "", []
         program.playbook(start.entry)
         opened = await open_checkpoint(home.checkpoints, signing(home), view.agent, view.last)

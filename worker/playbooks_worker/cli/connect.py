@@ -137,12 +137,17 @@ def signing(home: AnyHome) -> Sealer:
 def _sealer(settings: Settings, folder: Path | None = None) -> Sealer | None:
     """With the configured key, else the one that `run` made in *folder*. Makes none."""
     from playbooks_providers.envelope import Sealer
-    from playbooks_providers.settings import ensure_signing_key, signing_key
+    from playbooks_providers.errors import ConfigError
+    from playbooks_providers.settings import encryption_keys, ensure_signing_key, signing_key
 
     key = signing_key(settings)
     if key is None and folder is not None and (folder / ".signing_key").exists():
         key = ensure_signing_key(folder)
-    return Sealer(key.get_secret_value()) if key is not None else None
+    if key is None and encryption_keys(settings):
+        raise ConfigError(
+            "durability.encryption_key is of no use without the signing key: set both, as the workers have"
+        )
+    return Sealer.of(key.get_secret_value(), encryption_keys(settings)) if key is not None else None
 
 
 def _quiet_logs() -> None:

@@ -17,7 +17,7 @@ from playbooks_worker.cli.output import CommandError, Output, exit_of
 from playbooks_worker.cli.views import Record, ago, as_text, given, table_of
 
 if TYPE_CHECKING:
-    from playbooks_providers.envelope import Asked
+    from playbooks_providers.envelope import Asked, Sealer
     from playbooks_providers.ids import AgentId
     from playbooks_providers.model import AgentView
 
@@ -49,23 +49,27 @@ async def _inbox(person: str | None, storage_path: Path | None, redis_url: str |
         found = [
             _told(view.agent, each)
             for view in await described(home, await home.coordination.asking())
-            for each in asked_by(view)
+            for each in asked_by(view, home.sealer)
             if person in (None, each.person)
         ]
         return found, home.there()
 
 
-def asked_by(view: AgentView) -> list[Asked]:
-    """The questions of an agent that has not ended, as its header says; nothing is verified."""
-    from playbooks_providers.envelope import read_header
+def asked_by(view: AgentView, sealer: Sealer | None) -> list[Asked]:
+    """The questions of an agent that has not ended, as its header says; nothing is verified. Raises `CommandError` when they
+    cannot be decrypted here."""
+    from playbooks_providers.envelope import no_key, read_header
     from playbooks_providers.model import FINAL
 
     if view.status in FINAL or not view.header:
         return []
     try:
-        return read_header(view.header).asks
+        header = read_header(view.header) if sealer is None else sealer.read(view.header)
     except ValueError:
         return []
+    if header.sealed:
+        raise CommandError(f"agent {view.agent}: {no_key(header.cipher)}")
+    return header.asks
 
 
 def _told(agent: str, asked: Asked) -> Record:
@@ -117,7 +121,7 @@ async def _answer(
 
     async with home_of(storage_path, redis_url) as home:
         view = await known(home, agent)
-        asked = chosen(view, question, f"playbooksctl inbox{home.there()}")
+        asked = chosen(view, home.sealer, question, f"playbooksctl inbox{home.there()}")
         letter = answer_letter(signing(home), agent, asked.id, value)
         said = await answered(home.coordination, agent, letter)
     if not isinstance(said, Delivered):
@@ -133,9 +137,9 @@ async def _answer(
             out.note(f"It is {view.status}, and reads the answer when it goes on: playbooksctl {how} {agent}")
 
 
-def chosen(view: AgentView, question: str | None, look: str) -> Asked:
+def chosen(view: AgentView, sealer: Sealer | None, question: str | None, look: str) -> Asked:
     """The question that is meant. Raises `CommandError` when there is none, or more than one; *look* lists them all."""
-    asked = asked_by(view)
+    asked = asked_by(view, sealer)
     if question is not None:
         asked = [one for one in asked if one.id == question]
     if not asked:

@@ -14,13 +14,13 @@ from typing import Any
 
 from playbooks_providers import ids, logs
 from playbooks_providers.clock import SystemClock
-from playbooks_providers.envelope import Header, Sealer
+from playbooks_providers.envelope import Header, Sealer, open_start, seal_start
 from playbooks_providers.errors import StorageFailed, StorageFull, UnknownAgent
 from playbooks_providers.filesystem import FilesystemCheckpoints, FilesystemCoordination, FilesystemStore
 from playbooks_providers.ids import AgentId
 from playbooks_providers.letters import Unread
 from playbooks_providers.model import FINAL, AgentView, Choice, Exists, Lock, StartRecord, Status
-from playbooks_providers.settings import ensure_signing_key, load_settings, signing_key, weakness
+from playbooks_providers.settings import encryption_keys, ensure_signing_key, load_settings, signing_key, weakness
 from playbooks_worker.cli.interrupts import Interrupts
 from playbooks_worker.cli.local_run import LocalRun, Telling
 from playbooks_worker.cli.output import CommandError, Exit, Output
@@ -52,7 +52,8 @@ class Here:
         key = signing_key(settings)
         if key is not None and (weak := weakness(key)):
             out.note(f"warning: {weak}")
-        self._sealer = Sealer((key or ensure_signing_key(folder)).get_secret_value())
+        signing = (key or ensure_signing_key(folder)).get_secret_value()
+        self._sealer = Sealer.of(signing, encryption_keys(settings))
         self._clock = SystemClock()
         store = FilesystemStore(folder)
         self._checkpoints = FilesystemCheckpoints(store, full=self._stop_for_room)
@@ -70,7 +71,8 @@ class Here:
         entry = program.bind(self._asked.entry, args, kwargs)
         chosen = ids.agent_id(agent) if agent else ids.new_agent_id(program.name)
         now = self._clock.now_ms()
-        answer = await self._home.create(StartRecord(chosen, program.name, self._asked.entry, args, kwargs, "", now))
+        start = StartRecord(chosen, program.name, self._asked.entry, args, kwargs, "", now)
+        answer = await self._home.create(seal_start(self._sealer, start))
         if isinstance(answer, Exists) or not answer.fresh:
             raise self._report.taken(await self._view(chosen))
         with self._interrupts(chosen):
@@ -95,7 +97,7 @@ class Here:
                 with self._interrupts(chosen):
                     await self._live(chosen, None, program, None, after=0)
             self._report.tell_end(view)
-        start = view.start
+        start = open_start(self._sealer, view.start)
         restart = choice is Choice.RESTART
         entry = program.bind(start.entry, start.args, start.kwargs) if restart else program.playbook(start.entry)
         with self._interrupts(chosen):

@@ -66,6 +66,7 @@ async def _submit(
     out: Output, asked: Target, args: str | None, agent: str | None, asked_lane: str, redis_url: str | None
 ) -> None:
     from playbooks_providers import ids
+    from playbooks_providers.envelope import same_start, seal_start
     from playbooks_providers.model import Exists, StartRecord
     from playbooks_worker.cli.connect import redis_home
 
@@ -74,10 +75,11 @@ async def _submit(
     start = StartRecord(chosen, asked.program, asked.entry, positional, keywords, asked_lane, int(time.time() * 1000))
     async with redis_home(redis_url) as home:
         coordination = home.coordination
+        start = seal_start(home.sealer, start)
         there = await coordination.describe(chosen) if agent else None
         if there is None:
             start = await _checked(out, coordination, start)
-        elif there.start.origin == start.origin:
+        elif same_start(home.sealer, there.start, start):
             start = there.start
         else:
             raise _taken(chosen, there.status.value, there.start)

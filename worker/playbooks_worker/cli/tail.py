@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from playbooks_worker.cli import options
-from playbooks_worker.cli.output import Output
+from playbooks_worker.cli.output import CommandError, Output
 from playbooks_worker.cli.views import as_text
 
 if TYPE_CHECKING:
+    from playbooks_providers.envelope import Sealer
     from playbooks_providers.ids import AgentId
     from playbooks_worker.cli.connect import AnyHome
     from playbooks_worker.host.events import Told
@@ -45,8 +46,8 @@ async def _tail(out: Output, agent: str, follow: bool, storage_path: Path | None
     from playbooks_worker.cli.connect import home_of
 
     chosen = ids.agent_id(agent)
-    page = _Page(out)
     async with home_of(storage_path, redis_url) as home:
+        page = _Page(out, chosen, home.sealer)
         view = await home.coordination.describe(chosen)
         try:
             while view is not None:
@@ -67,6 +68,8 @@ async def _tail(out: Output, agent: str, follow: bool, storage_path: Path | None
 
 async def _read(home: AnyHome, agent: AgentId, page: _Page, wait_s: float) -> None:
     """What there is now, all at once, so that what does not stand is not shown."""
+    from playbooks_providers.envelope import Unreadable
+
     found = list(await home.coordination.emitted(agent, page.after, limit=_AT_ONCE, wait_s=wait_s))
     more = len(found) == _AT_ONCE
     while more:
@@ -75,19 +78,23 @@ async def _read(home: AnyHome, agent: AgentId, page: _Page, wait_s: float) -> No
         more = len(next_ones) == _AT_ONCE
     if found:
         page.after = found[-1].place
-        for told in page.reading.read(found):
+        try:
+            standing = page.reading.read(found)
+        except Unreadable as error:
+            raise CommandError(f"agent {agent}: {error}") from error
+        for told in standing:
             page.show(told)
 
 
 class _Page:
     """What was shown so far. Texts of one effect are one text; everything else is a line."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: Output, agent: AgentId, sealer: Sealer | None) -> None:
         from playbooks_providers.events import BEGINNING
         from playbooks_worker.host.events import Reading
 
         self.after = BEGINNING
-        self.reading = Reading()
+        self.reading = Reading(agent, sealer)
         self.told = 0
         self._out = out
         self._key = ""  # of the effect whose text has no end yet

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from playbooks_providers.envelope import Sealer
+    from playbooks_providers.envelope import Header, Sealer
     from playbooks_providers.loads import SystemLoad
     from playbooks_providers.model import AgentView
 
@@ -64,18 +64,17 @@ def record(view: AgentView, sealer: Sealer | None) -> Record:
 
 
 def _from_header(view: AgentView, sealer: Sealer | None) -> Record:
-    from playbooks_providers.envelope import read_header
+    from playbooks_providers.envelope import no_key, read_header
     from playbooks_providers.model import FINAL, Entry
 
     final = view.status in FINAL and view.last is not None
-    if final and sealer is not None:
-        assert view.last is not None
-        header = sealer.open(Entry(view.last, view.header, b""), view.agent).header
-    else:
-        try:
-            header = read_header(view.header)
-        except ValueError as error:
-            return {"unreadable": str(error)}
+    try:
+        header: Header = read_header(view.header) if sealer is None else sealer.read(view.header)
+        if final and sealer is not None and not header.sealed:
+            assert view.last is not None
+            header = sealer.open(Entry(view.last, view.header, b""), view.agent).header
+    except ValueError as error:
+        return {"unreadable": str(error)}
     told: Record = {
         "time_ms": header.time_ms,
         "python": header.python,
@@ -95,7 +94,9 @@ def _from_header(view: AgentView, sealer: Sealer | None) -> Record:
             {"question_id": id, "person": person, "question": question, "asked_ms": asked_ms, "until_ms": until_ms}
             for id, person, question, asked_ms, until_ms in header.asks
         ]
-    if header.kind == "completed":
+    if header.sealed:  # a result that is not known is none, and not null
+        told["unreadable"] = f"agent {view.agent}: {no_key(header.cipher)}"
+    elif header.kind == "completed":
         told["result"] = header.result
     elif header.kind in ("failed", "cancelled"):
         raised = dict(header.error or {})
@@ -109,6 +110,11 @@ def announce_end(out: Output, told: Record) -> NoReturn:
     code = exit_of(told["status"])
     assert code is not None, told["status"]
     agent = told["agent_id"]
+    if "unreadable" in told and "result" not in told and "error" not in told:
+        facts = {key: value for key, value in told.items() if key != "error"}
+        raise CommandError(
+            f"{told['unreadable']}; it is {told['status']}", Exit.SET_ASIDE, kind="Unreadable", facts=facts
+        )
     if told.get("verified") is False:
         out.note(
             f"warning: the signature of agent {agent}'s result was not checked: no signing key here "

@@ -16,8 +16,8 @@ from typing import Any
 
 import structlog
 
-from playbooks_providers.envelope import Body, Owed, Sealer, open_letter, seal_letter
-from playbooks_providers.errors import BadLetter
+from playbooks_providers.envelope import Body, Owed, Sealer, open_letter, same_start, seal_letter, seal_start
+from playbooks_providers.errors import BadLetter, LockedLetter
 from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.lanes import lane, priority_of, queue_of
 from playbooks_providers.letters import Delivered, Full, Gap, Letter, Mail, Poke, Standing
@@ -38,7 +38,8 @@ _log = structlog.get_logger()
 
 
 class Courier:
-    """``idle()`` is called when the agent has begun to wait. ``limit``: letters that wait in one inbox, beyond which senders
+    """``idle()`` is called when the agent has begun to wait, ``locked(why)`` when it has a letter that cannot be decrypted
+    here: it stays in the inbox, and those behind it. ``limit``: letters that wait in one inbox, beyond which senders
     wait. ``keep_events``: of what it tells people."""
 
     def __init__(
@@ -51,6 +52,7 @@ class Courier:
         limit: int,
         keep_events: int,
         idle: Callable[[], None],
+        locked: Callable[[str], None],
     ) -> None:
         self.agent: Agent | None = None
         self._lock = lock
@@ -62,6 +64,7 @@ class Courier:
         self._asked: tuple[Question, ...] = ()
         self._noting: asyncio.Task[None] | None = None
         self._idle = idle
+        self._locked = locked
         self._carried: dict[str, asyncio.Queue[tuple[Outgoing, tuple[asyncio.Event, ...]]]] = {}  # by receiver
         self._starting: dict[str, asyncio.Event] = {}  # children: whoever is written to after a spawn finds the child
         # of what is carried, or was and may be in a checkpoint still
@@ -70,7 +73,7 @@ class Courier:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stale = True  # there may be mail that nobody has fetched
         self._fetching: asyncio.Task[None] | None = None
-        self._events = Emitter(lock, post.home, self.begin, now_ms=now_ms, keep=keep_events)
+        self._events = Emitter(lock, post.home, self.begin, now_ms=now_ms, keep=keep_events, sealer=sealer)
         self.read_through = 0  # the place up to which a durable checkpoint has read the inbox
         self._forgotten = 0  # through this place
         self._forgetting = False
@@ -131,8 +134,10 @@ class Courier:
             if mail.place <= known:
                 return  # it was fetched meanwhile
             if mail.place == known + 1 and not self._stale and self._fetching is None:
-                agent.deliver(mail.place, self._read(mail))
-                self._has_read(agent)
+                received = self._read(mail)
+                if received is not None:
+                    agent.deliver(mail.place, received)
+                    self._has_read(agent)
                 return
         self._stale = True
         self._look()
@@ -158,7 +163,10 @@ class Courier:
             ask = functools.partial(self.home.mail, self._lock.agent, after, limit=_READ)
             found = await patiently(ask, "read an inbox")
             for mail in found:
-                agent.deliver(mail.place, self._read(mail))
+                received = self._read(mail)
+                if received is None:
+                    return
+                agent.deliver(mail.place, received)
             more = len(found) == _READ and agent.letters.cursor > after
         self._has_read(agent)
 
@@ -172,9 +180,13 @@ class Courier:
         with contextlib.suppress(AgentStopped):
             await agent.settle()
 
-    def _read(self, letter: Mail) -> Received:
+    def _read(self, letter: Mail) -> Received | None:
+        """None: another process can."""
         try:
             body = open_letter(self._sealer, self._lock.agent, letter)
+        except LockedLetter as locked:
+            self._locked(str(locked))
+            return None
         except BadLetter as bad:
             _log.error("letter refused", agent=self._lock.agent, sender=letter.sender, reason=str(bad))
             return Received(letter.sender, letter.birth, "refused", "", None)
@@ -299,11 +311,14 @@ class Courier:
             parent_birth=me.birth,
             run=me.start.run or me.agent,
         )
+        record = seal_start(self._sealer, record)
         answer = await patiently(lambda: self.home.create(record), "start an agent")
         if isinstance(answer, Created) and answer.ticket is not None:
             ticket = answer.ticket
             await patiently(lambda: self.home.enqueue(ticket), "enqueue a ticket")
-        elif isinstance(answer, Exists) and self.agent is not None:
+        elif (
+            isinstance(answer, Exists) and self.agent is not None and not same_start(self._sealer, answer.start, record)
+        ):
             why = f"agent {record.agent} exists already, started by somebody else; choose another agent_id"
             self.agent.not_started(record.agent, why)
         return isinstance(answer, Created) and answer.fresh

@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 
 from playbooks_providers.contracts import Checkpoints
-from playbooks_providers.envelope import Sealer, read_header
+from playbooks_providers.envelope import Sealer, open_start, read_header, seal_start
 from playbooks_providers.errors import UnknownCheckpoint
 from playbooks_providers.ids import AgentId, CheckpointId, new_nonce
 from playbooks_providers.model import AgentView, Entry, StartRecord
@@ -25,7 +25,7 @@ async def fork_of(
 ) -> tuple[StartRecord, Entry]:
     """What `Coordination.fork` is given to make *agent* from checkpoint number *at* (None: the newest) of the viewed one.
 
-    Raises `UnknownCheckpoint` and `BadCheckpoint`."""
+    Raises `UnknownCheckpoint`, `BadCheckpoint` and `BadStart`."""
     kept = [entry.id for entry in await checkpoints.list(view.agent) if _holds_state(entry)]
     chosen = [id for id in kept if at is None or id.seq == at]
     if not chosen:
@@ -38,15 +38,16 @@ async def fork_of(
     )
     entry = Entry(CheckpointId(_FIRST, before.seq), *sealer.seal(header, payload))
     start = replace(
-        view.start,
+        open_start(sealer, view.start),
         agent=agent,
         created_ms=now_ms,
         parent="",
         parent_birth=0,
         run="",
         forked=json.dumps([view.agent, view.birth, str(before.id)]),
+        sealed="",
     )
-    return start, entry
+    return seal_start(sealer, start), entry
 
 
 def _holds_state(entry: Entry) -> bool:

@@ -63,7 +63,7 @@ class History:
         self._keep = keep_last_n
         self._small = plain_below
         self._largest = 0  # bytes of a payload, so far
-        self._plain: Entry | None = None  # the newest one, when it is stored as it is
+        self._plain: tuple[Entry, bytes] | None = None  # the newest one and its payload, when that is stored as it is
         self._chain: Chain | None = None
         self._links: list[_Link] = []
         self._kept: list[CheckpointId] = []
@@ -73,7 +73,7 @@ class History:
     def pack(self, payload: bytes) -> Packed:
         """As a delta where the rule says so and it fits; else whole, compressed if that saves a tenth."""
         if self._plain is not None:
-            self._begin_with(self._plain)
+            self._begin_with(*self._plain)
         chain = self._chain
         place = chain.base(len(payload)) if chain is not None else None
         if chain is not None and place is not None:
@@ -120,9 +120,9 @@ class History:
             self._kept.remove(id)
         self._wholes.pop(id, None)
 
-    def written(self, entry: Entry, packed: Packed | None) -> None:
-        """*entry* is durable; *packed* is what it was made of, unless it is stored as it is."""
-        size = len(entry.payload if packed is None else packed.payload)
+    def written(self, entry: Entry, payload: bytes, packed: Packed | None) -> None:
+        """*entry* with *payload* is durable; *packed* is what it was made of, unless it is stored as it is."""
+        size = len(payload)
         if size > self._largest:
             self._largest = size
         elif size < self._largest < self._small and self.plain_below <= self._largest:
@@ -130,7 +130,7 @@ class History:
         if packed is not None:
             self._advance(entry, packed)
         else:
-            self._plain = entry
+            self._plain = entry, payload
             if self._chain is not None:  # nothing is made against what was before it
                 self._chain = None
                 self._links.clear()
@@ -142,12 +142,12 @@ class History:
     def _settled_at(self, size: int) -> None:
         self.plain_below = max(self.plain_below, min(self._small, size + size // _A_LITTLE))
 
-    def _begin_with(self, plain: Entry) -> None:
+    def _begin_with(self, plain: Entry, payload: bytes) -> None:
         """*plain* has become what deltas may be made against."""
         self._plain = None
-        size = len(plain.payload)
+        size = len(payload)
         self._chain = Chain((plain.id,), size, size)
-        self._links = [_Link(base_mac(plain.header), plain.payload, "raw", size, plain.payload)]
+        self._links = [_Link(base_mac(plain.header), payload, "raw", size, payload)]
 
     def _advance(self, entry: Entry, packed: Packed) -> None:
         if packed.base is None:
@@ -177,19 +177,19 @@ class History:
         if opened.header.kind != "step":
             return
         if opened.header.base is None and len(opened.payload) < self._small:
-            self._plain = opened.chain[-1]
+            self._plain = opened.chain[-1], opened.payload
             return
         base = opened.header.base
         self._chain = Chain(
             tuple(entry.id for entry in opened.chain),
             opened.headers[0].size,
-            len(opened.chain[0].payload),
+            len(opened.stored[0]),
             base.number if base is not None else 0,
             base.delta_bytes if base is not None else 0,
         )
         self._links = [
-            _Link(base_mac(entry.header), entry.payload, header.codec, header.size, None)
-            for entry, header in zip(opened.chain, opened.headers, strict=True)
+            _Link(base_mac(entry.header), stored, header.codec, header.size, None)
+            for entry, header, stored in zip(opened.chain, opened.headers, opened.stored, strict=True)
         ]
         self._links[-1].payload = opened.payload
 

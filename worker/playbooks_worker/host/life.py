@@ -11,8 +11,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from playbooks_providers.envelope import Header, Opened, read_header
-from playbooks_providers.errors import BadCheckpoint
+import structlog
+
+from playbooks_providers.envelope import Header, Opened, open_start
+from playbooks_providers.errors import BadCheckpoint, BadStart
 from playbooks_providers.letters import Poke
 from playbooks_providers.model import Choice, Lock, OrderKind, Status
 from playbooks_worker import engine
@@ -27,6 +29,7 @@ from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, 
 from playbooks_worker.host.post import Post
 from playbooks_worker.host.surroundings import Surroundings
 
+_log = structlog.get_logger()
 _ENDS = {"completed": Status.COMPLETED, "failed": Status.FAILED, "cancelled": Status.CANCELLED}
 
 
@@ -66,10 +69,12 @@ class Life(Obeying):
                 limit=around.inbox_limit,
                 keep_events=around.keep_events,
                 idle=self.begun_to_wait,
+                locked=self._set_aside,
             )
         self._entry = entry
         self._trace = around.tracer.life(lock) if around.tracer is not None else None
         self._numbered_after = numbered_after
+        self._ending: asyncio.Task[None] | None = None
 
     # --- what the owner may do meanwhile --------------------------------------------------------------------------
     def hand_over(self, why: str) -> None:
@@ -193,13 +198,16 @@ class Life(Obeying):
             self.courier.agent = self._agent
         if wanted is not None:
             asyncio.get_running_loop().call_soon(self._obey, wanted)
-        start = self.lock.start
         if found is not None:
             payload = found.payload
             accept = self.lock.choice is Choice.ACCEPT_CHANGED
             accepted = await changed.accepted(self._around.checkpoints, payload) if accept else None
             said = await self._agent.resume(payload, accepted)
         else:
+            try:
+                start = open_start(around.sealer, self.lock.start)
+            except BadStart as bad:
+                return Blocked(str(bad))
             said = await self._agent.start(self._entry, start.args, start.kwargs)
         if isinstance(said, engine.Blocked) and said.changes:
             told = await changed.told(self._around.checkpoints, said.changes)
@@ -210,14 +218,20 @@ class Life(Obeying):
         match said:
             case engine.Completed() | engine.Failed() | engine.Cancelled():
                 assert self._last is not None  # the engine persists the end before it says so
-                header = read_header(self._last.header)
+                header = self._around.sealer.read(self._last.header)
                 return Ended(_ENDS[header.kind], header, self._last)
             case engine.Blocked():
                 return Blocked(said.why, elsewhere=True)
             case engine.Stopped():
                 return self._over or self._leaving or HandedOver(said.why, abandoned=True, unasked=True)
 
-    async def _end(self, outcome: HandedOver | LockLost) -> None:
+    def _set_aside(self, why: str) -> None:
+        """It cannot go on here, and nothing of it is lost."""
+        if self._over is None and self._agent is not None:
+            _log.error("agent cannot go on here", agent=self.lock.agent, reason=why)
+            self._ending = asyncio.get_running_loop().create_task(self._end(Blocked(why)))
+
+    async def _end(self, outcome: HandedOver | LockLost | Blocked) -> None:
         if self._over is None:
             self._over = outcome
         self.no_more_parking()

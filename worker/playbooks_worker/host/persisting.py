@@ -14,7 +14,7 @@ from typing import cast
 
 from playbooks_providers import metrics
 from playbooks_providers.answer import Answer
-from playbooks_providers.envelope import Header, Kind, Owed, Stamp, read_header
+from playbooks_providers.envelope import Header, Kind, Owed, Stamp
 from playbooks_providers.errors import EntryTooLarge, Unreachable
 from playbooks_providers.ids import CheckpointId
 from playbooks_providers.model import Choice, Entry, Lock, Lost, Saved
@@ -64,7 +64,7 @@ class Persisting:
     @property
     def newest(self) -> Header | None:
         """The header of the newest checkpoint that this owner wrote, or resumed from."""
-        return read_header(self._last.header) if self._last is not None else None
+        return self._around.sealer.read(self._last.header) if self._last is not None else None
 
     @property
     def proven(self) -> bool:
@@ -108,23 +108,23 @@ class Persisting:
             lock, entry, oldest=history.writing(entry.id, packed.base if packed is not None else None)
         )
         if not isinstance(saving, Answer):
-            return self._saved_by(saving, entry, packed)
+            return self._saved_by(saving, entry, payload, packed)
         if saving.done():
-            self._saved(saving.result(), entry, packed)
+            self._saved(saving.result(), entry, payload, packed)
             return None if self._gate.is_open else self._pass()
         self._saving = saving
         durable: Answer[None] = Answer(saving.get_loop())
-        saving.add_done_callback(lambda saving: self._answered(saving, entry, packed, durable))
+        saving.add_done_callback(lambda saving: self._answered(saving, entry, payload, packed, durable))
         return durable
 
     def _answered(
-        self, saving: Answer[Saved | Lost], entry: Entry, packed: Packed | None, durable: Answer[None]
+        self, saving: Answer[Saved | Lost], entry: Entry, payload: bytes, packed: Packed | None, durable: Answer[None]
     ) -> None:
         self._saving = None
         if durable.done():
             return
         try:
-            self._saved(saving.result(), entry, packed)
+            self._saved(saving.result(), entry, payload, packed)
         except asyncio.CancelledError:
             durable.cancel()
         except EntryTooLarge as error:
@@ -155,13 +155,15 @@ class Persisting:
         saving = self._around.checkpoints.save(
             self.lock, entry, oldest=history.writing(entry.id, packed.base if packed is not None else None)
         )
-        await self._saved_by(saving, entry, packed)
+        await self._saved_by(saving, entry, payload, packed)
         if not history.known:
             await self._learn_kept()
 
-    async def _saved_by(self, saving: Awaitable[Saved | Lost], entry: Entry, packed: Packed | None) -> None:
+    async def _saved_by(
+        self, saving: Awaitable[Saved | Lost], entry: Entry, payload: bytes, packed: Packed | None
+    ) -> None:
         try:
-            self._saved(await saving, entry, packed)
+            self._saved(await saving, entry, payload, packed)
         except EntryTooLarge as error:
             raise self._too_large(error, entry) from error
         if not self._gate.is_open:
@@ -171,7 +173,7 @@ class Persisting:
         header = self._header(moment, packed)
         return Entry(header.id, *self._around.sealer.seal(header, packed.stored))
 
-    def _saved(self, answer: Saved | Lost, entry: Entry, packed: Packed | None) -> None:
+    def _saved(self, answer: Saved | Lost, entry: Entry, payload: bytes, packed: Packed | None) -> None:
         """The store's *answer* to *entry*: it is durable. Raises `AgentLost` when it was refused."""
         if isinstance(answer, Lost):
             metrics.FENCED_WRITES.add()
@@ -181,16 +183,16 @@ class Persisting:
         self._last = entry
         if self._mailing is not None:
             self._follow(self._mailing)
-        self._history.written(entry, packed)
+        self._history.written(entry, payload, packed)
         took_s = time.perf_counter() - self._began_s
         metrics.CHECKPOINT_SECONDS.observe(took_s)
         metrics.CHECKPOINT_BYTES.observe(len(entry.payload))
         if took_s > self._watch.late_from_s:
             self._watch.written(entry.id, took_s)
         if self._progress is not None:
-            self._progress(read_header(entry.header))
+            self._progress(self._around.sealer.read(entry.header))
         if first and self._begun is not None:
-            self._begun(read_header(entry.header))
+            self._begun(self._around.sealer.read(entry.header))
 
     def _too_large(self, error: EntryTooLarge, entry: Entry) -> CheckpointTooLarge:
         """What the agent fails with, as with `max_checkpoint_size_mb` (engine/sizes.py)."""
