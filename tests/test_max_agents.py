@@ -129,6 +129,8 @@ def test_a_person_says_it_and_workers_that_run_already_obey_within_seconds(tmp_p
         assert [line.split() for line in out.splitlines()][1] == ["count", "1", "2", "1", "20"]
         assert (await cluster.ctl("terminate", "a"))[0] == 0
         code, out, _ = await cluster.ctl("workers")
+        heading, worker, *_ = (line.split() for line in out.splitlines())
+        assert (worker[heading.index("GROUP")], worker[heading.index("SLOTS")]) == ("main", "20")
         assert out.endswith("\nprograms: count\nat most at once, of a queue: count 1\n")
         assert (await cluster.view("c")).status.value == "ready"
         code, out, _ = await cluster.ctl("show", "c", "--json")

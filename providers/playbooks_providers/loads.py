@@ -133,6 +133,9 @@ class Loads(Protocol):
     async def offer(self, session: SessionId, offer: Offer) -> None:
         """Say how many agents *session* takes at once, at most. Forgotten with the session."""
 
+    async def offers(self) -> Mapping[SessionId, Offer]:
+        """What the live sessions offer, those that drain included."""
+
     async def set_cap(self, queue: str, most: int | None) -> None:
         """Let no more than *most* agents of *queue* be held at once by all sessions together (None: as many as can).
 

@@ -21,6 +21,10 @@ class MemoryLoads:
         if session in self._store.sessions:
             self._store.sessions[session].offer = offer
 
+    async def offers(self) -> Mapping[SessionId, Offer]:
+        self._store.require()
+        return {name: record.offer for name, record in self._store.sessions.items() if record.offer is not None}
+
     async def set_cap(self, queue: str, most: int | None) -> None:
         self._store.require()
         self._store.caps.pop(queue, None)

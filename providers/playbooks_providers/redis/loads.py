@@ -6,7 +6,7 @@ A part of `contracts.Coordination`. A queue's entries are the tickets of ready a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from playbooks_providers.ids import SessionId
@@ -21,6 +21,16 @@ class Loads(Queue):
         told = json.dumps(asdict(offer), separators=(",", ":"))
         await self._server.run(script("put_hash"), [self._keys.offers], [0, session, told])
 
+    async def offers(self) -> Mapping[SessionId, Offer]:
+        offers = await self._offers()
+        alive = await self._alive()
+        return {session: offer for session, offer in offers.items() if session in alive}
+
+    async def _offers(self) -> dict[SessionId, Offer]:
+        """Of sessions that are over, too, until somebody has looked."""
+        found = await self._server.command("HGETALL", self._keys.offers)
+        return {SessionId(name.decode()): Offer(**json.loads(text)) for name, text in found.items()}
+
     async def ask_to_drain(self, sessions: Sequence[SessionId]) -> None:
         if sessions:
             await self._server.command("SADD", self._keys.draining, *sessions)
@@ -33,11 +43,10 @@ class Loads(Queue):
         queues = await self._queues()
         lengths = await self._server.commands([("XLEN", self._keys.queue(queue)) for queue in queues])
         holders = {queue: await self._consumers(queue) for queue in queues}
-        offered = await self._server.command("HGETALL", self._keys.offers)
+        offers = await self._offers()
         caps = await self._caps_of(queues)
         leaving = await self.draining()
         alive = await self._alive()  # last: one that registers in between is not taken for dead
-        offers = {SessionId(name.decode()): Offer(**json.loads(text)) for name, text in offered.items()}
         await self._forget(offers.keys() - alive, leaving - alive)
         lanes = [QueueLoad(queue, 0, 0, 0, 0, cap) for queue, cap in caps.items()]
         for queue, length in zip(queues, lengths, strict=True):

@@ -95,6 +95,14 @@ class LoadsKit(Kit[CoordinatedHome]):
             await home.coordination.offer(session, Offer(group, slots, dict.fromkeys(queues, slots)))
         load = await home.coordination.load()
         assert load.groups == {"main": Load(0, 4), "heavy": Load(6, 2)} and load.total == Load(6, 6)
+        assert {session: offer.group for session, offer in (await home.coordination.offers()).items()} == {
+            ONE: "main",
+            TWO: "heavy",
+        }
+        await home.coordination.bury(ONE, None)
+        assert list(await home.coordination.offers()) == [TWO]
+        await home.coordination.register(info(ONE))
+        await home.coordination.offer(ONE, Offer("main", 4, {"tea": 4}))
         await home.coordination.ask_to_drain([TWO])
         load = await home.coordination.load()
         assert load.groups == {"main": Load(0, 4)} and load.total == Load(6, 4)

@@ -37,11 +37,13 @@ async def _workers(redis_url: str | None) -> tuple[list[dict[str, Any]], set[str
         coordination = home.coordination
         programs = await coordination.programs()
         queues = sorted({info.queue for info in programs})
+        offers = await coordination.offers()
         told = []
         for session, beats in (await coordination.sessions()).items():
             info = await coordination.session(session)
             if info is None:  # it ended between the two questions
                 continue
+            offer = offers.get(session)  # None: it is beginning
             held = await coordination.pending(session, lanes_of(queues)) if queues else []
             told.append(
                 {
@@ -49,6 +51,8 @@ async def _workers(redis_url: str | None) -> tuple[list[dict[str, Any]], set[str
                     "host": info.host,
                     "pid": info.pid,
                     "session": session,
+                    "group": offer.group if offer else None,
+                    "slots": offer.slots if offer else 0,
                     "build": info.build,
                     "started_ms": info.started_ms,
                     "beats": beats,
@@ -63,14 +67,18 @@ async def _workers(redis_url: str | None) -> tuple[list[dict[str, Any]], set[str
 def _print(out: Output, told: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
-    table = table_of(("WORKER", "HOST", "PID", "SESSION", "AGENTS", "UP"), right=("PID", "AGENTS", "UP"))
+    table = table_of(
+        ("WORKER", "GROUP", "HOST", "PID", "SESSION", "AGENTS", "SLOTS", "UP"), right=("PID", "AGENTS", "SLOTS", "UP")
+    )
     for each in told:
         table.add_row(
             Text(each["worker"]),
+            Text(each["group"] or ""),
             Text(each["host"]),
             str(each["pid"]),
             Text(each["session"]),
             str(len(each["agents"])),
+            str(each["slots"]),
             ago(each["started_ms"]),
         )
     out.show(table)
