@@ -112,6 +112,11 @@ def work(  # noqa: PLR0913 - the options of a command
         if print_config:
             typer.echo(settings_table(settings))
             return
+        if not settings.durability.enabled:
+            raise ConfigError(
+                f"durability.enabled = false ({settings.sources.get('durability.enabled')}): a worker's agents go on "
+                "elsewhere, and that they can from their checkpoints alone; only `playbooksctl run` does without them"
+            )
         key = signing_key(settings)
         if key is None:
             raise ConfigError(

@@ -31,11 +31,13 @@ class _Section(BaseModel):
 
 
 class DurabilitySettings(_Section):
-    """[durability]: where checkpoints live, how many are kept, and the key that signs them. ``strict``: an agent fails at
-    the first checkpoint with a value that cannot be saved, instead of going on elsewhere without it. ``wait``: what a
-    write to Redis has to reach before it counts: nothing more, ``wait_replicas`` replicas, or the disk.
+    """[durability]: ``enabled`` false: `run` keeps nothing of its agents, and a worker does not start. Where
+    checkpoints live, how many are kept, and the key that signs them. ``strict``: an agent fails at the first
+    checkpoint with a value that cannot be saved, instead of going on elsewhere without it. ``wait``: what a write
+    to Redis has to reach before it counts: nothing more, ``wait_replicas`` replicas, or the disk.
     ``encryption_key``: what encrypts all values of agents, and behind it (one a line) what decrypts older ones."""
 
+    enabled: bool = True
     storage_type: str = Field(default="filesystem", min_length=1)
     storage_path: Path = Path(".checkpoints")
     keep_last_n: int = Field(default=10, ge=1)

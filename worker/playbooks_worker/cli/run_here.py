@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from playbooks_worker.host.gate import Gate
 from playbooks_worker.host.outcome import Blocked, Ended, HandedOver, LockLost, Outcome, Parked, Paused, Terminated
 from playbooks_worker.host.programs import Program, load
 from playbooks_worker.host.surroundings import Surroundings
+from playbooks_worker.host.unkept import Unkept
 
 
 class Here:
@@ -46,14 +49,17 @@ class Here:
         self._out = out
         self._asked = asked
         settings = load_settings({"durability": {"storage_path": storage_path}}, Path.cwd(), dev_file=False)
-        folder = settings.durability.storage_path
-        if folder.exists() and not folder.is_dir():
-            raise StorageFailed(f"agents are kept in a folder, and {folder} is none")
-        key = signing_key(settings)
+        self._kept = settings.durability.enabled
+        if not self._kept and storage_path is not None:
+            raise CommandError("--storage-path says where agents are kept, and durability.enabled = false that none is")
+        key, encryption = signing_key(settings), encryption_keys(settings)
         if key is not None and (weak := weakness(key)):
             out.note(f"warning: {weak}")
-        signing = (key or ensure_signing_key(folder)).get_secret_value()
-        self._sealer = Sealer.of(signing, encryption_keys(settings))
+        folder = settings.durability.storage_path if self._kept else Path(tempfile.mkdtemp(prefix="playbooks-run-"))
+        if folder.exists() and not folder.is_dir():
+            raise StorageFailed(f"agents are kept in a folder, and {folder} is none")
+        self._folder = folder
+        self._sealer = Sealer.of((key or ensure_signing_key(folder)).get_secret_value(), encryption)
         self._clock = SystemClock()
         store = FilesystemStore(folder)
         self._checkpoints = FilesystemCheckpoints(store, full=self._stop_for_room)
@@ -62,11 +68,22 @@ class Here:
         self._no_room: StorageFull | None = None
         self._home = FilesystemCoordination(store, self._checkpoints)
         self._durability = settings.durability
-        self._report = Report(out, asked, storage_path, folder, self._sealer, self._checkpoints)
+        forget = None if self._kept else self._forget
+        self._report = Report(out, asked, storage_path, folder, self._sealer, self._checkpoints, forget)
 
     # --- the two ways in -------------------------------------------------------------------------------------------
     async def start(self, agent: str | None, args: list[Any], kwargs: dict[str, Any]) -> None:
         """A new agent. Its start record is stored before anything of it runs."""
+        if self._kept:
+            await self._start(agent, args, kwargs)
+            return
+        self._out.note("durability.enabled = false: nothing of this run is kept, and it cannot be continued")
+        try:
+            await self._start(agent, args, kwargs)
+        finally:
+            self._forget()
+
+    async def _start(self, agent: str | None, args: list[Any], kwargs: dict[str, Any]) -> None:
         program = load(self._asked.program)
         entry = program.bind(self._asked.entry, args, kwargs)
         chosen = ids.agent_id(agent) if agent else ids.new_agent_id(program.name)
@@ -80,6 +97,9 @@ class Here:
 
     async def resume(self, agent: str | None, at: int | None, choice: Choice = Choice.RESUME) -> None:
         """An agent that is there: the one named, or the newest unfinished one of the program, or its newest."""
+        if not self._kept:
+            self._forget()
+            raise CommandError("durability.enabled = false: nothing is kept that could be continued")
         program = load(self._asked.program)
         chosen = ids.agent_id(agent) if agent else await self._newest_of(program)
         view = await self._view(chosen)
@@ -177,13 +197,18 @@ class Here:
     def _around(self) -> Surroundings:
         kept = self._durability
         return Surroundings(
-            self._checkpoints,
+            self._checkpoints if self._kept else Unkept(self._checkpoints),
             self._sealer,
             self._clock.now_ms,
             kept.keep_last_n,
             strict=kept.strict,
             max_bytes=kept.max_checkpoint_bytes,
+            kept=self._kept,
         )
+
+    def _forget(self) -> None:
+        """What lay in files while the run went on: letters, and how agents have ended."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _others(self, first: AgentId, run: LocalRun) -> None:
         """The agents of the run that have not ended go on, too."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,9 +23,12 @@ from playbooks_worker.cli.views import Record, ago, announce_end, record
 from playbooks_worker.host.opening import open_checkpoint
 from playbooks_worker.host.outcome import Blocked
 
+_NOT_KEPT = "Nothing of it is kept (durability.enabled = false): start it again"
+
 
 class Report:
-    """*asked* and *storage_path* are what the command was given, *folder* is where the agents are."""
+    """*asked* and *storage_path* are what the command was given, *folder* is where the agents are; *forget* removes it, when
+    nothing is kept."""
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class Report:
         folder: Path,
         sealer: Sealer,
         checkpoints: FilesystemCheckpoints,
+        forget: Callable[[], None] | None,
     ) -> None:
         self._out = out
         self._asked = asked
@@ -41,6 +46,7 @@ class Report:
         self._folder = folder
         self._sealer = sealer
         self._checkpoints = checkpoints
+        self._forget = forget
 
     async def tell_found(self, lock: Lock) -> None:
         agent, start = lock.agent, lock.start
@@ -78,7 +84,9 @@ class Report:
         self._out.note(*details)
         message = f"agent {lock.agent} is blocked: {why}"
         hint = ""
-        if blocked.before is not None:
+        if self._forget is not None:
+            hint = _NOT_KEPT
+        elif blocked.before is not None:
             hint = f"Continue from checkpoint {blocked.before.seq}: {self.resume(lock.agent)} --at {blocked.before.seq}"
         elif blocked.at is None:
             hint = f"Nothing is lost. Continue it when that is put right: {self.resume(lock.agent)}"
@@ -98,7 +106,7 @@ class Report:
             f"agent {lock.agent} stopped {_where(newest)}: {why}",
             Exit.SET_ASIDE,
             kind=kind,
-            hint=f"{then}: {self.resume(lock.agent)}",
+            hint=_NOT_KEPT if self._forget is not None else f"{then}: {self.resume(lock.agent)}",
             facts={
                 "agent_id": lock.agent,
                 "status": Status.READY.value,
@@ -108,7 +116,11 @@ class Report:
 
     def interrupted(self, agent: AgentId, newest: Header | None) -> NoReturn:
         where = _where(newest)
-        self._out.note(f"interrupted: agent {agent} stopped {where}", f"Continue it: {self.resume(agent)}")
+        if self._forget is not None:
+            self._forget()
+            self._out.note(f"interrupted: agent {agent}. {_NOT_KEPT}")
+        else:
+            self._out.note(f"interrupted: agent {agent} stopped {where}", f"Continue it: {self.resume(agent)}")
         if self._out.as_json:
             self._out.json(
                 {

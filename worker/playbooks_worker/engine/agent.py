@@ -66,7 +66,8 @@ class Agent(Talking):
     `AgentLost` when the agent belongs to another owner. *strict*: a value that cannot be saved is an error at the
     checkpoint, and not a marker where the agent goes on. *max_bytes*: an agent whose payload is bigger fails.
     *summed*: payloads have a check sum; not needed where they are signed. *world*: what it asks of the world around it.
-    *observer*: who is told what it begins and ends.
+    *observer*: who is told what it begins and ends. ``kept``, to be set before it runs: when False nobody will resume it,
+    and its checkpoints say where it stands and hold nothing.
     """
 
     own_code: ClassVar[frozenset[CodeType]]  # of tasks that run nothing of the program themselves
@@ -88,6 +89,7 @@ class Agent(Talking):
         self.strict = strict
         self.max_bytes = max_bytes
         self.summed = summed
+        self.kept = True
         self.large = False  # the newest checkpoint was (sinks.py)
         self.known_losses: diagnosis.Losses = {}
         self.watches: dict[undoing.Header, undoing.Watch] = {}  # headers that are open, being entered or left
@@ -362,6 +364,8 @@ class Agent(Talking):
         return call.owner.frame is None or call.owner is not call.owner.frame.below
 
     def _capture(self) -> Snapshot | None:
+        if not self.kept:
+            return Snapshot(standing.stack_json(self), standing.steps_json(self), b"", None)
         return None if self.regions and holding.held_back(self) else capture.capture(self)
 
     def what_holds(self) -> str:

@@ -194,6 +194,7 @@ class Life(Obeying):
             summed=False,  # the envelope is signed
             world=self.courier,
         )
+        self._agent.kept = around.kept
         if self.courier is not None:
             self.courier.agent = self._agent
         if wanted is not None:

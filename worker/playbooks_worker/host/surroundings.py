@@ -36,3 +36,4 @@ class Surroundings:
     keep_events: int = DEFAULT_KEEP_EVENTS
     keep_when_parked: bool = False  # all checkpoints, not the last one alone
     tracer: Tracer | None = None
+    kept: bool = True  # False: nothing is ever resumed (unkept.py)
