@@ -52,9 +52,10 @@ format: $(VENV)/.installed-dev  ## put the code into the one format
 bench: $(VENV)/.installed-dev  ## measure, each figure beside its target
 	$(BIN)/python -m benchmarks
 
-fuzz: $(VENV)/.installed-dev  ## 2,000 random programs, killed, stopped and resumed, 200 in processes, 200 agents that talk (SEED=1 for the same again)
+fuzz: $(VENV)/.installed-dev  ## 2,000 random programs, killed, stopped and resumed, 200 in processes, 200 agents that talk, a folder at every change of a file (SEED=1 for the same again)
 	@seed=$(or $(SEED),$$RANDOM); echo "SEED=$$seed"; said=$$(mktemp); wrong=0; in_all=; set -o pipefail; \
-	for part in "fuzz.py $$seed 2000 --jobs $$(nproc)" "processes.py $$seed 200" "processes.py $$seed 24 --redis" "../test_talk_processes.py $$seed"; do \
+	for part in "fuzz.py $$seed 2000 --jobs $$(nproc)" "processes.py $$seed 200" "processes.py $$seed 24 --redis" "../test_talk_processes.py $$seed" \
+	  "file_deaths.py --jobs $$(nproc)"; do \
 	  $(BIN)/python tests/programs/$$part | tee $$said || wrong=1; in_all+=$$'\n  '"$$(tail -n 1 $$said)"; \
 	done; echo "SEED=$$seed, in all:$$in_all"; rm $$said; exit $$wrong
 

@@ -246,7 +246,8 @@ def test_what_is_not_there_and_what_has_ended_is_told_in_one_line(shells) -> Non
     shells.process = shells.start("run", "errands.py:hears", "--agent-id", "a1")
     shells.becomes("running")
     for command in ("cancel", "terminate", "pause", "unpause", "retry", "delete"):
-        assert "no agent a2" in shells.says(command, "a2", code=2)
+        said = shells.says(command, "a2", code=2)
+        assert "no agent a2 here. See which are: playbooksctl list --storage-path .checkpoints" in said
     shells.says("terminate", "a1")
     shells.ends()
     for command in ("cancel", "terminate", "pause", "unpause", "retry"):

@@ -112,6 +112,17 @@ def test_submit_prints_the_id_of_an_agent_that_is_now_in_its_programs_queue(redi
     assert [ticket.agent for ticket in tickets] == [agent]
 
 
+def test_submitting_to_a_queue_that_is_held_says_so_in_one_line(redis_url):
+    arrange(redis_url, a_worker)
+    arrange(redis_url, lambda home: home.coordination.set_cap("tea", 0))
+    result = playbooksctl("submit", "tea", "--args", '["green"]')
+    assert result.exit_code == 0
+    go = "playbooksctl queue tea --max-agents none"
+    assert result.stderr == f"warning: queue 'tea' is held, and no agent of it is taken until: {go}\n"
+    arrange(redis_url, lambda home: home.coordination.set_cap("tea", 1))
+    assert playbooksctl("submit", "tea", "--args", '["green"]').stderr == ""
+
+
 def test_submitting_the_same_again_prints_the_id_again_and_starts_nothing(redis_url):
     arrange(redis_url, a_worker)
     first, _ = told("submit", "tea", "--args", '["green"]', "--agent-id", "a1")

@@ -116,6 +116,25 @@ def test_at_a_terminal_the_question_is_asked_at_the_prompt(desk) -> None:
         os.close(main)
 
 
+def test_at_a_terminal_the_line_below_says_what_is_awaited_now(desk) -> None:
+    (desk.path / "slow.py").write_text(
+        "import asyncio\nfrom playbooks_worker import playbook\n\n@playbook\nasync def main():\n"
+        "    await asyncio.sleep(0)\n    await asyncio.sleep(1000)\n"
+    )
+    main, other = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen(desk.command("run", "slow.py"), cwd=desk.path, env=env, stderr=other)
+    os.close(other)
+    seen = b""
+    try:
+        while b"line 7: await asyncio.sleep(1000)" not in seen:
+            seen += os.read(main, 4096)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(main)
+
+
 def test_tail_shows_what_an_agent_told_as_text(desk) -> None:
     desk.run("run", "talkers.py:tells", "--agent-id", "t")
     told = desk.run("tail", "t", "--storage-path", ".checkpoints")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -11,8 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from playbooks_worker.cli.main import COMMANDS, app
-from playbooks_worker.cli.output import CommandError, Exit, exit_of
+from playbooks_worker.cli.output import CommandError, Exit, Output, exit_of
 from playbooks_worker.cli.target import Target, arguments, target
+from playbooks_worker.cli.views import table_of
 
 
 def playbooksctl(*words: str):
@@ -156,3 +158,18 @@ def test_help_imports_nothing_that_only_a_command_needs():
     )
     assert not imported.intersection(heavy)
     assert {"run", "submit", "wait", "list", "show", "workers", "dev"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("columns", [40, 60, 100])
+def test_on_a_terminal_of_any_width_an_id_is_in_one_piece_and_so_are_short_words(columns, monkeypatch):
+    ids = ["negotiation-5c2b8e9f01", "negotiation-5c2b8e9f01.seller-7df749f07bd89db6"]
+    table = table_of(("AGENT", "STATUS", "WAITS FOR"))
+    for id in ids:
+        table.add_row(id, "completed", "a letter of somebody who has not written for a long time")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    printed = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", printed)
+    monkeypatch.setattr(printed, "isatty", lambda: True, raising=False)
+    Output(False).show(table)
+    for word in (*ids, "completed", "AGENT", "WAITS"):
+        assert word in printed.getvalue()

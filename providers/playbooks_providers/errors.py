@@ -87,7 +87,7 @@ class AgentLocked(ProviderError):
 
 class UnknownAgent(ProviderError):
     def __init__(self, agent: str) -> None:
-        super().__init__(f"no agent {agent} here; `playbooksctl list` shows the agents that are")
+        super().__init__(f"no agent {agent} here")
         self.agent = agent
 
 

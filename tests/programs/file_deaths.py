@@ -4,18 +4,24 @@ Run by tests/test_talk_files.py as a process of its own, which has no threads an
 with everything loaded already. A death before a change and a death after the one before are the same; a write dies half way,
 too. (`fsync` changes nothing that survives a process; what a power cut leaves is tested where files are written.)
 
-    python file_deaths.py SCENARIO [before|half]     prints the number of deaths, and what went wrong
+    python file_deaths.py SCENARIO before|half [FIRST STRIDE]   prints the number of deaths, and what went wrong
+    python file_deaths.py --jobs N                              every change of every scenario: some minutes
 """
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import importlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +30,15 @@ CHANGES = ("rename", "unlink", "link", "mkdir", "truncate", "ftruncate")
 PATIENCE_S = 30.0
 ENOUGH = 3  # wrong ones
 MOST = 3000  # changes, and more than any scenario makes
+WHEN = ("before", "half")
 
 
 class Fatal:
-    """Counts changes of files; the n-th (None: none) kills the process."""
+    """Counts changes of files; the n-th (None: none) kills the process. ``half``: counts writes, and dies in the middle."""
 
     def __init__(self, left: int | None, half: bool) -> None:
         self.left, self.half, self.count = left, half, 0
-        for name in CHANGES:
+        for name in () if half else CHANGES:
             setattr(os, name, self._before(getattr(os, name)))
         os.write = self._written(os.write)
         os.pwrite = self._written(os.pwrite)
@@ -61,6 +68,22 @@ class Fatal:
 
 def began(words: list[str], folder: Path, left: int | None = None, half: bool = False) -> int:
     """The pid of a command; its output is in the folder."""
+    return forked(folder, lambda: command(words, folder, left, half))
+
+
+def command(words: list[str], folder: Path, left: int | None, half: bool) -> int:
+    Fatal(left, half)
+    from playbooks_worker.cli.main import app
+
+    try:
+        app([*words, "--storage-path", str(folder / "agents")])
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def forked(folder: Path, does: Callable[[], int]) -> int:
+    """The pid of a child that ends with what *does* answers."""
     pid = os.fork()
     if pid:
         return pid
@@ -69,14 +92,7 @@ def began(words: list[str], folder: Path, left: int | None = None, half: bool = 
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        Fatal(left, half)
-        from playbooks_worker.cli.main import app
-
-        code = 0
-        try:
-            app([*words, "--storage-path", str(folder / "agents")])
-        except SystemExit as end:
-            code = int(end.code or 0)
+        code = does()
         sys.stdout.flush()
         os._exit(code)
     except BaseException:
@@ -84,6 +100,28 @@ def began(words: list[str], folder: Path, left: int | None = None, half: bool = 
 
         traceback.print_exc()
         os._exit(70)
+
+
+def warmed_up(folder: Path) -> None:
+    """Everything is loaded that a command needs, which takes ten times as long as what it then does; nothing of it has run,
+    so that there is no thread here. And nobody waits for people."""
+    modules = folder / "modules"
+
+    def noted() -> int:
+        code = command(["run", "talkers.py:boss", "--args", "[1]", "--json"], folder, None, False)
+        code += command(["list", "--json"], folder, None, False)
+        modules.write_text("\n".join(sys.modules))
+        return code
+
+    assert ended(forked(folder, noted)) == 0, (folder / "out").read_text()
+    for name in modules.read_text().splitlines():
+        if name not in sys.modules:
+            importlib.import_module(name)
+    from playbooks_worker.cli import control, local_run
+
+    control._TAKES_S = 0.0
+    local_run._LOOK_EVERY_S = local_run._SOON_S = 0.01
+    gc.freeze()
 
 
 def ended(pid: int, beside: Callable[[], None] = lambda: None) -> int:
@@ -120,11 +158,12 @@ def run_words(folder: Path, entry: str, args: list[Any]) -> list[str]:
     return ["run", f"talkers.py:{entry}", "--agent-id", "boss", "--args", json.dumps(args), "--json"]
 
 
-def told(folder: Path) -> list[dict[str, Any]]:
-    """What `list` says of every agent."""
-    assert ran(["list", "--json"], folder) == 0
-    found: list[dict[str, Any]] = said(folder)
-    return found
+def standings(folder: Path) -> dict[str, str]:
+    """The status of every agent."""
+    from playbooks_providers.filesystem import FilesystemCoordination
+
+    home, _ = FilesystemCoordination.open(folder / "agents")
+    return {agent: stands.status.value for agent, stands in asyncio.run(home.standings()).items()}
 
 
 # --- scenarios: each answers whether a process died, and raises AssertionError for what went wrong -----------------------
@@ -138,7 +177,7 @@ def conversation(entry: str, args: list[Any], expected: Any) -> Callable[[Path, 
             code = ran(run_words(folder, entry, args), folder)
         result = said(folder)
         assert (code, result.get("result")) == (0, expected), (code, result)
-        left_over = [(one["agent_id"], one["status"]) for one in told(folder) if one["status"] not in ENDED]
+        left_over = [(agent, status) for agent, status in standings(folder).items() if status not in ENDED]
         assert not left_over, left_over
         return died
 
@@ -187,7 +226,7 @@ def ordered(entry: str, words: list[str], *, agents: int, command_dies: bool, en
             died = True
             code = ran(run_words(folder, entry, []), folder)
         assert code == ends, (code, said(folder))
-        standing = {one["agent_id"]: one["status"] for one in told(folder)}
+        standing = standings(folder)
         assert len(standing) == agents and set(standing.values()) == {"cancelled"}, standing
         return died
 
@@ -211,8 +250,7 @@ def has_paused(folder: Path, left: int, half: bool) -> bool:
     died = ran(["pause", "boss"], folder, left, half) == -signal.SIGKILL
     code = ran(["pause", "boss"], folder) if died else 0
     assert code == 0, ("pause", code, said(folder))
-    [boss] = told(folder)
-    assert boss["status"] == "paused", boss
+    assert standings(folder) == {"boss": "paused"}
     if ran(["unpause", "boss"], folder, left, half) == -signal.SIGKILL:
         died = True
         code = ran(["unpause", "boss"], folder)
@@ -241,7 +279,7 @@ SCENARIOS: dict[str, Callable[[Path, int, bool], bool]] = {
 }
 
 
-def main(name: str, when: str, first: int = 1, last: int = MOST, stride: int = 1) -> None:
+def main(name: str, when: str, first: int = 1, stride: int = 1) -> int:
     os.environ["PLAYBOOKS_DURABILITY__SIGNING_KEY"] = "a signing key of thirty-two letters"
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="playbooks-test-", dir=memory) as root:
@@ -251,8 +289,9 @@ def main(name: str, when: str, first: int = 1, last: int = MOST, stride: int = 1
         from playbooks_worker.host.programs import load
 
         load("talkers.py")
+        warmed_up(Path(root))
         deaths, wrong = 0, []
-        for left in range(first, last, stride):
+        for left in range(first, MOST, stride):
             folder = Path(root) / f"death-{left}"
             folder.mkdir()
             try:
@@ -264,7 +303,26 @@ def main(name: str, when: str, first: int = 1, last: int = MOST, stride: int = 1
                 break
             deaths += 1
     print(json.dumps({"deaths": deaths, "wrong": wrong}))
+    return bool(wrong)
+
+
+def all_of_them(jobs: int) -> int:
+    """Every change of every scenario, so many at a time."""
+
+    def one(what: tuple[str, str]) -> tuple[tuple[str, str], dict[str, Any]]:
+        done = subprocess.run([sys.executable, __file__, *what], capture_output=True, text=True)
+        found: dict[str, Any] = {"deaths": 0, "wrong": [done.stderr]}
+        return what, json.loads(done.stdout) if done.stdout else found
+
+    deaths = wrong = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        for what, found in pool.map(one, [(name, when) for name in SCENARIOS for when in WHEN]):
+            deaths, wrong = deaths + found["deaths"], wrong + len(found["wrong"])
+            print(*what, found["deaths"], *found["wrong"], sep=" · ", flush=True)
+    print(f"files: {len(SCENARIOS)} scenarios, {deaths} deaths at changes of files: {wrong} wrong")
+    return bool(wrong)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
+    jobs = sys.argv[1] == "--jobs"
+    sys.exit(all_of_them(int(sys.argv[2])) if jobs else main(*sys.argv[1:3], *map(int, sys.argv[3:])))

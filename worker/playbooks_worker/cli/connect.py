@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from playbooks_worker.cli.output import CommandError, Exit
+from playbooks_worker.cli.output import CommandError, Exit, no_such_agent
 
 if TYPE_CHECKING:
     from playbooks_providers import contracts
@@ -163,7 +163,7 @@ def _quiet_logs() -> None:
 async def home_of(storage_path: Path | None, redis_url: str | None) -> AsyncIterator[AnyHome]:
     """The folder *storage_path* when one is named, else Redis; where nobody has said which Redis, and none is at the usual
     place, the folder of `run` if there is one here."""
-    from playbooks_providers.errors import Unreachable
+    from playbooks_providers.errors import UnknownAgent, Unreachable
 
     async with AsyncExitStack() as opened:
         home: AnyHome
@@ -175,7 +175,10 @@ async def home_of(storage_path: Path | None, redis_url: str | None) -> AsyncIter
             )
         except Unreachable as error:
             home = folder_home(_folder_here(redis_url, error))
-        yield home
+        try:
+            yield home
+        except UnknownAgent as unknown:
+            raise no_such_agent(unknown.agent, home.there()) from unknown
 
 
 def _folder_here(redis_url: str | None, unreachable: Unreachable) -> Path:

@@ -8,7 +8,7 @@ that nobody will write. While its first agent is paused, it waits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,7 @@ class Telling:
     asked: Asked | None = None
     ended: Callable[[AgentId, Outcome], None] | None = None
     saved: Callable[[Header], None] | None = None  # checkpoints of the first agent
+    stands: Callable[[Sequence[tuple[str, int, str, int]]], None] | None = None  # what it awaits, now and then
 
 
 @dataclass
@@ -169,6 +170,8 @@ class LocalRun:
                 await asyncio.sleep(_LOOK_EVERY_S)
             for task in [task for task in self._tasks.values() if task.done()]:
                 task.result()
+            if self.telling.stands is not None and self.first_life is not None:
+                self.telling.stands(self.first_life.stack())
             await self._look()
             if self._is_over(alone):
                 break

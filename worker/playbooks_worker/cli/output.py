@@ -69,6 +69,7 @@ class CommandError(Exception):
         self.facts = dict(facts or {})
 
 
+_SHORT = 12  # cells of a word
 _KINDS = {Exit.USAGE: "UsageError", Exit.TIMED_OUT: "TimeoutError", Exit.INTERRUPTED: "Interrupted"}
 
 
@@ -100,7 +101,9 @@ class Output:
         from rich.console import Console
 
         if sys.stdout.isatty():
-            Console(highlight=False).print(table)
+            console = Console(highlight=False)
+            console.width = max(console.width, _least_width(table))
+            console.print(table, crop=False)
             return
         console = Console(highlight=False, width=10_000, color_system=None)
         with console.capture() as printed:
@@ -137,6 +140,20 @@ class Output:
         raise typer.Exit(int(known.code)) from error
 
 
+def _least_width(table: RenderableType) -> int:
+    """Of a table whose ids, in the first column, are not folded, so that they can be copied; nor are short words. On a
+    narrower terminal the lines go on below."""
+    from rich.cells import cell_len
+    from rich.table import Table
+
+    if not isinstance(table, Table):
+        return 0
+    for number, column in enumerate(table.columns):
+        widest = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
+        column.min_width = widest if number == 0 else min(widest, _SHORT)
+    return sum((column.min_width or 0) + sum(table.padding[1::2]) for column in table.columns)
+
+
 def _known(error: BaseException) -> CommandError | None:
     """Errors of the layers below that are a person's to solve, as one line; None: a bug of ours, with its traceback."""
     if isinstance(error, KeyboardInterrupt):
@@ -158,10 +175,18 @@ def _known(error: BaseException) -> CommandError | None:
         case errors.StorageFull():
             hint = "Nothing is lost: try again then"
             return CommandError(str(error), Exit.SET_ASIDE, kind=name, hint=hint, facts=facts)
+        case errors.UnknownAgent():
+            return no_such_agent(error.agent)
         case errors.BadCheckpoint():
             return CommandError(str(error), Exit.SET_ASIDE, kind=name, facts={**facts, "status": "blocked"})
         case _:
             return CommandError(str(error), Exit.USAGE, kind=name, facts=facts)
+
+
+def no_such_agent(agent: str, there: str = "") -> CommandError:
+    """*there*: the option that says where it was looked for."""
+    hint = f"See which are: playbooksctl list{there}"
+    return CommandError(f"no agent {agent} here", kind="UnknownAgent", hint=hint, facts={"agent_id": agent})
 
 
 def _about_program(error: BaseException) -> CommandError | None:

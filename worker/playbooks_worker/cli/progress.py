@@ -1,12 +1,13 @@
 """Where an agent stands, live, in two lines of a terminal: for `run`. Nothing at all where nobody watches.
 
-It reads headers of durable checkpoints only, from its own thread, and never asks the engine.
+It draws from its own thread what it was told in the loop's, and never asks the engine.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -20,17 +21,23 @@ _REFRESHES_PER_S = 8
 
 
 class Progress:
-    """A context manager; `saved` is told each checkpoint. *console* None: says nothing."""
+    """A context manager; `saved` is told each checkpoint, `stands` now and then what is awaited. *console* None: nobody
+    watches."""
 
     def __init__(self, console: Console | None, agent: str) -> None:
         self._console = console
         self._agent = agent
         self._last: Header | None = None
+        self._stack: Sequence[tuple[str, int, str, int]] = ()
         self._began = time.monotonic()
         self._live: Live | None = None
 
     def saved(self, header: Header) -> None:
         self._last = header  # drawn at the next refresh: this runs once per await
+
+    def stands(self, stack: Sequence[tuple[str, int, str, int]]) -> None:
+        """Where the agent stands now: (playbook id, line, statement, depth), outermost first."""
+        self._stack = stack
 
     def pause(self) -> None:
         """Leave the terminal to a prompt."""
@@ -70,7 +77,7 @@ class Progress:
         header, seconds = self._last, time.monotonic() - self._began
         step = f"checkpoint {header.seq}" if header else "starting"
         self._spinner.update(text=Text(f"{self._agent}  {step}  {seconds:.0f} s", overflow="ellipsis", no_wrap=True))
-        stack = header.stack if header else []
+        stack = self._stack
         if not stack:
             return self._spinner
         playbook, line, statement, _ = stack[-1]

@@ -17,7 +17,7 @@ from typing import Any
 from playbooks_providers import ids, logs
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.envelope import Header, Sealer, open_start, seal_start
-from playbooks_providers.errors import StorageFailed, StorageFull, UnknownAgent
+from playbooks_providers.errors import StorageFailed, StorageFull
 from playbooks_providers.filesystem import FilesystemCheckpoints, FilesystemCoordination, FilesystemStore
 from playbooks_providers.ids import AgentId
 from playbooks_providers.letters import Unread
@@ -25,7 +25,7 @@ from playbooks_providers.model import FINAL, AgentView, Choice, Exists, Lock, St
 from playbooks_providers.settings import encryption_keys, ensure_signing_key, load_settings, signing_key, weakness
 from playbooks_worker.cli.interrupts import Interrupts
 from playbooks_worker.cli.local_run import LocalRun, Telling
-from playbooks_worker.cli.output import CommandError, Exit, Output
+from playbooks_worker.cli.output import CommandError, Exit, Output, no_such_agent
 from playbooks_worker.cli.people_here import Prompt, at_terminal
 from playbooks_worker.cli.progress import Progress
 from playbooks_worker.cli.run_report import Report
@@ -170,6 +170,7 @@ class Here:
                 asked=Prompt(self._out, progress, self._answer, how).asked,
                 ended=self._tell_ended,
                 saved=progress.saved,
+                stands=progress.stands if console is not None else None,
             ),
         )
         with progress:
@@ -273,5 +274,5 @@ class Here:
     async def _view(self, agent: AgentId) -> AgentView:
         view = await self._home.describe(agent)
         if view is None:
-            raise UnknownAgent(agent)
+            raise no_such_agent(agent, self._report.there())
         return view

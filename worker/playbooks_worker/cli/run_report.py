@@ -70,7 +70,7 @@ class Report:
             self._out.say(f"  with {count} more {'agent' if count == 1 else 'agents'} of its run")
 
     def tell_paused(self, agent: AgentId, why: str) -> None:
-        self._out.note(f"agent {agent} is paused: {why}", f"Let it go on: playbooksctl unpause {agent}{self._there()}")
+        self._out.note(f"agent {agent} is paused: {why}", f"Let it go on: playbooksctl unpause {agent}{self.there()}")
 
     def terminated(self, agent: AgentId, why: str) -> CommandError:
         facts = {"agent_id": agent, "status": Status.CANCELLED.value}
@@ -151,9 +151,9 @@ class Report:
         return f"{self.command()} --resume {agent}"
 
     def how_to_answer(self, agent: AgentId) -> str:
-        return f"Answer it: playbooksctl answer {agent} TEXT{self._there()}"
+        return f"Answer it: playbooksctl answer {agent} TEXT{self.there()}"
 
-    def _there(self) -> str:
+    def there(self) -> str:
         folder = os.path.relpath(self._folder) if self._folder.is_relative_to(Path.cwd()) else str(self._folder)
         return f" --storage-path {shlex.quote(folder)}"
 

@@ -56,14 +56,13 @@ def gathered(agents: list[Record]) -> list[Record]:
 def _print(out: Output, found: list[Record]) -> None:
     from rich.text import Text
 
-    table = table_of(("RUN", "STATUS", "PROGRAM", "AGENTS", "UNFINISHED", "AGE"), right=("AGENTS", "UNFINISHED", "AGE"))
+    table = table_of(("RUN", "STATUS", "PROGRAM", "ENDED", "AGE"), right=("ENDED", "AGE"))
     for told in found:
         table.add_row(
             Text(told["run"]),
             styled_status(told["status"]),
             Text(told["program"]),
-            str(told["agents"]),
-            str(told["unfinished"]),
+            f"{told['agents'] - told['unfinished']} of {told['agents']}",
             ago(told["created_ms"]),
         )
     out.show(table)

@@ -89,6 +89,7 @@ async def _submit(
         if answer.ticket is not None:
             await coordination.enqueue(answer.ticket)
         view = await coordination.describe(chosen)
+        held = (await coordination.caps()).get(queue_of(start.queue)) == 0
     status = view.status.value if view else "ready"
     if out.as_json:
         checkpoint = str(view.last) if view and view.last else None
@@ -108,6 +109,10 @@ async def _submit(
         out.say(chosen)
     if not answer.fresh:
         out.note(f"agent {chosen} was submitted before; it is {status}")
+    if held and answer.ticket is not None:
+        queue = queue_of(start.queue)
+        go = f"playbooksctl queue {queue} --max-agents none"
+        out.note(f"warning: queue {queue!r} is held, and no agent of it is taken until: {go}")
 
 
 async def _checked(out: Output, coordination: Coordination, start: StartRecord) -> StartRecord:
