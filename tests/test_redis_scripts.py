@@ -120,6 +120,7 @@ def test_a_stored_state_is_read_back_and_a_torn_one_is_noticed() -> None:
     [
         ("READONLY You can't write against a read only replica.", "unreachable"),
         ("LOADING Redis is loading the dataset in memory", "unreachable"),
+        ("ERR Protocol error: unauthenticated multibulk length", "unreachable"),
         (
             "ERR Error running script (call to f_1): @user_script:18: @user_script: 18: -READONLY You can't",
             "unreachable",

@@ -16,7 +16,7 @@ import pytest
 
 from playbooks_providers.envelope import read_header
 from playbooks_providers.model import Status
-from playbooks_providers.testing import eventually, redis_server
+from playbooks_providers.testing import eventually, free_port, redis_server
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from daemons import PROGRAM, SOON_S, TIMINGS, Cluster, is_alive, on_redis, parent_of, serving  # noqa: E402
@@ -331,6 +331,54 @@ def test_a_worker_waits_for_a_redis_that_is_not_there_yet_saying_so_in_single_li
             assert "Traceback" not in worker.log.read_text()
 
         on_redis(test, tmp_path, server.url)
+
+
+def test_a_worker_waits_for_a_password_that_redis_wants_and_for_a_redis_where_something_else_answers(
+    tmp_path: Path,
+) -> None:
+    async def something_else(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline():
+            writer.write(b"<html>502 Bad Gateway</html>\r\n")
+
+    async def waits(cluster: Cluster, reason: str) -> None:
+        worker = cluster.worker("w")
+
+        def told() -> bool:
+            events = worker.events("store unavailable, trying again")
+            return sum(reason in event["reason"] for event in events) >= 2
+
+        await eventually(told, SOON_S, f"two attempts to be told with {reason!r}")
+        assert worker.process.poll() is None
+        assert "Traceback" not in worker.log.read_text()
+        worker.kill()
+        await asyncio.to_thread(worker.process.wait)  # whose connections a server of Python 3.12 waits for
+
+    with redis_server() as server:
+        server.command("CONFIG", "SET", "requirepass", "secret")
+        folder = tmp_path / "password"
+        folder.mkdir()
+        on_redis(lambda cluster: waits(cluster, "does not serve us now"), folder, server.url)
+
+    async def page(cluster: Cluster) -> None:
+        async with await asyncio.start_server(something_else, "127.0.0.1", port):
+            await waits(cluster, "what answers there is no Redis")
+
+    port = free_port()
+    on_redis(page, tmp_path, f"redis://127.0.0.1:{port}/0")
+
+
+def test_a_worker_that_redis_does_not_allow_what_it_has_to_do_ends_with_one_line(tmp_path: Path) -> None:
+    with redis_server() as server:
+        server.command("ACL", "SETUSER", "limited", "on", ">secret", "~playbooks:*", "+@read", "+@connection", "+info")
+
+        async def test(cluster: Cluster) -> None:
+            worker = cluster.worker("w")
+            assert await asyncio.to_thread(worker.process.wait) == 1
+            plain = [line for line in worker.log.read_text().splitlines() if not line.startswith("{")]
+            assert len(plain) == 1 and plain[0].startswith("error: a worker cannot work there: Redis at redis://")
+            assert "no permissions" in plain[0] and "secret" not in worker.log.read_text()
+
+        on_redis(test, tmp_path, server.url.replace("redis://", "redis://limited:secret@"))
 
 
 def test_a_redis_that_goes_away_and_comes_back_costs_no_agent(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from playbooks_providers.clock import SystemClock
 from playbooks_providers.envelope import Sealer
-from playbooks_providers.errors import ConfigError, Unreachable
+from playbooks_providers.errors import ConfigError, ProviderError, Unreachable
 from playbooks_providers.lanes import queue_name
 from playbooks_providers.logs import AskedFormat, LogFormat, chosen, configure
 from playbooks_providers.redis import connect, wait_for
@@ -40,6 +40,7 @@ from playbooks_worker.seat import Staff
 from playbooks_worker.supervisor import BrokenProgram, Supervisor
 from playbooks_worker.tracing import check_installed
 
+REFUSED = 1
 USAGE = 2
 SECONDS_A_DAY = 86400.0
 
@@ -143,6 +144,9 @@ def work(  # noqa: PLR0913 - the options of a command
     except (ConfigError, BrokenProgram) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(USAGE) from error
+    except ProviderError as error:
+        typer.echo(f"error: a worker cannot work there: {error}", err=True)
+        raise typer.Exit(REFUSED) from error
     raise typer.Exit(code)
 
 
@@ -205,7 +209,7 @@ async def supervise(settings: Settings, staff: Staff, surface: Surface) -> int:
         await home.check()
     except Unreachable:
         pass  # it waits for Redis, as always; what is wrong with that is advice, when it answers
-    except ConfigError:
+    except ProviderError:
         surface.close()
         await home.close()
         raise

@@ -34,7 +34,8 @@ class WorkerManual(Manual):
         ],
         "Exit status": [
             ("0", "It has drained."),
-            ("1", "It has ended, and a session was left for the coordinator to find."),
+            ("1", "It has ended, and a session was left for the coordinator to find; or Redis refuses what a worker has to "
+             "do: one line on stderr says what."),
             ("2", "The settings, the options or a program are not in order; one line on stderr says what."),
             ("128 + N", "Ended at once by a second signal N."),
         ],

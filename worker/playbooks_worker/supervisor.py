@@ -55,7 +55,8 @@ class Supervisor:
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> bool:
-        """Until told to end. True when no agent was left for the coordinator to find. Raises `BrokenProgram`."""
+        """Until told to end. True when no agent was left for the coordinator to find. Raises `BrokenProgram`, and
+        `ProviderError` where the store answers, and refuses what a worker has to do."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -65,10 +66,10 @@ class Supervisor:
                         seats.create_task(self._fill(seat))
                 beating.cancel()
         except BaseExceptionGroup as errors:
-            broken = errors.subgroup(BrokenProgram)
-            if broken is None:
+            told, unforeseen = errors.split((BrokenProgram, ProviderError))
+            if told is None or unforeseen is not None:
                 raise
-            raise _first(broken) from None
+            raise _first(told) from None
         return not self._left_behind
 
     @property
@@ -302,6 +303,6 @@ def _why_ended(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _first(errors: BaseExceptionGroup[BrokenProgram]) -> BrokenProgram:
+def _first(errors: BaseExceptionGroup[Exception]) -> Exception:
     found = errors.exceptions[0]
     return _first(found) if isinstance(found, BaseExceptionGroup) else found

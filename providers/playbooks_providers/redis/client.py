@@ -38,7 +38,9 @@ _BATCH = 500  # calls in one pipeline: some ms of the server's time, and no repl
 # What the server says when it is there but cannot serve us (a replica, still loading, cut off from its primary), or has no
 # room. Redis 6.2 puts the words of a script's error behind its own: `ERR Error running script (...): -READONLY ...`.
 _ELSEWHERE = re.compile(
-    r"(^|: -)(READONLY|LOADING|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS)\b", re.MULTILINE
+    r"(^|: -)(READONLY|LOADING|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS)\b"
+    r"|unauthenticated (multi)?bulk length",  # NOAUTH to a long command
+    re.MULTILINE,
 )
 _FULL = re.compile(
     r"(^|: -)(OOM|MISCONF)\b|^command not allowed when used memory"
@@ -191,6 +193,8 @@ class Server:
         elsewhere = (exceptions.ReadOnlyError, exceptions.ClusterError)
         if isinstance(error, (*lost, *elsewhere)):
             return self._away(text or type(error).__name__)
+        if isinstance(error, exceptions.InvalidResponse):
+            return self._away(f"what answers there is no Redis ({text})")
         if isinstance(error, exceptions.OutOfMemoryError):
             return self._full(text)
         if (ours := self._by_its_words(text)) is not None:
