@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from playbooks_providers.redis import connect
+from playbooks_providers.redis import connect, wait_for
 from playbooks_providers.testing import (
     CheckpointsKit,
     CoordinatedHome,
     CoordinationKit,
     OutageKit,
     RedisServer,
+    eventually_blocking,
     redis_server,
 )
 
@@ -40,6 +41,42 @@ class TestRedisCheckpoints(OnSharedServer, CheckpointsKit):
 
 
 class TestRedisCoordination(OnSharedServer, CoordinationKit):
+    pass
+
+
+@pytest.fixture(scope="module")
+def primary_with_replica() -> Iterator[RedisServer]:
+    fast = ("--repl-diskless-sync-delay", "0")
+    with redis_server(*fast) as primary, redis_server(*fast) as replica:
+        replica.command("REPLICAOF", "127.0.0.1", str(primary.port))
+        eventually_blocking(
+            lambda: b"state=online" in primary.command("INFO", "replication"), 30.0, "the replica to follow"
+        )
+        yield primary
+
+
+class OnAPair:
+    """With a replica that is waited for: everything means the same."""
+
+    @pytest.fixture(autouse=True)
+    def _url(self, primary_with_replica: RedisServer) -> None:
+        assert primary_with_replica.command("FLUSHALL").startswith(b"+OK")
+        self.url = primary_with_replica.url
+
+    @asynccontextmanager
+    async def home(self) -> AsyncIterator[CoordinatedHome]:
+        home = connect(self.url, wait=wait_for("replica"))
+        try:
+            yield CoordinatedHome(home.checkpoints, home.coordination)
+        finally:
+            await home.close()
+
+
+class TestRedisCheckpointsWithAReplica(OnAPair, CheckpointsKit):
+    pass
+
+
+class TestRedisCoordinationWithAReplica(OnAPair, CoordinationKit):
     pass
 
 
