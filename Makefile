@@ -92,5 +92,5 @@ $(VENV)/.installed-%: pyproject.toml | python
 .venv-tools/.models: models = @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 typescript@5.9.3
 .venv-tools/.models: .venv-tools/.installed
 	@if command -v npm >/dev/null; then \
-	  npm install --prefix .venv-tools --silent --no-audit --no-fund --no-save --no-package-lock $(models) && touch '$@'; \
+	  npm install --prefix .venv-tools --loglevel=error --no-audit --no-fund --no-save --no-package-lock $(models) && touch '$@'; \
 	else echo "no npm here: the custom resources of deploy/ are not validated"; fi
