@@ -219,6 +219,22 @@ def test_two_replicas_are_waited_for_where_two_are_asked_for() -> None:
     asyncio.run(main())
 
 
+def test_the_user_that_manifests_make_may_wait() -> None:
+    made = (Path(__file__).parents[1] / "deploy/kubernetes/overlays/dev/new-secrets.sh").read_text()
+    rules = re.search(r"user playbooks on #\$hash (.*)", made)
+    assert rules is not None
+
+    async def main() -> None:
+        async with pair() as two:
+            said = two.primary.command("ACL", "SETUSER", "playbooks", "on", ">secret", *rules[1].split())
+            assert said.startswith(b"+OK"), said
+            async with opened(f"redis://playbooks:secret@127.0.0.1:{two.address.port}/0") as home:
+                lock = await own(home)
+                assert await save(home, lock, 1) == saved(lock, 1)
+
+    asyncio.run(main())
+
+
 # --- failing over ------------------------------------------------------------------------------------------------------
 
 

@@ -32,5 +32,5 @@ stringData:
   users.acl: |
     user default off ~* &* +@all
     user probe on nopass resetkeys resetchannels -@all +ping
-    user playbooks on #$hash resetchannels ~playbooks:* -@all +@read +@write +@connection +@scripting -@dangerous +time +info +config|get
+    user playbooks on #$hash resetchannels ~playbooks:* -@all +@read +@write +@connection +@scripting -@dangerous +time +info +wait +config|get
 END
