@@ -280,3 +280,41 @@ def test_an_effect_that_is_issued_again_gets_what_an_iterator_gave_the_first_tim
     """It was issued again without these arguments."""
     expected = (1, 2), (0, "a", "b", 5), ("3", "4"), 5
     assert same_everywhere(spreads_beside_checkpoints) == Completed(expected)
+
+
+# --- seed 74200224: the way not taken of a conditional awaitable reads a variable that its handler has unbound ---
+
+
+async def cancelled():
+    await asyncio.sleep(0)
+    raise asyncio.CancelledError
+
+
+@playbook
+async def chooses(first):
+    got = []
+    try:
+        try:
+            raise ValueError("first")
+        except ValueError as first:
+            await effect(1)
+            await cancelled()
+    finally:
+        got.append(await (takes_its_time(first) if got else takes_its_time(2)))
+        got.append(await (takes_its_time(3) if got else takes_its_time(first)))
+        try:
+            got.append(await (takes_its_time(first) if got else takes_its_time(5)))
+        except UnboundLocalError as error:
+            got.append(str(error))
+        return got  # noqa: B012
+
+
+@playbook
+async def chooses_beside_checkpoints():
+    return (await asyncio.gather(chooses(0), checkpoints()))[0]
+
+
+def test_a_variable_that_is_not_bound_is_missed_only_where_it_is_read():
+    """It was missed as soon as the awaitable was made again, whichever way was taken."""
+    missed = "cannot access local variable 'first' where it is not associated with a value"
+    assert same_everywhere(chooses_beside_checkpoints) == Completed([(2,), (3,), missed])

@@ -21,7 +21,7 @@ class Corners(Expressing, abc.ABC):
 
     def corner(self, depth: int) -> list[str]:
         choices = [self.of_module, self.strings, self.scope, self.removed, self.shared, self.local_class, self.lately]
-        choices += [self.in_parts, self.bound, self.annotated]
+        choices += [self.in_parts, self.bound, self.annotated, self.rebound, self.rebound, self.rebound]
         if depth > 0:
             choices += [lambda each=each: each(depth) for each in (self.matched, self.matched, self.changed)]
             choices += [lambda each=each: each(depth) for each in (self.async_for, self.async_for, self.returns)]
@@ -73,6 +73,29 @@ class Corners(Expressing, abc.ABC):
             [f"declared{k}: int", "try:", f"    log('declared', declared{k})"]
             + ["except UnboundLocalError:", f"    declared{k} = {self.awaited(0)}"],
         )
+
+    def rebound(self) -> list[str]:
+        """What is indexed, or called, is read before what is evaluated behind it changes it."""
+        k = self.k()
+        shelf, rows = f"shelf{k}", f"shelf{k}.{self.pick('rows', 'plain')}"
+        other = f"{shelf}.other({self.expr(self.pick(0, 1))})"
+        return [
+            f"{shelf} = Shelf({k})",
+            self.pick(
+                f"b = {rows}[{other}][{self.expr(1)}]",
+                f"b = [{rows}[{other}], {self.expr(1)}]",
+                f"b = {rows}[{self.atom()}:{other}] + {self.expr(1)}",
+                f"b = {rows}.m({other}, {self.expr(1)})",
+                f"b = note({k}, {rows}[{other}]) or {self.expr(1)}",
+                f"{rows}[{other}][{self.expr(1)}] = {self.expr(1)}",
+                f"{rows}[{other}] += {self.expr(1)}",
+                f"b, {rows}[{other}] = {self.expr(1)}, {rows}",
+                f"b = f'{{{rows}[{other}]}}{{{self.inside(0)}}}'",
+                f"b = {rows} < {other} < {self.expr(1)}",
+            ),
+            f"log('shelf', {shelf}.t, tag([b, {shelf}.plain]))",
+            f"{shelf} = None",
+        ]
 
     def strings(self) -> list[str]:
         k = self.k()
@@ -317,5 +340,8 @@ class Corners(Expressing, abc.ABC):
                 *["    " + line for line in inner],
             ]
             + [f"held{k} = inside{k} = None"],
+            [f"with Noting({k}, z):", *inner, f"    z.append({self.expr(1)})"]
+            + [f"    log('notes', tag(z), tag({self.expr(1)}))"],
+            [f"async with Noting({k}, z) as b:", *inner, f"    log('notes', tag(z), tag({self.expr(1)}))", "b = None"],
             [f"with {self.awaited(0)} and Manager(str(tag({self.expr(1)}))), Manager({k}) as (O({k}).p):", *inner],
         )

@@ -233,6 +233,48 @@ async def opening(t, value):
         log("close", t)
 
 
+class Shelf:
+    """What its `rows` are depends on when one asks."""
+
+    def __init__(self, t):
+        self.t = t
+        self.plain = O([t, "plain"])
+
+    @property
+    def rows(self):
+        log("rows", self.t)
+        return O([self.t, "rows"])
+
+    def other(self, value=0):
+        self.t, self.plain = _mixed("other", self.t, tag(value)), O(_mixed("plain", self.t))
+        return value
+
+
+class Noting:
+    """Notes in a list of the program that it was entered."""
+
+    def __init__(self, t, notes):
+        self.t = t
+        self.notes = notes
+
+    def __enter__(self):
+        self.entry = {"entered": self.t} if self.t % 3 == 0 else ("entered", self.t) if self.t % 3 == 1 else O(self.t)
+        self.notes.append(self.entry)
+        return self
+
+    def __exit__(self, *raised):
+        self.notes.append(("left", self.t))
+
+    async def __aenter__(self):
+        return self.__enter__()
+
+    async def __aexit__(self, *raised):
+        self.__exit__()
+
+    def __repr__(self):
+        return f"Noting({self.t})"
+
+
 class Held:
     """A header whose target cannot be saved: the one it brings anew is in its place wherever that is held."""
 

@@ -74,14 +74,15 @@ def finished(
 
 
 def evaluating(expression: ast.expr, names: Names, given: tuple[str, ...], taken: tuple[str, ...]) -> ast.Module:
-    """The module of a function of the names *given* that evaluates a part of a statement, and takes the others."""
+    """The module of a function of the names *given* that evaluates a part of a statement, and takes the others. One that is
+    not bound is missed where it is read, which may be never."""
     function = _template("def f(): pass")
     factory = _template("def f(): pass")
     assert isinstance(function, ast.FunctionDef) and isinstance(factory, ast.FunctionDef)
     function.name, factory.name = ".again", ".make"
     function.args.args = [ast.arg(name) for name in given]
-    function.body = [ast.Return(expression)]
-    factory.args.args = [ast.arg(name) for name in taken]
+    function.body = [*map(s.unbound_again, given), ast.Return(expression)]
+    factory.args.args = [ast.arg(name) for name in dict.fromkeys((s.UNBOUND, *taken))]
     factory.body = [function]
     _Finisher(names, (), frozenset()).visit(function)
     _Ours().settle(factory, _Where(*(getattr(expression, name) for name in _Where._fields)))

@@ -148,7 +148,7 @@ class Reentry(abc.ABC):
         code, given = self.playbook.evaluator(part)
         self.evaluating = part.expression.lineno, part.expression.col_offset
         try:
-            return self.over(code)(*[local[name] if name in local else self.unbound(name) for name in given])
+            return self.over(code)(*[local.get(name, NOT_BOUND) for name in given])
         finally:
             self.evaluating = None
 
