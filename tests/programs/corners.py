@@ -82,12 +82,12 @@ class Corners(Expressing, abc.ABC):
         return [
             f"{shelf} = Shelf({k})",
             self.pick(
-                f"b = {rows}[{other}][{self.expr(1)}]",
-                f"b = [{rows}[{other}], {self.expr(1)}]",
-                f"b = {rows}[{self.atom()}:{other}] + {self.expr(1)}",
-                f"b = {rows}.m({other}, {self.expr(1)})",
+                f"b = {rows}[{other}][{self.awaited(0)}]",
+                f"b = [{rows}[{other}], {self.awaited(0)}]",
+                f"b = {rows}[{self.atom()}:{other}] + {self.awaited(0)}",
+                f"b = {rows}.m({other}, {self.awaited(0)})",
                 f"b = note({k}, {rows}[{other}]) or {self.expr(1)}",
-                f"{rows}[{other}][{self.expr(1)}] = {self.expr(1)}",
+                f"{rows}[{other}][{self.awaited(0)}] = {self.expr(1)}",
                 f"{rows}[{other}] += {self.expr(1)}",
                 f"b, {rows}[{other}] = {self.expr(1)}, {rows}",
                 f"b = f'{{{rows}[{other}]}}{{{self.inside(0)}}}'",
