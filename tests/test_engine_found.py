@@ -296,7 +296,7 @@ async def chooses(first):
     try:
         try:
             raise ValueError("first")
-        except ValueError as first:
+        except ValueError as first:  # noqa: F841 - unbound when its handler has ended
             await effect(1)
             await cancelled()
     finally:
