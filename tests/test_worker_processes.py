@@ -337,8 +337,11 @@ def test_a_worker_waits_for_a_password_that_redis_wants_and_for_a_redis_where_so
     tmp_path: Path,
 ) -> None:
     async def something_else(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.readline():
-            writer.write(b"<html>502 Bad Gateway</html>\r\n")
+        try:
+            while await reader.readline():
+                writer.write(b"<html>502 Bad Gateway</html>\r\n")
+        finally:
+            writer.close()  # or a server of Python 3.12 waits for it for ever
 
     async def waits(cluster: Cluster, reason: str) -> None:
         worker = cluster.worker("w")
@@ -351,7 +354,7 @@ def test_a_worker_waits_for_a_password_that_redis_wants_and_for_a_redis_where_so
         assert worker.process.poll() is None
         assert "Traceback" not in worker.log.read_text()
         worker.kill()
-        await asyncio.to_thread(worker.process.wait)  # whose connections a server of Python 3.12 waits for
+        await asyncio.to_thread(worker.process.wait)
 
     with redis_server() as server:
         server.command("CONFIG", "SET", "requirepass", "secret")
