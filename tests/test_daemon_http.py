@@ -91,6 +91,27 @@ def test_while_redis_is_away_both_daemons_are_alive_and_not_ready(tmp_path: Path
 
 
 @redis
+def test_a_coordinator_that_may_read_and_not_write_says_so_once_and_is_not_ready_until_it_may(tmp_path: Path) -> None:
+    user = ("ACL", "SETUSER", "limited", "on", ">secret", "~playbooks:*", "-@all", "+@read", "+@connection", "+info")
+
+    async def test(cluster: Cluster) -> None:
+        coordinator = cluster.coordinator("c", *ANYWHERE)
+        await answers(coordinator, "/readyz", 503, "refuses this coordinator the lease")
+        assert (await coordinator.get("/livez"))[0] == 200
+        server.command("ACL", "SETUSER", "limited", "+@all")
+        await answers(coordinator, "/readyz", 200)
+        await eventually(lambda: coordinator.events("leader won"), SOON_S, "it to lead")
+        (told,) = coordinator.events("lease refused")
+        assert "no permissions" in told["reason"]
+        assert coordinator.events("lease refused no more")
+        assert "Traceback" not in coordinator.log.read_text() and "secret" not in coordinator.log.read_text()
+
+    with redis_server() as server:
+        server.command(*user)
+        on_redis(test, tmp_path, server.url.replace("redis://", "redis://limited:secret@"))
+
+
+@redis
 def test_a_worker_is_ready_when_a_session_is_registered_and_no_longer_when_it_drains(
     tmp_path: Path, redis_url: str
 ) -> None:

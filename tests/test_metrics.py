@@ -166,6 +166,8 @@ def test_a_run_in_which_an_executor_dies_is_counted_and_nothing_ever_goes_down(t
         assert after("playbooks_takeover_seconds_count", reason="executor_ended") == 1
         assert after("playbooks_executor_ends_total") == 1
         assert (after("playbooks_session_renewals_total") or 0) > 0
+        for process in ("supervisor", "executor"):
+            assert await counts(worker, "playbooks_event_loop_lag_seconds_count", process=process) >= 1
         for (name, labels), value in before.samples.items():
             if name.endswith(("_total", "_count", "_bucket", "_sum")):
                 assert after.samples[name, labels] >= value, name
@@ -188,6 +190,9 @@ def test_a_run_in_which_an_executor_dies_is_counted_and_nothing_ever_goes_down(t
             led("playbooks_agents", queue="count", status="quarantined") == 0 == led("playbooks_orphans", queue="count")
         )
         assert led("playbooks_live_sessions") == 2
+        assert await counts(coordinator, "playbooks_event_loop_lag_seconds_count", process="coordinator") >= 1
+        for part in ("watch", "act"):
+            assert await counts(coordinator, "playbooks_tick_seconds_count", part=part) >= 1
         assert led("playbooks_slots", group="main") == 14 and led("playbooks_group_runnable_agents", group="main") == 1
 
         for shown, daemon in ((after, "worker"), (led, "coordinator")):
@@ -236,6 +241,21 @@ def test_a_silent_session_is_counted_by_the_leader_and_a_standby_says_nothing_of
             return shown("playbooks_leader") == 1 and shown("playbooks_runnable_agents", queue="count") == 1
 
         await eventually(leads, SOON_S, "the other to lead and speak")
+
+    on_redis(test, tmp_path, redis_url)
+
+
+@pytest.mark.redis
+def test_agents_that_nobody_has_recovered_yet_are_orphans(tmp_path: Path, redis_url: str) -> None:
+    """Given a leader that looks for tickets without a session once an hour, When somebody who is gone has read one."""
+
+    async def test(cluster: Cluster) -> None:
+        leader = cluster.coordinator("c", *ANYWHERE, PLAYBOOKS_COORDINATOR__SESSION_TIMEOUT_S="3600")
+        await cluster.submit("a", 1)
+        assert await counts(leader, "playbooks_runnable_agents", queue="count") == 1
+        assert (await page(leader))("playbooks_orphans", queue="count") == 0
+        await cluster.home.coordination.read(SessionId("gone"), ["count"], limit=1, wait_s=0)
+        assert await counts(leader, "playbooks_orphans", queue="count") == 1
 
     on_redis(test, tmp_path, redis_url)
 

@@ -101,6 +101,7 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path, monkeypatch: pytest.M
         ("PLAYBOOKS_WORKER__CONCURENCY", "5", ["worker.concurency", "did you mean worker.concurrency?"]),
         ("PLAYBOOKS_WORKER__CONCURRENCY", "many", ["worker.concurrency = 'many'", "PLAYBOOKS_WORKER__CONCURRENCY"]),
         ("PLAYBOOKS_WORKER__CONCURRENCY", "0", ["greater than or equal to 1"]),
+        ("PLAYBOOKS_COORDINATOR__SESSION_TIMEOUT_S", "inf", ["coordinator.session_timeout_s = 'inf'", "finite number"]),
         ("PLAYBOOKS_REDIS__URL", "http://user:secret@x", ["redis.url", "use redis://HOST:PORT/DB"]),
         ("PLAYBOOKS_WORKER", "5x", ["PLAYBOOKS_WORKER in the environment", "use PLAYBOOKS_WORKER__<KEY>"]),
         ("PLAYBOOKS_DURABILITY", "secret", ["PLAYBOOKS_DURABILITY in the environment"]),

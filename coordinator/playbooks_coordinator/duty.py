@@ -65,7 +65,9 @@ class Coordinator:
         if answered_s is None:
             return "Redis does not answer"
         ago_s = self._clock.monotonic() - answered_s
-        return f"Redis has not answered for {ago_s:.1f} s" if ago_s > self._timing.session_timeout_s else ""
+        if ago_s > self._timing.session_timeout_s:
+            return f"Redis has not answered for {ago_s:.1f} s"
+        return "Redis refuses this coordinator the lease (its log says why)" if self.election.refused else ""
 
     async def run(self) -> None:
         try:

@@ -13,7 +13,7 @@ import structlog
 
 from playbooks_providers import metrics
 from playbooks_providers.clock import Clock
-from playbooks_providers.errors import ProviderError
+from playbooks_providers.errors import ProviderError, Unreachable
 from playbooks_providers.ids import Nonce
 
 log = structlog.get_logger()
@@ -30,7 +30,8 @@ class Lease(Protocol):
 
 
 class Election:
-    """One coordinator's side of it. The lease is counted from before it was asked for, so it ends here first."""
+    """One coordinator's side of it. The lease is counted from before it was asked for, so it ends here first. ``refused``:
+    the store answers, and lets this coordinator not even try (an ACL, say)."""
 
     def __init__(self, lease: Lease, nonce: Nonce, *, lease_s: float, clock: Clock) -> None:
         self._lease = lease
@@ -38,6 +39,7 @@ class Election:
         self._lease_s = lease_s
         self._clock = clock
         self._until_s: float | None = None
+        self.refused = False
         metrics.LEADER.set(0)
 
     @property
@@ -51,14 +53,21 @@ class Election:
             await asyncio.sleep(self._lease_s / RENEWALS_PER_LEASE)
 
     async def campaign(self) -> None:
-        """Ask once. A store that does not answer leaves what is held to run out."""
+        """Ask once. A store that does not answer, or refuses, leaves what is held to run out."""
         asked_s = self._clock.monotonic()
         try:
             mine = await self._lease.lead(self._nonce, self._lease_s)
-        except ProviderError:
+        except ProviderError as error:
+            # that it is away is told by who reads the counters; they may be read where nothing may be written
+            if not isinstance(error, Unreachable) and not self.refused:
+                log.warning("lease refused", reason=str(error), next="trying again until it is not")
+                self.refused = True
             if self._until_s is not None and not self.leading:
-                self._step_down("the lease ran out while the store did not answer")
+                self._step_down("the lease ran out while the store did not answer, or refused")
             return
+        if self.refused:
+            log.info("lease refused no more")
+            self.refused = False
         if mine and self._until_s is None:
             log.info("leader won", nonce=self._nonce, lease_s=self._lease_s)
             metrics.LEADER_CHANGES.add()

@@ -27,7 +27,7 @@ WaitKind = Literal["none", "replica", "disk"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DurabilitySettings(_Section):
