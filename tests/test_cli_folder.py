@@ -159,6 +159,23 @@ def test_a_message_of_a_person_reaches_a_running_agent_and_an_orphan(shells) -> 
     assert code == 0 and json.loads(out[out.index("[") :]) == ["person:anyone", {"n": 1}]
 
 
+def test_who_answers_an_orphan_or_a_paused_agent_or_waits_for_them_is_told_by_which_command_they_go_on(shells) -> None:
+    shells.runs("approval", program="talkers.py")
+    shells.killed()
+    orphan = shells.says("answer", "a1", "yes")
+    goes_on = "playbooksctl run talkers.py --resume a1 --storage-path .checkpoints"
+    assert "it is ready, at talkers:approval" in (late := shells.says("wait", "a1", "--timeout", "0", code=124))
+    assert late.endswith(f"Nobody runs it: {goes_on}\n")
+    assert f"Nobody runs it: it reads the answer when it goes on: {goes_on}" in orphan
+    assert "the question was answered already" in shells.says("answer", "a1", "no", code=2)
+    shells.runs("approval", "a2", program="talkers.py")
+    assert "Nobody runs it" not in shells.says("pause", "a2")
+    shells.becomes("paused", "a2")
+    unpause = "playbooksctl unpause a2 --storage-path .checkpoints"
+    assert unpause in shells.says("wait", "a2", "--timeout", "0", code=124)
+    assert unpause in shells.says("answer", "a2", "yes")
+
+
 def test_one_that_does_not_end_is_ended_at_its_deadline(shells) -> None:
     shells.runs("ignores")
     shells.says("cancel", "a1", "--within", "3")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -114,6 +115,76 @@ def test_at_a_terminal_the_question_is_asked_at_the_prompt(desk) -> None:
     finally:
         process.kill()
         os.close(main)
+
+
+@pytest.fixture
+def terminal(desk):
+    """Begins a command at a terminal. Answers what writes to it, and what waits until it shows something."""
+    opened = []
+
+    def begin(*words: str):
+        main, other = pty.openpty()
+        process = subprocess.Popen(
+            desk.command(*words),
+            cwd=desk.path,
+            env={**os.environ, "TERM": "dumb"},
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            start_new_session=True,
+        )
+        os.close(other)
+        opened.append((process, main))
+        seen = bytearray()
+
+        def shows(what: bytes) -> None:
+            deadline = time.monotonic() + DEADLINE_S
+            while what not in seen:
+                readable, _, _ = select.select([main], [], [], max(0.0, deadline - time.monotonic()))
+                assert readable, f"not in time: {what!r}, behind {seen.decode()}"
+                try:
+                    seen.extend(os.read(main, 4096))
+                except OSError as ended:
+                    raise AssertionError(f"it has ended, and shows no {what!r}: {seen.decode()}") from ended
+            del seen[: seen.index(what) + len(what)]
+
+        return process, lambda line: os.write(main, line), shows
+
+    yield begin
+    for process, main in opened:
+        process.kill()
+        process.wait()
+        os.close(main)
+
+
+def test_at_a_terminal_a_question_that_was_answered_from_another_shell_makes_room_for_the_next(desk, terminal) -> None:
+    process, types, shows = terminal("run", "talkers.py:two_approvals", "--agent-id", "a1")
+    shows(b"the first?")
+    assert desk.run("answer", "a1", "yes", "--storage-path", ".checkpoints").returncode == 0
+    shows(b"press Enter for the next question")
+    types(b"to nobody\n")
+    shows(b"the second?")
+    types(b"no\n")
+    shows(b'"yes",')
+    shows(b'"no"')
+    assert process.wait(DEADLINE_S) == 0
+
+
+def test_a_question_at_the_prompt_survives_ctrl_c_and_is_asked_again(desk, terminal) -> None:
+    process, types, shows = terminal("run", "talkers.py:two_approvals", "--agent-id", "a1")
+    shows(b"the first?")
+    types(b"yes\n")
+    shows(b"the second?")
+    types(b"half an ans")
+    process.send_signal(signal.SIGINT)
+    shows(b"--resume a1")
+    assert process.wait(DEADLINE_S) == 130
+    process, types, shows = terminal("run", "talkers.py", "--resume")
+    shows(b"the second?")
+    types(b"no\n")
+    shows(b'"yes",')
+    shows(b'"no"')
+    assert process.wait(DEADLINE_S) == 0
 
 
 def test_at_a_terminal_the_line_below_says_what_is_awaited_now(desk) -> None:

@@ -9,12 +9,14 @@ import asyncio
 import inspect
 import random
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from playbooks_providers.clock import ManualClock
+from playbooks_providers.contracts import Checkpoints, Coordination
 from playbooks_providers.envelope import Sealer, read_header
 from playbooks_providers.ids import AgentId, SessionId
 from playbooks_providers.memory import MemoryCheckpoints, MemoryCoordination, MemoryStore
@@ -101,7 +103,8 @@ class World:
     def __init__(self, park_after_s: float | None, *, inbox_limit: int = 1000) -> None:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock)
-        self.coordination = MemoryCoordination(self.store)
+        self.coordination: Coordination = MemoryCoordination(self.store)
+        self.now_ms = self.clock.now_ms
         self.program = load(PROGRAM)
         self.park_after_s = park_after_s
         self.inbox_limit = inbox_limit
@@ -110,17 +113,22 @@ class World:
         self._serving: dict[str, asyncio.Task[None]] = {}
         self._left: list[asyncio.Task[Any]] = []
 
+    def home(self) -> tuple[Checkpoints, Coordination]:
+        """What a worker reaches the store by."""
+        return MemoryCheckpoints(self.store), self.coordination
+
     async def worker(self, name: str, fuse: Fuse | None = None, *, concurrency: int = 50) -> None:
         session, fuse = SessionId(name), fuse or Fuse()
         await self.coordination.register(SessionInfo(session, name, "h", 1, "b", 0))
+        checkpoints, coordination = self.home()
         around = Surroundings(
-            Perishable(MemoryCheckpoints(self.store), fuse),  # type: ignore[arg-type]
+            Perishable(checkpoints, fuse),  # type: ignore[arg-type]
             Sealer("k" * 32),
-            self.clock.now_ms,
+            self.now_ms,
             park_after_s=self.park_after_s,
             inbox_limit=self.inbox_limit,
         )
-        bench = Bench(Perishable(self.coordination, fuse), around, {"talkers": self.program})  # type: ignore[arg-type]
+        bench = Bench(Perishable(coordination, fuse), around, {"talkers": self.program})  # type: ignore[arg-type]
         shift = Shift(session, Gate(lambda: 0.0), bench, ["q"], concurrency=concurrency, drain_timeout_s=5.0)
         self.fuses[name], self.shifts[name] = fuse, shift
         self._serving[name] = asyncio.create_task(shift.serve())
@@ -154,8 +162,7 @@ class World:
             for task in self._serving.values():
                 if task.done():
                     task.result()
-            for session in await self.coordination.ownerless():  # handed to a process when it was dead already
-                await self.coordination.recover(session)
+            await self.coordinate()
             view = await self.view(name)
             return view if view is not None and view.status in wanted else None
 
@@ -168,6 +175,10 @@ class World:
                 f"died at {died}; " + "; ".join(f"{one.agent} {one.status} mail {one.mail}" for one in views if one)
             )
             raise
+
+    async def coordinate(self) -> None:
+        for session in await self.coordination.ownerless():  # handed to a process when it was dead already
+            await self.coordination.recover(session)
 
     async def result(self, name: str = "boss") -> Any:
         return read_header((await self.ended(name)).header).result
@@ -208,13 +219,21 @@ async def killed(world: World, fuse: Fuse, until: Any) -> Any:
         ending.cancel()
 
 
-def at_every_call(scenario: Any, park_after_s: float | None, *, after: bool, in_all: int = IN_ALL) -> int:
+def at_every_call(
+    scenario: Any,
+    park_after_s: float | None,
+    *,
+    after: bool,
+    in_all: int = IN_ALL,
+    begins: Callable[[float | None], World] = World,
+    calls: Iterable[int] = range(1, sys.maxsize),
+) -> int:
     """Runs *scenario* again and again, until a run has ended before its worker would have died. How many died, which are
-    less than *in_all*."""
+    less than *in_all*. *begins* makes each world, and *calls* are those at which it dies: all, or some."""
 
     async def once(left: int) -> bool:
         done().clear()
-        world, fuse = World(park_after_s), Fuse(left, after=after)
+        world, fuse = begins(park_after_s), Fuse(left, after=after)
         try:
             await scenario(world, fuse)
         finally:
@@ -223,7 +242,9 @@ def at_every_call(scenario: Any, park_after_s: float | None, *, after: bool, in_
 
     World(None)  # loads the program
     died = 0
-    while asyncio.run(once(died + 1)):
+    for call in calls:
+        if not asyncio.run(once(call)):
+            break
         died += 1
         assert died < in_all
     return died

@@ -185,6 +185,11 @@ async def approval():
 
 
 @playbook
+async def two_approvals():
+    return [await ask(person("ann"), "the first?"), await ask(person("ann"), "the second?")]
+
+
+@playbook
 async def in_a_group():
     done = asyncio.Event()
     async with asyncio.TaskGroup() as group:

@@ -117,6 +117,7 @@ async def _answer(
 ) -> None:
     from playbooks_providers.letters import Delivered
     from playbooks_worker.cli.connect import home_of, known, signing
+    from playbooks_worker.cli.control import nobody_runs
     from playbooks_worker.host.answers import answer_letter, answered
 
     async with home_of(storage_path, redis_url) as home:
@@ -124,17 +125,21 @@ async def _answer(
         asked = chosen(view, home.sealer, question, f"playbooksctl inbox{home.there()}")
         letter = answer_letter(signing(home), agent, asked.id, value)
         said = await answered(home.coordination, agent, letter)
-    if not isinstance(said, Delivered):
-        raise CommandError(f"agent {agent} has ended meanwhile: nobody waits for the answer")
-    if not said.fresh:
-        raise CommandError(f"the question was answered already: {as_text(asked.question)}")
+        if not isinstance(said, Delivered):
+            raise CommandError(f"agent {agent} has ended meanwhile: nobody waits for the answer")
+        if not said.fresh:
+            raise CommandError(f"the question was answered already: {as_text(asked.question)}")
+        command = await nobody_runs(home, view)
     if out.as_json:
         out.json({"agent_id": agent, "question_id": asked.id, "answer": value})
     else:
         out.say(f"answered {agent}: {as_text(asked.question)}")
         if exit_of(view.status) is not None or view.status.value == "paused":
             how = "unpause" if view.status.value == "paused" else "retry"
-            out.note(f"It is {view.status}, and reads the answer when it goes on: playbooksctl {how} {agent}")
+            goes_on = f"playbooksctl {how} {agent}{home.there()}"
+            out.note(f"It is {view.status}, and reads the answer when it goes on: {goes_on}")
+        elif command:
+            out.note(f"Nobody runs it: it reads the answer when it goes on: {command}")
 
 
 def chosen(view: AgentView, sealer: Sealer | None, question: str | None, look: str) -> Asked:

@@ -43,6 +43,8 @@ class Prompt:
         self._open: dict[str, tuple[AgentId, Question]] = {}
         self._told: set[str] = set()
         self._reader: threading.Thread | None = None
+        self._read_for = ""  # the question at the prompt
+        self._said = ""
         self._answering: set[asyncio.Future[None]] = set()
 
     def asked(self, agent: AgentId, questions: Sequence[Question]) -> None:
@@ -57,6 +59,7 @@ class Prompt:
             self._ask()
         else:
             self._progress.go_on()
+        self._say_moot()
 
     def _say_how(self, how: Callable[[AgentId], str]) -> None:
         for id, (agent, question) in self._open.items():
@@ -71,6 +74,7 @@ class Prompt:
             return
         id, (agent, question) = next(iter(self._open.items()))
         loop = asyncio.get_running_loop()
+        self._read_for = id
         text = f"{agent} asks {question.person}: {as_text(question.value)}\n> "
         self._reader = threading.Thread(target=self._read, args=(loop, id, agent, text), daemon=True)
         self._reader.start()
@@ -82,8 +86,17 @@ class Prompt:
             line = None
         loop.call_soon_threadsafe(self._was_read, id, agent, line)
 
+    def _say_moot(self) -> None:
+        """The question at the prompt was answered from another shell, or is over: a line that is typed now goes nowhere."""
+        if self._reader is None or self._read_for in self._open:
+            return
+        said = "press Enter for the next question" if self._open else "no answer is waited for any more"
+        if said != self._said:
+            self._said = said
+            self._out.note("", said)
+
     def _was_read(self, id: str, agent: AgentId, line: str | None) -> None:
-        self._reader = None
+        self._reader, self._said = None, ""
         if line is None:
             self._out.note("no answer can be read any more: the question stays with the agent")
             return

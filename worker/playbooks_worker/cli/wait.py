@@ -57,7 +57,7 @@ async def _wait(
                 return record(view, home.sealer)
             left = pause if deadline is None else deadline - time.monotonic()
             if left <= 0:
-                raise _ran_out(record(view, home.sealer), timeout_s or 0)
+                raise _ran_out(home, view, timeout_s or 0)
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.5, _POLL_UP_TO_S)
             view = await _look_again(out, home, view, deadline)
@@ -84,11 +84,19 @@ async def _look_again(out: Output, home: AnyHome, before: AgentView, deadline: f
             await asyncio.sleep(_POLL_UP_TO_S)
 
 
-def _ran_out(told: Record, timeout_s: float) -> CommandError:
+def _ran_out(home: AnyHome, view: AgentView, timeout_s: float) -> CommandError:
+    from playbooks_providers.model import Status
+
+    told = record(view, home.sealer)
     where = f", at {place(told)}" if place(told) else ""
+    hint = f"It goes on; see: playbooksctl show {view.agent}{home.there()}"
+    if view.status is Status.PAUSED:
+        hint = f"Let it go on: playbooksctl unpause {view.agent}{home.there()}"
+    elif view.status is Status.READY and home.folder is not None:
+        hint = f"Nobody runs it: {home.goes_on(view)}"
     return CommandError(
-        f"agent {told['agent_id']} has not ended after {timeout_s:g} s: it is {told['status']}{where}",
+        f"agent {view.agent} has not ended after {timeout_s:g} s: it is {told['status']}{where}",
         Exit.TIMED_OUT,
-        hint=f"It goes on; see `playbooksctl show {told['agent_id']}`.",
+        hint=hint,
         facts=told,
     )
